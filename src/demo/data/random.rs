@@ -46,7 +46,9 @@ impl Weighted {
             total = total.saturating_add(weight);
             total
         });
-        Self { sums: sums.collect() }
+        Self {
+            sums: sums.collect(),
+        }
     }
 
     /// The weights must not all be zero; an empty list gives 0.
