@@ -87,7 +87,8 @@ struct Country {
 }
 
 struct City {
-    city_id: u32,
+    /// The `GeoNames` id.
+    id: u32,
     /// Index into the countries.
     country: usize,
     name: &'static str,
@@ -99,7 +100,7 @@ struct City {
 }
 
 struct Topic {
-    topic_id: u32,
+    id: u32,
     slug: &'static str,
     name: &'static str,
     papers: u32,
@@ -182,7 +183,7 @@ impl World {
             "city" => Box::new(self.cities.iter().map(|c| {
                 let country = &self.countries[c.country];
                 vec![
-                    Integer(c.city_id.into()),
+                    Integer(c.id.into()),
                     Text(country.code),
                     Text(country.name),
                     Text(c.name),
@@ -195,13 +196,13 @@ impl World {
             "institution" => Box::new(self.institutions.iter().enumerate().map(|(index, i)| {
                 vec![
                     Integer(id(index)),
-                    Integer(self.cities[i.city].city_id.into()),
+                    Integer(self.cities[i.city].id.into()),
                     Text(&i.name),
                 ]
             })),
             "topic" => Box::new(self.topics.iter().map(|t| {
                 vec![
-                    Integer(t.topic_id.into()),
+                    Integer(t.id.into()),
                     Text(t.slug),
                     Text(t.name),
                     Integer(t.papers.into()),
@@ -210,7 +211,7 @@ impl World {
             "paper" => Box::new(self.papers.iter().map(|p| {
                 vec![
                     Integer(p.pmid.into()),
-                    Integer(self.topics[p.topic].topic_id.into()),
+                    Integer(self.topics[p.topic].id.into()),
                     Integer(p.year.into()),
                 ]
             })),

@@ -79,7 +79,7 @@ pub async fn bind(port: u16) -> io::Result<(TcpListener, SocketAddr)> {
                 return Ok((listener, address));
             }
             Err(error) if error.kind() == io::ErrorKind::AddrInUse && candidate < last => {
-                candidate += 1
+                candidate += 1;
             }
             Err(error) => return Err(error),
         }

@@ -82,7 +82,7 @@ pub fn cities(countries: &[Country]) -> Result<Vec<City>, PlacesError> {
         let code = line.text(1)?;
         let country = countries.iter().position(|country| country.code == code);
         Ok(City {
-            city_id: line.number(0)?,
+            id: line.number(0)?,
             country: country.ok_or_else(|| line.error("a known country code"))?,
             name: line.text(2)?,
             lat: line.ten_thousandths(3)?,
@@ -103,7 +103,7 @@ pub fn cities(countries: &[Country]) -> Result<Vec<City>, PlacesError> {
 pub fn topics() -> Result<Vec<Topic>, PlacesError> {
     let topic = |line: Line| {
         Ok(Topic {
-            topic_id: line.number(0)?,
+            id: line.number(0)?,
             slug: line.text(1)?,
             name: line.text(2)?,
             papers: 0,

@@ -1,4 +1,5 @@
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
 
 use deunicode::deunicode;
 use sha2::{Digest, Sha256};
@@ -39,7 +40,7 @@ fn the_places_are_enough_and_their_slugs_differ() {
         .map(|city| (city.country, slug(city.name)))
         .collect();
     assert_eq!(city_slugs.len(), cities.len());
-    let ids: BTreeSet<_> = cities.iter().map(|city| city.city_id).collect();
+    let ids: BTreeSet<_> = cities.iter().map(|city| city.id).collect();
     assert_eq!(ids.len(), cities.len());
     assert!(topics.iter().all(|topic| slug(topic.slug) == topic.slug));
     assert!(
@@ -115,11 +116,7 @@ fn the_same_rows_on_every_machine() {
             digest.update(chunk);
         }
     }
-    let digest: String = digest
-        .finalize()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let digest = format!("{:x}", digest.finalize());
     assert_eq!(
         (world.counts(), digest.as_str()),
         (
@@ -182,7 +179,7 @@ fn statement(template: &str, keys: &[(&str, &str)]) -> String {
         for column in columns.split(',') {
             let (name, expression) = column.trim().split_once('=').unwrap();
             if let Some(at) = keys.iter().position(|(key, _)| *key == name) {
-                text.push_str(&format!(" AND ({expression} = ?{})", at + 1));
+                write!(text, " AND ({expression} = ?{})", at + 1).unwrap();
             }
         }
         rest = after;

@@ -93,8 +93,9 @@ pub fn object_path(path: &str) -> Option<&str> {
             |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'~' | b'.');
         !segment.is_empty() && !segment.starts_with('.') && segment.bytes().all(unreserved)
     };
-    let named =
-        path.len() <= MAX_PATH_BYTES && path.ends_with(".json") && path.split('/').all(plain);
+    let named = path.len() <= MAX_PATH_BYTES
+        && path.strip_suffix(".json").is_some()
+        && path.split('/').all(plain);
     let control = path.split('/').next() == Some("_tintype");
     (named && !control).then_some(path)
 }

@@ -59,7 +59,7 @@ fn weight<'a>(mut parameters: impl Iterator<Item = &'a str>) -> Option<u16> {
 mod tests {
     use super::*;
 
-    fn headers(name: HeaderName, values: &[&str]) -> HeaderMap {
+    fn headers(name: &HeaderName, values: &[&str]) -> HeaderMap {
         let mut headers = HeaderMap::new();
         for value in values {
             headers.append(name.clone(), value.parse().unwrap());
@@ -93,7 +93,7 @@ mod tests {
         ];
         for (values, wanted) in cases {
             assert_eq!(
-                accepts_gzip(&headers(header::ACCEPT_ENCODING, values)),
+                accepts_gzip(&headers(&header::ACCEPT_ENCODING, values)),
                 wanted,
                 "{values:?}"
             );
@@ -115,7 +115,7 @@ mod tests {
         ];
         for (values, wanted) in cases {
             assert_eq!(
-                none_match(&headers(header::IF_NONE_MATCH, values), "\"a\""),
+                none_match(&headers(&header::IF_NONE_MATCH, values), "\"a\""),
                 wanted,
                 "{values:?}"
             );
