@@ -12,7 +12,7 @@ use std::fmt;
 
 pub use load::{create_sqlite, load_postgres};
 
-/// The tables and indexes, one text for SQLite and PostgreSQL.
+/// The tables and indexes, one text for `SQLite` and `PostgreSQL`.
 pub const SCHEMA: &str = include_str!("schema.sql");
 
 /// The tables in the order in which they are filled, with their columns.

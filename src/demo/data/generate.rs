@@ -11,7 +11,7 @@ use super::{Authorship, City, Institution, Paper, PlacesError, World, places};
 const SEED: u64 = 0x7449_6E74_7950_6531;
 const AUTHORS: u32 = 60_000;
 const AUTHORSHIPS: usize = 240_000;
-/// Above every id that PubMed has given out, so that no generated paper passes for a real one.
+/// Above every id that `PubMed` has given out, so that no generated paper passes for a real one.
 const FIRST_PMID: u32 = 90_000_001;
 const LAST_YEAR: u16 = 2025;
 /// How far apart in the list of a topic's authors two neighbours may stand.

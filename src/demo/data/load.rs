@@ -1,4 +1,4 @@
-//! Writes the demo's rows into a SQLite file or a PostgreSQL database.
+//! Writes the demo's rows into a `SQLite` file or a `PostgreSQL` database.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 
 use super::{Cell, Counts, PlacesError, SCHEMA, TABLES, World, generate};
 
-/// Rows in one INSERT. SQLite takes 32,766 parameters a statement, and larger statements are no faster.
+/// Rows in one INSERT. `SQLite` takes 32,766 parameters a statement, and larger statements are no faster.
 const ROWS_AT_ONCE: usize = 1_000;
 /// Bytes in one message of a COPY.
 const COPY_CHUNK_BYTES: usize = 256 * 1024;
