@@ -30,7 +30,7 @@ pub fn none_match(headers: &HeaderMap, etag: &str) -> bool {
         .any(|tag| tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == etag)
 }
 
-/// The entries of a header that is a list, over all its lines. Our own ETags hold no comma, so that a split cannot make one.
+/// The entries of a header that is a list, over all its lines. Our own tags hold no comma, so that a split cannot make one.
 fn entries<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a str> {
     let lines = headers
         .get_all(name)
