@@ -18,33 +18,13 @@ pub const SCHEMA: &str = include_str!("schema.sql");
 /// The tables in the order in which they are filled, with their columns.
 const TABLES: [(&str, &[&str]); 6] = [
     ("country", &["country_code", "iso_numeric", "name"]),
-    (
-        "city",
-        &[
-            "city_id",
-            "country_code",
-            "country",
-            "name",
-            "lat",
-            "lon",
-            "population",
-            "authorships",
-        ],
-    ),
+    ("city", &["city_id", "country_code", "country", "name", "lat", "lon", "population", "authorships"]),
     ("institution", &["institution_id", "city_id", "name"]),
     ("topic", &["topic_id", "slug", "name", "papers"]),
     ("paper", &["pmid", "topic_id", "year"]),
     (
         "authorship",
-        &[
-            "authorship_id",
-            "pmid",
-            "author_id",
-            "institution_id",
-            "country",
-            "city",
-            "affiliation_confidence",
-        ],
+        &["authorship_id", "pmid", "author_id", "institution_id", "country", "city", "affiliation_confidence"],
     ),
 ];
 
@@ -69,11 +49,7 @@ pub struct Counts {
 #[derive(Debug, thiserror::Error)]
 enum PlacesError {
     #[error("{file} line {line}: {expected} expected")]
-    Line {
-        file: &'static str,
-        line: usize,
-        expected: &'static str,
-    },
+    Line { file: &'static str, line: usize, expected: &'static str },
     #[error("{file} has no rows")]
     Empty { file: &'static str },
 }
@@ -175,11 +151,9 @@ impl World {
     fn rows<'a>(&'a self, table: &str) -> Box<dyn Iterator<Item = Vec<Cell<'a>>> + Send + 'a> {
         use Cell::{Decimal, Integer, Text};
         match table {
-            "country" => Box::new(
-                self.countries
-                    .iter()
-                    .map(|c| vec![Text(c.code), Integer(c.iso_numeric.into()), Text(c.name)]),
-            ),
+            "country" => {
+                Box::new(self.countries.iter().map(|c| vec![Text(c.code), Integer(c.iso_numeric.into()), Text(c.name)]))
+            }
             "city" => Box::new(self.cities.iter().map(|c| {
                 let country = &self.countries[c.country];
                 vec![
@@ -193,27 +167,19 @@ impl World {
                     Integer(c.authorships.into()),
                 ]
             })),
-            "institution" => Box::new(self.institutions.iter().enumerate().map(|(index, i)| {
-                vec![
-                    Integer(id(index)),
-                    Integer(self.cities[i.city].id.into()),
-                    Text(&i.name),
-                ]
-            })),
-            "topic" => Box::new(self.topics.iter().map(|t| {
-                vec![
-                    Integer(t.id.into()),
-                    Text(t.slug),
-                    Text(t.name),
-                    Integer(t.papers.into()),
-                ]
-            })),
+            "institution" => Box::new(
+                self.institutions
+                    .iter()
+                    .enumerate()
+                    .map(|(index, i)| vec![Integer(id(index)), Integer(self.cities[i.city].id.into()), Text(&i.name)]),
+            ),
+            "topic" => Box::new(
+                self.topics
+                    .iter()
+                    .map(|t| vec![Integer(t.id.into()), Text(t.slug), Text(t.name), Integer(t.papers.into())]),
+            ),
             "paper" => Box::new(self.papers.iter().map(|p| {
-                vec![
-                    Integer(p.pmid.into()),
-                    Integer(self.topics[p.topic].id.into()),
-                    Integer(p.year.into()),
-                ]
+                vec![Integer(p.pmid.into()), Integer(self.topics[p.topic].id.into()), Integer(p.year.into())]
             })),
             _ => Box::new(self.authorships.iter().enumerate().map(|(index, a)| {
                 let city = &self.cities[self.institutions[a.institution].city];

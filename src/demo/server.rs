@@ -55,22 +55,14 @@ pub fn router(
     links: &[Link],
     cache_control: impl Fn(&str) -> String + Send + Sync + 'static,
 ) -> Router {
-    let site = Site {
-        public,
-        page: page(links).into(),
-        cache_control: Box::new(cache_control),
-    };
+    let site = Site { public, page: page(links).into(), cache_control: Box::new(cache_control) };
     // One handler for every path: the paths are those of the files, and no pattern of axum's may decode or normalise them first.
     Router::new().fallback(answer).with_state(Arc::new(site))
 }
 
 /// Listens on the loopback interface at `port`, or at the next free one of the 20 above it. Port 0 takes any free port.
 pub async fn bind(port: u16) -> io::Result<(TcpListener, SocketAddr)> {
-    let last = if port == 0 {
-        0
-    } else {
-        port.saturating_add(FURTHER_PORTS)
-    };
+    let last = if port == 0 { 0 } else { port.saturating_add(FURTHER_PORTS) };
     let mut candidate = port;
     loop {
         match TcpListener::bind((Ipv4Addr::LOCALHOST, candidate)).await {
@@ -116,8 +108,7 @@ pub async fn serve(
 pub async fn shutdown_signal() -> io::Result<()> {
     #[cfg(unix)]
     {
-        let mut terminate =
-            tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+        let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
         tokio::select! {
             interrupted = tokio::signal::ctrl_c() => interrupted,
             _ = terminate.recv() => Ok(()),
@@ -183,11 +174,7 @@ fn deliver(site: &Site, object_path: &str, document: Document, headers: &HeaderM
     };
     set(&mut response, header::ETAG, &document.etag);
     set(&mut response, header::VARY, "Accept-Encoding");
-    set(
-        &mut response,
-        header::CACHE_CONTROL,
-        &(site.cache_control)(object_path),
-    );
+    set(&mut response, header::CACHE_CONTROL, &(site.cache_control)(object_path));
     response
 }
 
@@ -202,16 +189,8 @@ fn preflight() -> Response {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::NO_CONTENT;
     set(&mut response, header::ALLOW, ALLOWED_METHODS);
-    set(
-        &mut response,
-        header::ACCESS_CONTROL_ALLOW_METHODS,
-        ALLOWED_METHODS,
-    );
-    set(
-        &mut response,
-        header::ACCESS_CONTROL_ALLOW_HEADERS,
-        "If-None-Match, Cache-Control",
-    );
+    set(&mut response, header::ACCESS_CONTROL_ALLOW_METHODS, ALLOWED_METHODS);
+    set(&mut response, header::ACCESS_CONTROL_ALLOW_HEADERS, "If-None-Match, Cache-Control");
     set(&mut response, header::ACCESS_CONTROL_MAX_AGE, "86400");
     response
 }
@@ -227,9 +206,7 @@ fn problem(status: StatusCode, message: &'static str) -> Response {
 fn body(content_type: &'static str, bytes: Bytes) -> Response {
     let length = bytes.len();
     let mut response = Response::new(Body::from(bytes));
-    response
-        .headers_mut()
-        .insert(header::CONTENT_LENGTH, length.into());
+    response.headers_mut().insert(header::CONTENT_LENGTH, length.into());
     set(&mut response, header::CONTENT_TYPE, content_type);
     response
 }
@@ -254,11 +231,7 @@ fn page(links: &[Link]) -> String {
 }
 
 fn escape(text: &str) -> String {
-    text.replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;")
-        .replace('"', "&quot;")
-        .replace('\'', "&#39;")
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;").replace('\'', "&#39;")
 }
 
 #[cfg(test)]

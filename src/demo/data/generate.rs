@@ -35,14 +35,7 @@ pub fn world() -> Result<World, PlacesError> {
     let cities = places::cities(&countries)?;
     let topics = places::topics()?;
     let institutions = institutions(&cities);
-    let mut world = World {
-        countries,
-        cities,
-        topics,
-        institutions,
-        papers: Vec::new(),
-        authorships: Vec::new(),
-    };
+    let mut world = World { countries, cities, topics, institutions, papers: Vec::new(), authorships: Vec::new() };
     let mut random = SplitMix64::new(SEED);
     let communities = communities(&world, &mut random);
     write_papers(&mut world, &communities, &mut random);
@@ -63,10 +56,7 @@ fn institutions(cities: &[City]) -> Vec<Institution> {
             format!("{name} Centre for Genomics"),
         ];
         let size = usize::try_from(city.population.isqrt() / 400).unwrap_or(0);
-        let of_city = names
-            .into_iter()
-            .take(size + 1)
-            .map(|name| Institution { city: index, name });
+        let of_city = names.into_iter().take(size + 1).map(|name| Institution { city: index, name });
         institutions.extend(of_city);
     }
     institutions
@@ -84,17 +74,9 @@ struct Homes {
 impl Homes {
     fn new(world: &World) -> Self {
         let of_country = |country: usize| {
-            let cities = world
-                .cities
-                .iter()
-                .enumerate()
-                .filter(|(_, city)| city.country == country);
+            let cities = world.cities.iter().enumerate().filter(|(_, city)| city.country == country);
             let indexes: Vec<usize> = cities.map(|(index, _)| index).collect();
-            let weights = Weighted::new(
-                indexes
-                    .iter()
-                    .map(|index| world.cities[*index].population.isqrt()),
-            );
+            let weights = Weighted::new(indexes.iter().map(|index| world.cities[*index].population.isqrt()));
             (indexes, weights)
         };
         let mut institutions = vec![Vec::new(); world.cities.len()];
@@ -127,31 +109,21 @@ fn communities(world: &World, random: &mut SplitMix64) -> Vec<Community> {
     let mut authors: Vec<Vec<Author>> = world.topics.iter().map(|_| Vec::new()).collect();
     for author_id in 1..=AUTHORS {
         let institution = homes.draw(random);
-        authors[topics.draw(random)].push(Author {
-            author_id,
-            institution,
-        });
+        authors[topics.draw(random)].push(Author { author_id, institution });
     }
     let mut communities = Vec::new();
     for mut authors in authors {
         // Institutions are listed city by city and country by country, so their index is the order of places.
         authors.sort_by_key(|author| (author.institution, author.author_id));
         let productivity = Weighted::new(authors.iter().map(|_| 1 + 60 / (1 + random.below(60))));
-        communities.push(Community {
-            authors,
-            productivity,
-        });
+        communities.push(Community { authors, productivity });
     }
     communities
 }
 
 /// Zipf with an offset: the first topic is six times as frequent as the last of 24.
 fn topic_weights(world: &World) -> Weighted {
-    Weighted::new(
-        (4_u64..)
-            .take(world.topics.len())
-            .map(|rank| 1_000_000 / rank),
-    )
+    Weighted::new((4_u64..).take(world.topics.len()).map(|rank| 1_000_000 / rank))
 }
 
 fn write_papers(world: &mut World, communities: &[Community], random: &mut SplitMix64) {
@@ -160,21 +132,12 @@ fn write_papers(world: &mut World, communities: &[Community], random: &mut Split
     let mut pmid = FIRST_PMID;
     while world.authorships.len() < AUTHORSHIPS {
         let topic = topics.draw(random);
-        world.papers.push(Paper {
-            pmid,
-            topic,
-            year: year(random),
-        });
+        world.papers.push(Paper { pmid, topic, year: year(random) });
         for (author, confidence) in team(communities, topic, random) {
             let home = author.institution;
             let institution = affiliation(world, &homes, home, random);
             let mut sign = |institution, confidence| {
-                world.authorships.push(Authorship {
-                    pmid,
-                    author_id: author.author_id,
-                    institution,
-                    confidence,
-                });
+                world.authorships.push(Authorship { pmid, author_id: author.author_id, institution, confidence });
             };
             sign(institution, confidence);
             // Some sign from two places at once, and the second affiliation is read on its own.
@@ -193,11 +156,7 @@ fn year(random: &mut SplitMix64) -> u16 {
 }
 
 /// The authors of one paper, each once, with the confidence of their affiliation.
-fn team<'a>(
-    communities: &'a [Community],
-    topic: usize,
-    random: &mut SplitMix64,
-) -> Vec<(&'a Author, u8)> {
+fn team<'a>(communities: &'a [Community], topic: usize, random: &mut SplitMix64) -> Vec<(&'a Author, u8)> {
     let home = &communities[topic];
     let lead = home.productivity.draw(random);
     let size = 2 + random.below(6) + random.below(5).saturating_sub(2) * random.below(4);
@@ -205,9 +164,7 @@ fn team<'a>(
     for place in 0..size {
         let author = match random.below(100) {
             _ if place == 0 => home.authors.get(lead),
-            0..55 => home
-                .authors
-                .get((lead + random.index(2 * NEIGHBOURHOOD + 1)).saturating_sub(NEIGHBOURHOOD)),
+            0..55 => home.authors.get((lead + random.index(2 * NEIGHBOURHOOD + 1)).saturating_sub(NEIGHBOURHOOD)),
             55..90 => home.authors.get(home.productivity.draw(random)),
             _ => {
                 let other = &communities[random.index(communities.len())];
@@ -215,10 +172,9 @@ fn team<'a>(
             }
         };
         let confidence = draw_confidence(random);
-        if let Some(author) = author.filter(|author| {
-            team.iter()
-                .all(|(member, _)| member.author_id != author.author_id)
-        }) {
+        if let Some(author) =
+            author.filter(|author| team.iter().all(|(member, _)| member.author_id != author.author_id))
+        {
             team.push((author, confidence));
         }
     }

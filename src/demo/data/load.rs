@@ -59,18 +59,14 @@ pub async fn load_postgres(connection: &mut PgConnection) -> Result<Counts, sqlx
     transaction.commit().await?;
     // ANALYZE lets the planner see the skew; VACUUM writes the visibility map, without which no scan is index-only.
     for (table, _) in TABLES {
-        connection
-            .execute(AssertSqlSafe(format!("VACUUM (ANALYZE) {table}")))
-            .await?;
+        connection.execute(AssertSqlSafe(format!("VACUUM (ANALYZE) {table}"))).await?;
     }
     Ok(world.counts())
 }
 
 /// Generating takes a good part of a second, too long for a thread that drives connections.
 async fn generated() -> Result<World, sqlx::Error> {
-    let world = tokio::task::spawn_blocking(generate::world)
-        .await
-        .map_err(|_| sqlx::Error::WorkerCrashed)?;
+    let world = tokio::task::spawn_blocking(generate::world).await.map_err(|_| sqlx::Error::WorkerCrashed)?;
     world.map_err(|error: PlacesError| sqlx::Error::Configuration(Box::new(error)))
 }
 
@@ -103,10 +99,7 @@ async fn insert(
         let batch: Vec<_> = rows.by_ref().take(ROWS_AT_ONCE).collect();
         let values = vec![row.as_str(); batch.len()].join(", ");
         // Names come from the constant table of tables; every value is bound.
-        let statement = format!(
-            "INSERT INTO {table} ({}) VALUES {values}",
-            columns.join(", ")
-        );
+        let statement = format!("INSERT INTO {table} ({}) VALUES {values}", columns.join(", "));
         let mut query = sqlx::query(AssertSqlSafe(statement));
         for cell in batch.into_iter().flatten() {
             query = match cell {
@@ -122,10 +115,7 @@ async fn insert(
 }
 
 /// A table in COPY's text format. No name holds a tab, a line break or a backslash, so nothing needs escaping.
-pub(super) fn copy_chunks<'a>(
-    world: &'a World,
-    table: &str,
-) -> impl Iterator<Item = String> + Send + 'a {
+pub(super) fn copy_chunks<'a>(world: &'a World, table: &str) -> impl Iterator<Item = String> + Send + 'a {
     let mut rows = world.rows(table);
     std::iter::from_fn(move || {
         let mut chunk = String::new();
@@ -146,10 +136,7 @@ pub(super) fn copy_chunks<'a>(
 
 /// The schema's statements: tables first, then what is better made after the rows.
 fn statements() -> (Vec<&'static str>, Vec<&'static str>) {
-    let statements = SCHEMA
-        .split(';')
-        .map(str::trim)
-        .filter(|statement| !statement.is_empty());
+    let statements = SCHEMA.split(';').map(str::trim).filter(|statement| !statement.is_empty());
     statements.partition(|statement| !statement.contains("CREATE INDEX"))
 }
 

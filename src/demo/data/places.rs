@@ -18,11 +18,7 @@ struct Line {
 
 impl Line {
     fn text(&self, at: usize) -> Result<&'static str, PlacesError> {
-        let field = self
-            .fields
-            .get(at)
-            .copied()
-            .filter(|field| !field.is_empty());
+        let field = self.fields.get(at).copied().filter(|field| !field.is_empty());
         field.ok_or_else(|| self.error("a text"))
     }
 
@@ -41,39 +37,21 @@ impl Line {
     }
 
     fn error(&self, expected: &'static str) -> PlacesError {
-        PlacesError::Line {
-            file: self.file,
-            line: self.number,
-            expected,
-        }
+        PlacesError::Line { file: self.file, line: self.number, expected }
     }
 }
 
 fn lines(file: &'static str, text: &'static str) -> impl Iterator<Item = Line> {
     let numbered = text.lines().enumerate().skip(2);
-    numbered.map(move |(index, line)| Line {
-        file,
-        number: index + 1,
-        fields: line.split(',').collect(),
-    })
+    numbered.map(move |(index, line)| Line { file, number: index + 1, fields: line.split(',').collect() })
 }
 
 /// The countries, ordered by code.
 pub fn countries() -> Result<Vec<Country>, PlacesError> {
     let country = |line: Line| {
-        Ok(Country {
-            code: line.text(0)?,
-            iso_numeric: line.number(1)?,
-            name: line.text(2)?,
-            share: line.number(3)?,
-        })
+        Ok(Country { code: line.text(0)?, iso_numeric: line.number(1)?, name: line.text(2)?, share: line.number(3)? })
     };
-    filled(
-        "countries.csv",
-        lines("countries.csv", COUNTRIES)
-            .map(country)
-            .collect::<Result<_, _>>()?,
-    )
+    filled("countries.csv", lines("countries.csv", COUNTRIES).map(country).collect::<Result<_, _>>()?)
 }
 
 /// The cities, those of a country together, the largest first.
@@ -91,36 +69,15 @@ pub fn cities(countries: &[Country]) -> Result<Vec<City>, PlacesError> {
             authorships: 0,
         })
     };
-    filled(
-        "cities.csv",
-        lines("cities.csv", CITIES)
-            .map(city)
-            .collect::<Result<_, _>>()?,
-    )
+    filled("cities.csv", lines("cities.csv", CITIES).map(city).collect::<Result<_, _>>()?)
 }
 
 /// The topics, the most frequent first.
 pub fn topics() -> Result<Vec<Topic>, PlacesError> {
-    let topic = |line: Line| {
-        Ok(Topic {
-            id: line.number(0)?,
-            slug: line.text(1)?,
-            name: line.text(2)?,
-            papers: 0,
-        })
-    };
-    filled(
-        "topics.csv",
-        lines("topics.csv", TOPICS)
-            .map(topic)
-            .collect::<Result<_, _>>()?,
-    )
+    let topic = |line: Line| Ok(Topic { id: line.number(0)?, slug: line.text(1)?, name: line.text(2)?, papers: 0 });
+    filled("topics.csv", lines("topics.csv", TOPICS).map(topic).collect::<Result<_, _>>()?)
 }
 
 fn filled<T>(file: &'static str, rows: Vec<T>) -> Result<Vec<T>, PlacesError> {
-    if rows.is_empty() {
-        Err(PlacesError::Empty { file })
-    } else {
-        Ok(rows)
-    }
+    if rows.is_empty() { Err(PlacesError::Empty { file }) } else { Ok(rows) }
 }

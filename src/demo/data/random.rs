@@ -46,9 +46,7 @@ impl Weighted {
             total = total.saturating_add(weight);
             total
         });
-        Self {
-            sums: sums.collect(),
-        }
+        Self { sums: sums.collect() }
     }
 
     /// The weights must not all be zero; an empty list gives 0.

@@ -35,19 +35,12 @@ fn the_places_are_enough_and_their_slugs_differ() {
 
     let country_slugs: BTreeSet<_> = countries.iter().map(|country| slug(country.name)).collect();
     assert_eq!(country_slugs.len(), countries.len());
-    let city_slugs: BTreeSet<_> = cities
-        .iter()
-        .map(|city| (city.country, slug(city.name)))
-        .collect();
+    let city_slugs: BTreeSet<_> = cities.iter().map(|city| (city.country, slug(city.name))).collect();
     assert_eq!(city_slugs.len(), cities.len());
     let ids: BTreeSet<_> = cities.iter().map(|city| city.id).collect();
     assert_eq!(ids.len(), cities.len());
     assert!(topics.iter().all(|topic| slug(topic.slug) == topic.slug));
-    assert!(
-        topics
-            .iter()
-            .any(|topic| (topic.slug, topic.name) == ("crispr", "CRISPR"))
-    );
+    assert!(topics.iter().any(|topic| (topic.slug, topic.name) == ("crispr", "CRISPR")));
 }
 
 #[test]
@@ -55,23 +48,11 @@ fn the_places_are_where_they_are() {
     let countries = places::countries().unwrap();
     let cities = places::cities(&countries).unwrap();
     let place = |code: &str, name: &str| {
-        let city = cities
-            .iter()
-            .find(|city| countries[city.country].code == code && city.name == name)
-            .unwrap();
-        (
-            Cell::Decimal(city.lat).to_string(),
-            Cell::Decimal(city.lon).to_string(),
-        )
+        let city = cities.iter().find(|city| countries[city.country].code == code && city.name == name).unwrap();
+        (Cell::Decimal(city.lat).to_string(), Cell::Decimal(city.lon).to_string())
     };
-    assert_eq!(
-        place("US", "Boston"),
-        ("42.3584".to_owned(), "-71.0598".to_owned())
-    );
-    assert_eq!(
-        place("BR", "São Paulo"),
-        ("-23.5475".to_owned(), "-46.6361".to_owned())
-    );
+    assert_eq!(place("US", "Boston"), ("42.3584".to_owned(), "-71.0598".to_owned()));
+    assert_eq!(place("BR", "São Paulo"), ("-23.5475".to_owned(), "-46.6361".to_owned()));
     for (code, name) in [
         ("CH", "Zürich"),
         ("US", "Cambridge"),
@@ -82,22 +63,14 @@ fn the_places_are_where_they_are() {
     ] {
         place(code, name);
     }
-    assert!(
-        cities
-            .iter()
-            .all(|city| city.lat.abs() <= 900_000 && city.lon.abs() <= 1_800_000)
-    );
+    assert!(cities.iter().all(|city| city.lat.abs() <= 900_000 && city.lon.abs() <= 1_800_000));
 }
 
 #[test]
 fn decimals_have_four_digits_and_a_sign() {
-    for (number, text) in [
-        (0, "0.0000"),
-        (-1, "-0.0001"),
-        (423_584, "42.3584"),
-        (-710_598, "-71.0598"),
-        (-10_000, "-1.0000"),
-    ] {
+    for (number, text) in
+        [(0, "0.0000"), (-1, "-0.0001"), (423_584, "42.3584"), (-710_598, "-71.0598"), (-10_000, "-1.0000")]
+    {
         assert_eq!(Cell::Decimal(number).to_string(), text);
     }
 }
@@ -109,10 +82,7 @@ fn the_same_rows_on_every_machine() {
     let mut digest = Sha256::new();
     for (table, _) in TABLES {
         for chunk in load::copy_chunks(&world, table) {
-            assert!(
-                !chunk.contains('\\') && !chunk.contains('\r'),
-                "{table} would need escaping"
-            );
+            assert!(!chunk.contains('\\') && !chunk.contains('\r'), "{table} would need escaping");
             digest.update(chunk);
         }
     }
@@ -120,14 +90,7 @@ fn the_same_rows_on_every_machine() {
     assert_eq!(
         (world.counts(), digest.as_str()),
         (
-            Counts {
-                countries: 85,
-                cities: 664,
-                institutions: 1907,
-                topics: 24,
-                papers: 44_779,
-                authorships: 240_000
-            },
+            Counts { countries: 85, cities: 664, institutions: 1907, topics: 24, papers: 44_779, authorships: 240_000 },
             "f02d0009b32774d69560762b85c974e9233ceb21b7c07c8aa95e53b34f6a489f",
         )
     );
@@ -142,15 +105,9 @@ fn the_skew_is_like_the_real_worlds() {
     for authorship in &world.authorships {
         let city = world.institutions[authorship.institution].city;
         of_country[world.cities[city].country] += 1;
-        best.entry((authorship.author_id, city))
-            .or_default()
-            .insert(authorship.confidence);
+        best.entry((authorship.author_id, city)).or_default().insert(authorship.confidence);
     }
-    let united_states = world
-        .countries
-        .iter()
-        .position(|country| country.code == "US")
-        .unwrap();
+    let united_states = world.countries.iter().position(|country| country.code == "US").unwrap();
     assert!(
         (22..=28).contains(&(of_country[united_states] * 100 / total)),
         "{}",
@@ -185,22 +142,12 @@ fn statement(template: &str, keys: &[(&str, &str)]) -> String {
         rest = after;
     }
     text.push_str(rest);
-    let conditions: Vec<_> = keys
-        .iter()
-        .enumerate()
-        .map(|(at, (key, _))| format!("t.\"{key}\" = ?{}", at + 1))
-        .collect();
-    format!(
-        "SELECT * FROM (\n{text}\n) AS t WHERE {}",
-        conditions.join(" AND ")
-    )
+    let conditions: Vec<_> =
+        keys.iter().enumerate().map(|(at, (key, _))| format!("t.\"{key}\" = ?{}", at + 1)).collect();
+    format!("SELECT * FROM (\n{text}\n) AS t WHERE {}", conditions.join(" AND "))
 }
 
-async fn read(
-    connection: &mut SqliteConnection,
-    sql: String,
-    keys: &[(&str, &str)],
-) -> Vec<Vec<String>> {
+async fn read(connection: &mut SqliteConnection, sql: String, keys: &[(&str, &str)]) -> Vec<Vec<String>> {
     let mut query = sqlx::query(AssertSqlSafe(sql));
     for (_, value) in keys {
         query = query.bind((*value).to_owned());
@@ -209,13 +156,9 @@ async fn read(
     let text = |row: &sqlx::sqlite::SqliteRow, at: usize| {
         let text = row.try_get::<String, _>(at);
         let number = row.try_get::<i64, _>(at).map(|number| number.to_string());
-        text.or(number)
-            .or_else(|_| row.try_get::<f64, _>(at).map(|number| number.to_string()))
-            .unwrap()
+        text.or(number).or_else(|_| row.try_get::<f64, _>(at).map(|number| number.to_string())).unwrap()
     };
-    rows.iter()
-        .map(|row| (0..row.len()).map(|at| text(row, at)).collect())
-        .collect()
+    rows.iter().map(|row| (0..row.len()).map(|at| text(row, at)).collect()).collect()
 }
 
 async fn database(folder: &tempfile::TempDir) -> SqliteConnection {
@@ -224,12 +167,7 @@ async fn database(folder: &tempfile::TempDir) -> SqliteConnection {
     assert!(!folder.path().join("demo.db.tmp").exists());
     let options = SqliteConnectOptions::new().filename(&path).read_only(true);
     let mut connection = SqliteConnection::connect_with(&options).await.unwrap();
-    let rows = read(
-        &mut connection,
-        "SELECT count(*) FROM authorship".to_owned(),
-        &[],
-    )
-    .await;
+    let rows = read(&mut connection, "SELECT count(*) FROM authorship".to_owned(), &[]).await;
     assert_eq!(rows[0][0], counts.authorships.to_string());
     connection
 }
@@ -272,11 +210,7 @@ async fn the_templates_count_what_a_query_by_hand_counts() {
         let mut keys: Vec<_> = rows.iter().map(|row| &row[..key_columns]).collect();
         keys.dedup();
         let distinct: BTreeSet<_> = keys.iter().collect();
-        assert_eq!(
-            distinct.len(),
-            keys.len(),
-            "the rows of a key stand together"
-        );
+        assert_eq!(distinct.len(), keys.len(), "the rows of a key stand together");
     }
 }
 
@@ -289,42 +223,17 @@ async fn a_keyed_statement_gives_the_rows_of_the_full_one() {
         (0, &[("topic", "malaria"), ("confidence", "high")]),
         (1, &[("topic", "crispr")]),
         (1, &[("region", "United States")]),
-        (
-            1,
-            &[
-                ("region", "Iceland"),
-                ("topic", "crispr"),
-                ("confidence", "medium"),
-            ],
-        ),
+        (1, &[("region", "Iceland"), ("topic", "crispr"), ("confidence", "medium")]),
         (2, &[("region", "United States"), ("city", "Boston")]),
-        (
-            2,
-            &[
-                ("region", "Spain"),
-                ("city", "Córdoba"),
-                ("topic", "crispr"),
-                ("confidence", "low"),
-            ],
-        ),
+        (2, &[("region", "Spain"), ("city", "Córdoba"), ("topic", "crispr"), ("confidence", "low")]),
     ];
-    let columns: [&[&str]; 3] = [
-        &["topic", "confidence"],
-        &["region", "topic", "confidence"],
-        &["region", "city", "topic", "confidence"],
-    ];
+    let columns: [&[&str]; 3] =
+        [&["topic", "confidence"], &["region", "topic", "confidence"], &["region", "city", "topic", "confidence"]];
     for (template, keys) in scopes {
         let full = read(&mut connection, statement(TEMPLATES[template], &[]), &[]).await;
-        let at = |name: &str| {
-            columns[template]
-                .iter()
-                .position(|column| *column == name)
-                .unwrap()
-        };
-        let wanted: Vec<_> = full
-            .into_iter()
-            .filter(|row| keys.iter().all(|(key, value)| row[at(key)] == *value))
-            .collect();
+        let at = |name: &str| columns[template].iter().position(|column| *column == name).unwrap();
+        let wanted: Vec<_> =
+            full.into_iter().filter(|row| keys.iter().all(|(key, value)| row[at(key)] == *value)).collect();
         let rows = read(&mut connection, statement(TEMPLATES[template], keys), keys).await;
         assert!(!rows.is_empty(), "{keys:?}");
         assert_eq!(rows, wanted, "{keys:?}");
@@ -346,9 +255,6 @@ async fn a_file_of_that_name_is_replaced_and_both_are_the_same() {
 fn the_world_fills_every_column() {
     let world: World = generate::world().unwrap();
     for (table, columns) in TABLES {
-        assert!(
-            world.rows(table).all(|row| row.len() == columns.len()),
-            "{table}"
-        );
+        assert!(world.rows(table).all(|row| row.len() == columns.len()), "{table}");
     }
 }

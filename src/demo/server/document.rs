@@ -33,9 +33,7 @@ impl From<io::Error> for DocumentError {
     fn from(error: io::Error) -> Self {
         use io::ErrorKind::{InvalidFilename, InvalidInput, IsADirectory, NotADirectory, NotFound};
         match error.kind() {
-            NotFound | NotADirectory | IsADirectory | InvalidFilename | InvalidInput => {
-                Self::Absent
-            }
+            NotFound | NotADirectory | IsADirectory | InvalidFilename | InvalidInput => Self::Absent,
             _ => Self::Unreadable(error),
         }
     }
@@ -52,21 +50,12 @@ pub struct Document {
 
 impl Document {
     /// Reads `<object path>.gz`, or the plain file where only that is there.
-    pub fn read(
-        public: &Path,
-        object_path: &str,
-        accepts_gzip: bool,
-    ) -> Result<Self, DocumentError> {
+    pub fn read(public: &Path, object_path: &str, accepts_gzip: bool) -> Result<Self, DocumentError> {
         let root = public.canonicalize()?;
         match read_file(&root, &root.join(format!("{object_path}.gz"))) {
             Ok(bytes) if accepts_gzip => Ok(Self::new(bytes, true)),
-            Ok(bytes) => Ok(Self::new(
-                bounded(MultiGzDecoder::new(bytes.as_slice()))?,
-                false,
-            )),
-            Err(DocumentError::Absent) => {
-                Ok(Self::new(read_file(&root, &root.join(object_path))?, false))
-            }
+            Ok(bytes) => Ok(Self::new(bounded(MultiGzDecoder::new(bytes.as_slice()))?, false)),
+            Err(DocumentError::Absent) => Ok(Self::new(read_file(&root, &root.join(object_path))?, false)),
             Err(error) => Err(error),
         }
     }
@@ -89,13 +78,10 @@ impl Document {
 pub fn object_path(path: &str) -> Option<&str> {
     let path = path.strip_prefix('/')?;
     let plain = |segment: &str| {
-        let unreserved =
-            |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'~' | b'.');
+        let unreserved = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'~' | b'.');
         !segment.is_empty() && !segment.starts_with('.') && segment.bytes().all(unreserved)
     };
-    let named = path.len() <= MAX_PATH_BYTES
-        && path.strip_suffix(".json").is_some()
-        && path.split('/').all(plain);
+    let named = path.len() <= MAX_PATH_BYTES && path.strip_suffix(".json").is_some() && path.split('/').all(plain);
     let control = path.split('/').next() == Some("_tintype");
     (named && !control).then_some(path)
 }
@@ -104,10 +90,7 @@ pub fn object_path(path: &str) -> Option<&str> {
 fn read_file(root: &Path, path: &Path) -> Result<Vec<u8>, DocumentError> {
     let path: PathBuf = path.canonicalize()?;
     let inside = path.strip_prefix(root).map_err(|_| DocumentError::Absent)?;
-    if inside
-        .components()
-        .any(|part| part.as_os_str().as_encoded_bytes().starts_with(b"."))
-    {
+    if inside.components().any(|part| part.as_os_str().as_encoded_bytes().starts_with(b".")) {
         return Err(DocumentError::Absent);
     }
     // Asked before it is opened: opening a named pipe would wait for a writer.
@@ -119,15 +102,8 @@ fn read_file(root: &Path, path: &Path) -> Result<Vec<u8>, DocumentError> {
 
 fn bounded(source: impl Read) -> Result<Vec<u8>, DocumentError> {
     let mut bytes = Vec::new();
-    source
-        .take(MAX_SIZE_BYTES + 1)
-        .read_to_end(&mut bytes)
-        .map_err(DocumentError::Unreadable)?;
-    if bytes.len() as u64 > MAX_SIZE_BYTES {
-        Err(DocumentError::TooLarge)
-    } else {
-        Ok(bytes)
-    }
+    source.take(MAX_SIZE_BYTES + 1).read_to_end(&mut bytes).map_err(DocumentError::Unreadable)?;
+    if bytes.len() as u64 > MAX_SIZE_BYTES { Err(DocumentError::TooLarge) } else { Ok(bytes) }
 }
 
 #[cfg(test)]
@@ -168,10 +144,7 @@ mod tests {
         for path in refused {
             assert_eq!(object_path(path), None, "{path}");
         }
-        assert_eq!(
-            object_path(&format!("/{}.json", "a".repeat(MAX_PATH_BYTES))),
-            None
-        );
+        assert_eq!(object_path(&format!("/{}.json", "a".repeat(MAX_PATH_BYTES))), None);
     }
 
     #[cfg(unix)]
@@ -187,13 +160,7 @@ mod tests {
         std::os::unix::fs::symlink("nowhere", public.join("gone.json")).unwrap();
         std::fs::create_dir(public.join("folder.json")).unwrap();
         for name in ["out.json", "dot.json", "gone.json", "folder.json"] {
-            assert!(
-                matches!(
-                    Document::read(&public, name, true),
-                    Err(DocumentError::Absent)
-                ),
-                "{name}"
-            );
+            assert!(matches!(Document::read(&public, name, true), Err(DocumentError::Absent)), "{name}");
         }
     }
 
@@ -206,10 +173,7 @@ mod tests {
         );
         io::copy(&mut io::repeat(b' ').take(MAX_SIZE_BYTES + 1), &mut encoder).unwrap();
         encoder.finish().unwrap();
-        assert!(matches!(
-            Document::read(folder.path(), "a.json", false),
-            Err(DocumentError::TooLarge)
-        ));
+        assert!(matches!(Document::read(folder.path(), "a.json", false), Err(DocumentError::TooLarge)));
         assert!(Document::read(folder.path(), "a.json", true).is_ok());
     }
 }

@@ -26,16 +26,12 @@ pub fn accepts_gzip(headers: &HeaderMap) -> bool {
 
 /// Whether the client holds what `etag` names: weak comparison, as RFC 9110 asks for `If-None-Match`.
 pub fn none_match(headers: &HeaderMap, etag: &str) -> bool {
-    entries(headers, &header::IF_NONE_MATCH)
-        .any(|tag| tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == etag)
+    entries(headers, &header::IF_NONE_MATCH).any(|tag| tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == etag)
 }
 
 /// The entries of a header that is a list, over all its lines. Our own tags hold no comma, so that a split cannot make one.
 fn entries<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a str> {
-    let lines = headers
-        .get_all(name)
-        .into_iter()
-        .filter_map(|value| value.to_str().ok());
+    let lines = headers.get_all(name).into_iter().filter_map(|value| value.to_str().ok());
     lines.flat_map(|line| line.split(',')).map(str::trim)
 }
 
@@ -92,11 +88,7 @@ mod tests {
             (&["deflate, br"], false),
         ];
         for (values, wanted) in cases {
-            assert_eq!(
-                accepts_gzip(&headers(&header::ACCEPT_ENCODING, values)),
-                wanted,
-                "{values:?}"
-            );
+            assert_eq!(accepts_gzip(&headers(&header::ACCEPT_ENCODING, values)), wanted, "{values:?}");
         }
     }
 
@@ -114,11 +106,7 @@ mod tests {
             (&["\"a-gzip\""], false),
         ];
         for (values, wanted) in cases {
-            assert_eq!(
-                none_match(&headers(&header::IF_NONE_MATCH, values), "\"a\""),
-                wanted,
-                "{values:?}"
-            );
+            assert_eq!(none_match(&headers(&header::IF_NONE_MATCH, values), "\"a\""), wanted, "{values:?}");
         }
     }
 }

@@ -23,21 +23,10 @@ async fn server() -> (tempfile::TempDir, SocketAddr) {
     std::fs::write(public.join("broken.json.gz"), "no gzip").unwrap();
     let mut encoder = GzEncoder::new(Vec::new(), flate2::Compression::best());
     encoder.write_all(BODY.as_bytes()).unwrap();
-    std::fs::write(
-        public.join("world-map/crispr/low.json.gz"),
-        encoder.finish().unwrap(),
-    )
-    .unwrap();
-    let links = [Link {
-        path: "world-map/crispr/low.json".to_owned(),
-        label: "CRISPR <b>&</b>".to_owned(),
-    }];
+    std::fs::write(public.join("world-map/crispr/low.json.gz"), encoder.finish().unwrap()).unwrap();
+    let links = [Link { path: "world-map/crispr/low.json".to_owned(), label: "CRISPR <b>&</b>".to_owned() }];
     let router = router(public, &links, |path| {
-        if path == "index.json" {
-            "no-cache".to_owned()
-        } else {
-            "public, max-age=60".to_owned()
-        }
+        if path == "index.json" { "no-cache".to_owned() } else { "public, max-age=60".to_owned() }
     });
     let (listener, address) = bind(0).await.unwrap();
     tokio::spawn(serve(listener, router, std::future::pending()));
@@ -45,34 +34,19 @@ async fn server() -> (tempfile::TempDir, SocketAddr) {
 }
 
 /// Status, header lines in lower case, body.
-async fn ask(
-    address: SocketAddr,
-    method: &str,
-    path: &str,
-    headers: &str,
-) -> (u16, String, Vec<u8>) {
+async fn ask(address: SocketAddr, method: &str, path: &str, headers: &str) -> (u16, String, Vec<u8>) {
     let mut stream = TcpStream::connect(address).await.unwrap();
-    let request = format!(
-        "{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{headers}\r\n"
-    );
+    let request = format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{headers}\r\n");
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).await.unwrap();
-    let end = answer
-        .windows(4)
-        .position(|window| window == b"\r\n\r\n")
-        .unwrap();
+    let end = answer.windows(4).position(|window| window == b"\r\n\r\n").unwrap();
     let head = String::from_utf8(answer[..end].to_vec()).unwrap();
-    (
-        head[9..12].parse().unwrap(),
-        head.to_lowercase() + "\r\n",
-        answer[end + 4..].to_vec(),
-    )
+    (head[9..12].parse().unwrap(), head.to_lowercase() + "\r\n", answer[end + 4..].to_vec())
 }
 
 fn value<'a>(head: &'a str, name: &str) -> Option<&'a str> {
-    head.lines()
-        .find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
+    head.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
 }
 
 #[tokio::test]
@@ -80,30 +54,14 @@ async fn a_document_in_both_encodings() {
     let (_folder, address) = server().await;
     let path = "/world-map/crispr/low.json";
     let (status, gzip, bytes) = ask(address, "GET", path, "Accept-Encoding: br, gzip\r\n").await;
-    assert_eq!(
-        (status, value(&gzip, "content-encoding")),
-        (200, Some("gzip"))
-    );
+    assert_eq!((status, value(&gzip, "content-encoding")), (200, Some("gzip")));
     let mut text = String::new();
-    GzDecoder::new(bytes.as_slice())
-        .read_to_string(&mut text)
-        .unwrap();
+    GzDecoder::new(bytes.as_slice()).read_to_string(&mut text).unwrap();
     assert_eq!(text, BODY);
 
-    let (status, identity, bytes) =
-        ask(address, "GET", path, "Accept-Encoding: gzip;q=0\r\n").await;
-    assert_eq!(
-        (
-            status,
-            value(&identity, "content-encoding"),
-            bytes.as_slice()
-        ),
-        (200, None, BODY.as_bytes())
-    );
-    assert_eq!(
-        value(&identity, "content-length"),
-        Some(BODY.len().to_string().as_str())
-    );
+    let (status, identity, bytes) = ask(address, "GET", path, "Accept-Encoding: gzip;q=0\r\n").await;
+    assert_eq!((status, value(&identity, "content-encoding"), bytes.as_slice()), (200, None, BODY.as_bytes()));
+    assert_eq!(value(&identity, "content-length"), Some(BODY.len().to_string().as_str()));
     assert_ne!(value(&gzip, "etag"), value(&identity, "etag"));
     for head in [&gzip, &identity] {
         assert_eq!(value(head, "content-type"), Some("application/json"));
@@ -114,10 +72,7 @@ async fn a_document_in_both_encodings() {
 
     let (status, head, bytes) = ask(address, "HEAD", path, "").await;
     assert_eq!((status, bytes.len()), (200, 0));
-    assert_eq!(
-        value(&head, "content-length"),
-        value(&identity, "content-length")
-    );
+    assert_eq!(value(&head, "content-length"), value(&identity, "content-length"));
     assert_eq!(value(&head, "etag"), value(&identity, "etag"));
 }
 
@@ -128,27 +83,11 @@ async fn a_client_that_has_it_gets_304() {
     let etag = value(&head, "etag").unwrap();
     assert_eq!(value(&head, "cache-control"), Some("no-cache"));
     for tags in [etag.to_owned(), format!("\"x\", W/{etag}"), "*".to_owned()] {
-        let (status, head, bytes) = ask(
-            address,
-            "GET",
-            "/index.json",
-            &format!("If-None-Match: {tags}\r\n"),
-        )
-        .await;
-        assert_eq!(
-            (status, bytes.len(), value(&head, "etag")),
-            (304, 0, Some(etag)),
-            "{tags}"
-        );
+        let (status, head, bytes) = ask(address, "GET", "/index.json", &format!("If-None-Match: {tags}\r\n")).await;
+        assert_eq!((status, bytes.len(), value(&head, "etag")), (304, 0, Some(etag)), "{tags}");
         assert_eq!(value(&head, "content-length"), None);
     }
-    let (status, ..) = ask(
-        address,
-        "GET",
-        "/index.json",
-        "If-None-Match: \"other\"\r\n",
-    )
-    .await;
+    let (status, ..) = ask(address, "GET", "/index.json", "If-None-Match: \"other\"\r\n").await;
     assert_eq!(status, 200);
 }
 
@@ -171,18 +110,11 @@ async fn what_is_no_document_is_404() {
     ];
     for path in paths {
         let (status, head, bytes) = ask(address, "GET", path, "").await;
-        assert_eq!(
-            (status, value(&head, "content-type")),
-            (404, Some("application/json")),
-            "{path}"
-        );
+        assert_eq!((status, value(&head, "content-type")), (404, Some("application/json")), "{path}");
         assert_eq!(bytes, br#"{"error":"no such document"}"#, "{path}");
     }
     let (status, _, bytes) = ask(address, "GET", "/broken.json", "").await;
-    assert_eq!(
-        (status, bytes.as_slice()),
-        (500, br#"{"error":"document not readable"}"#.as_slice())
-    );
+    assert_eq!((status, bytes.as_slice()), (500, br#"{"error":"document not readable"}"#.as_slice()));
 }
 
 #[tokio::test]
@@ -190,18 +122,10 @@ async fn other_methods_and_preflight() {
     let (_folder, address) = server().await;
     for path in ["/", "/index.json", "/nothing.json"] {
         let (status, head, _) = ask(address, "DELETE", path, "").await;
-        assert_eq!(
-            (status, value(&head, "allow")),
-            (405, Some("get, head, options")),
-            "{path}"
-        );
-        let (status, head, bytes) =
-            ask(address, "OPTIONS", path, "Origin: https://example.org\r\n").await;
+        assert_eq!((status, value(&head, "allow")), (405, Some("get, head, options")), "{path}");
+        let (status, head, bytes) = ask(address, "OPTIONS", path, "Origin: https://example.org\r\n").await;
         assert_eq!((status, bytes.len()), (204, 0));
-        assert_eq!(
-            value(&head, "access-control-allow-methods"),
-            Some("get, head, options")
-        );
+        assert_eq!(value(&head, "access-control-allow-methods"), Some("get, head, options"));
         assert_eq!(value(&head, "access-control-allow-origin"), Some("*"));
     }
 }
@@ -211,14 +135,8 @@ async fn the_page_stands_alone_and_says_what_is_generated() {
     let (_folder, address) = server().await;
     let (status, head, bytes) = ask(address, "GET", "/", "").await;
     let page = String::from_utf8(bytes).unwrap();
-    assert_eq!(
-        (status, value(&head, "content-type")),
-        (200, Some("text/html; charset=utf-8"))
-    );
-    assert!(
-        page.contains("href=\"/world-map/crispr/low.json\"")
-            && page.contains("CRISPR &lt;b&gt;&amp;&lt;/b&gt;")
-    );
+    assert_eq!((status, value(&head, "content-type")), (200, Some("text/html; charset=utf-8")));
+    assert!(page.contains("href=\"/world-map/crispr/low.json\"") && page.contains("CRISPR &lt;b&gt;&amp;&lt;/b&gt;"));
     assert!(page.contains("generated") && page.contains("CC BY 4.0"));
     assert!(!page.contains("<!--links-->") && !page.contains("src=\"http"));
 }
@@ -241,14 +159,7 @@ async fn a_client_that_stalls_does_not_keep_the_server() {
     let (status, ..) = ask(address, "GET", "/", "").await;
     assert_eq!(status, 200);
     let mut stalled = TcpStream::connect(address).await.unwrap();
-    stalled
-        .write_all(b"GET / HTTP/1.1\r\nHost: ")
-        .await
-        .unwrap();
+    stalled.write_all(b"GET / HTTP/1.1\r\nHost: ").await.unwrap();
     stop.send(()).unwrap();
-    tokio::time::timeout(DRAIN * 2, server)
-        .await
-        .unwrap()
-        .unwrap()
-        .unwrap();
+    tokio::time::timeout(DRAIN * 2, server).await.unwrap().unwrap().unwrap();
 }
