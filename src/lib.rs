@@ -1,6 +1,7 @@
 //! tintype runs hot aggregation queries **once**, writes the answers as gzipped JSON snapshots keyed by topic, region
 //! and confidence (or any other key columns), and publishes them so that frontends fetch them without a database.
 
+mod config;
 mod database;
 pub mod demo;
 mod diagnostic;
