@@ -260,16 +260,7 @@ impl Reader<'_> {
     }
 
     fn store(&mut self) -> StoreConfig {
-        let public = self.understood(&keys::STORE_URL, |text, folder| {
-            let public = public(text, folder)?;
-            match normal(folder).starts_with(normal(&public)) {
-                false => Ok(public),
-                true => Err((
-                    format!("the store `{text}` holds the configuration file, which readers could then fetch"),
-                    "give the snapshots a folder of their own: file:public".to_owned(),
-                )),
-            }
-        });
+        let public = self.understood(&keys::STORE_URL, public);
         let public = public.unwrap_or_default();
         let control = self.understood(&keys::STORE_CONTROL, |text, folder| {
             let control = folder.join(text);
@@ -302,9 +293,15 @@ fn public(url: &str, folder: &Path) -> Result<PathBuf, (String, String)> {
     }
     let public = folder.join(rest.strip_prefix("//").unwrap_or(rest));
     // The control folder goes beside it, so the root and `..` won't do.
-    match rest.is_empty() || public.file_name().is_none() {
-        true => Err((format!("the store URL `{url}` names no folder"), hint)),
+    if rest.is_empty() || public.file_name().is_none() {
+        return Err((format!("the store URL `{url}` names no folder"), hint));
+    }
+    match normal(folder).starts_with(normal(&public)) {
         false => Ok(public),
+        true => Err((
+            format!("the store `{url}` holds the configuration file, which readers could then fetch"),
+            "give the snapshots a folder of their own: file:public".to_owned(),
+        )),
     }
 }
 

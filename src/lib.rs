@@ -7,6 +7,8 @@ pub mod demo;
 mod diagnostic;
 mod error;
 mod key;
+mod logging;
+mod scaffold;
 mod snapshot;
 mod store;
 mod template;
