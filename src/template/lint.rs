@@ -12,6 +12,7 @@ mod domains;
 mod keyed;
 mod order;
 mod outline;
+mod sources;
 mod stability;
 mod text;
 
@@ -82,4 +83,9 @@ pub fn function_names(template: &Template) -> Vec<String> {
     names.sort_unstable();
     names.dedup();
     names
+}
+
+/// True for the functions that [`lint`] calls volatile without asking a database.
+pub fn is_known_volatile(name: &str) -> bool {
+    stability::VOLATILE.contains(&name)
 }

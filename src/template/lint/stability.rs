@@ -8,7 +8,7 @@ use crate::template::tokens::Kind;
 use crate::template::{ColumnRule, Shape};
 
 /// Functions with another answer in every run.
-const VOLATILE: [&str; 29] = [
+pub const VOLATILE: [&str; 29] = [
     "random",
     "random_normal",
     "randomblob",
