@@ -150,8 +150,11 @@ impl Order<'_> {
     }
 
     fn is_key(&self, order: &OrderItem) -> bool {
-        let alias = order.item.and_then(|item| self.items[item].name.as_ref());
-        alias.is_some_and(|alias| self.outline.template.columns().iter().any(|key| key.eq_ignore_ascii_case(alias)))
+        let alias = order.item.and_then(|item| self.items[item].name.clone());
+        // With `*` in the select list a bare name is a column of it.
+        let bare = (order.expression.len() == 1).then(|| self.outline.name(order.expression.start));
+        let name = alias.or(bare);
+        name.is_some_and(|name| self.outline.template.columns().iter().any(|key| key.eq_ignore_ascii_case(&name)))
     }
 
     fn not_total(&self, order: &[OrderItem]) -> Option<Diagnostic> {

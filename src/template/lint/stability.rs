@@ -328,9 +328,9 @@ pub fn aggregated_columns(outline: &Outline, is_call: &dyn Fn(usize) -> bool) ->
             }
             let Some(alias) = &item.name else { continue };
             for column in &columns {
-                let names = |at: &usize| outline.is_name(*at) && outline.name(*at).eq_ignore_ascii_case(alias);
+                let is_alias = |at: &usize| outline.is_name(*at) && outline.name(*at).eq_ignore_ascii_case(alias);
                 // In `count(*) AS n`, an alias isn't read, and a table's name before a point isn't a column.
-                let named = column.expression.clone().find(|at| names(at) && !outline.is_symbol(at + 1, "."));
+                let named = column.expression.clone().find(|at| is_alias(at) && !outline.is_symbol(at + 1, "."));
                 if named.is_some_and(|named| !is_rounded(outline, named, column.expression.clone())) {
                     add(column, call);
                 }
