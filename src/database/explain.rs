@@ -4,7 +4,7 @@
 //! miss of the fallback holds a connection for as long. Whether a condition gets through to an index is the planner's
 //! decision, so it is asked, on the real data.
 
-use super::{ColumnType, Connection, DatabaseError, ReadTransaction, ResultColumn};
+use super::{Connection, DatabaseError, ReadTransaction, ResultColumn};
 use crate::diagnostic::Diagnostic;
 use crate::key::Key;
 use crate::template::scope::{self, KeyFilter, Scope, Statement};
@@ -110,8 +110,7 @@ pub async fn explain_template(
     columns: &[ResultColumn],
     sample: Option<&Key>,
 ) -> Result<Vec<Diagnostic>, DatabaseError> {
-    let mut findings = float_sums(template, columns);
-    findings.extend(volatile_functions(transaction, template).await?);
+    let mut findings = volatile_functions(transaction, template).await?;
     let Some(sample) = sample.filter(|sample| !sample.0.is_empty()) else { return Ok(findings) };
     let mut full = explained(transaction, template, &statement(template, columns, &Scope::All)).await?;
     transaction.count_rows(&mut full).await?;
@@ -160,16 +159,6 @@ async fn explained(
 ) -> Result<Explained, DatabaseError> {
     let lines = transaction.explain(statement).await?;
     Ok(read_plan(transaction.engine(), &lines, template))
-}
-
-/// Sums that PostgreSQL types as floats.
-fn float_sums(template: &Template, columns: &[ResultColumn]) -> Vec<Diagnostic> {
-    let is_float = |column: &&ResultColumn| match &column.kind {
-        ColumnType::Postgres { name, .. } => matches!(name.as_str(), "FLOAT4" | "FLOAT8"),
-        ColumnType::Sqlite => false,
-    };
-    let floats: Vec<&str> = columns.iter().filter(is_float).map(|column| column.name.as_str()).collect();
-    lint::lint_float_sums(template, &floats)
 }
 
 /// Functions of the database's own that it calls volatile; the text alone knows only the usual ones.
