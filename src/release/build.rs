@@ -25,6 +25,7 @@ use crate::snapshot::{Digest, Gzip, Snapshot, SplitSummary, Splitter};
 use crate::store::{Store, StoreError};
 use crate::template::Template;
 use crate::template::domain::{DomainRows, Domains};
+use crate::template::lint::lint_domains;
 use crate::template::scope::{Scope, Statement, statement};
 use crate::template::select::{Selector, scope};
 
@@ -398,6 +399,14 @@ pub async fn read_domains(transaction: &mut ReadTransaction, template: &Template
     let mut answers: Vec<(&crate::template::DomainSource, DomainRows)> = Vec::new();
     for source in &template.domains {
         answers.push((source, domain_rows(transaction, template, source).await?));
+    }
+    let named = |(source, rows): &(_, DomainRows)| {
+        let names = rows.columns.iter().map(|column| template.columns()[*column].clone());
+        (*source, names.collect::<Vec<String>>())
+    };
+    let named: Vec<_> = answers.iter().map(named).collect();
+    if let Some(finding) = lint_domains(template, &named).into_iter().next() {
+        return Err(finding.into());
     }
     Domains::new(template, &answers).map_err(|error| error.diagnostic(template).into())
 }
