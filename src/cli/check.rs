@@ -3,7 +3,7 @@
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::context::Context;
+use super::context::{Context, run_id};
 use super::{Outcome, print};
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::error::Error;
@@ -28,7 +28,7 @@ impl Check {
         if !self.offline && project.config.database.url.is_some() {
             let database = project.database()?;
             against = Some(database.describe());
-            let run = context.run_id();
+            let run = run_id();
             let mut transaction = database.begin(&project.settings, &format!("tintype/check/{run}")).await?;
             for template in &templates {
                 findings.extend(check_template(&mut transaction, template).await?);

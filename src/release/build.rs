@@ -50,8 +50,11 @@ pub struct Builder {
     /// For the progress bar.
     pub progress: Arc<Progress>,
     /// Is shown every document's path and body.
-    pub observe: Option<Arc<dyn Fn(&str, &[u8]) + Send + Sync>>,
+    pub observe: Option<Observer>,
 }
+
+/// Is shown an object path and the body that it would have.
+pub type Observer = Arc<dyn Fn(&str, &[u8]) + Send + Sync>;
 
 /// A template that was read to its end.
 #[derive(Debug)]
@@ -278,19 +281,18 @@ impl Builder {
         let digest = Digest::of(&snapshot.body);
         let committed = find(self.committed(template), &snapshot.path).and_then(|row| row.document.as_ref());
         let same = committed.filter(|committed| committed.digest == digest);
-        let (run, gzip_bytes) = match same {
-            Some(committed) => (committed.run.clone(), committed.gzip_bytes),
-            None => {
-                let bytes = gzip.compress(&snapshot.body);
-                timing.add(&timing.compress, started);
-                let started = Instant::now();
-                if self.stage {
-                    handle.block_on(self.store.create(&blob_name(&digest, &self.run), &bytes))?;
-                }
-                timing.add(&timing.stage, started);
-                timing.staged_bytes.fetch_add(length(bytes.len()), Ordering::Relaxed);
-                (self.run.clone(), length(bytes.len()))
+        let (run, gzip_bytes) = if let Some(committed) = same {
+            (committed.run.clone(), committed.gzip_bytes)
+        } else {
+            let bytes = gzip.compress(&snapshot.body);
+            Timing::add(&timing.compress, started);
+            let started = Instant::now();
+            if self.stage {
+                handle.block_on(self.store.create(&blob_name(&digest, &self.run), &bytes))?;
             }
+            Timing::add(&timing.stage, started);
+            timing.staged_bytes.fetch_add(length(bytes.len()), Ordering::Relaxed);
+            (self.run.clone(), length(bytes.len()))
         };
         let document = DocumentRow {
             digest,
@@ -319,7 +321,7 @@ struct Timing {
 }
 
 impl Timing {
-    fn add(&self, counter: &AtomicU64, since: Instant) {
+    fn add(counter: &AtomicU64, since: Instant) {
         counter.fetch_add(u64::try_from(since.elapsed().as_nanos()).unwrap_or(0), Ordering::Relaxed);
     }
 
@@ -388,7 +390,7 @@ fn split(
                 }
                 _ => return Ok(None),
             }
-            timing.add(&timing.encode, started);
+            Timing::add(&timing.encode, started);
         }
         Ok(None)
     })
