@@ -1,0 +1,11 @@
+//! What the tests stand on: real PostgreSQL clusters, the real binary, throw-away projects, and eyes for a published directory.
+
+#![expect(dead_code, reason = "the tests that use the rest come with the binary")]
+
+pub mod directory;
+pub mod postgres;
+pub mod process;
+pub mod project;
+pub mod server_log;
+pub mod skip;
+pub mod wait;
