@@ -6,6 +6,7 @@ use crate::support::directory::{differences, stamps};
 use crate::support::postgres::{self, Collation};
 use crate::support::process::Tintype;
 use crate::support::project::Project;
+use crate::support::server_log::{Witness, is_by_index, reads_of};
 use crate::support::wait::wait_until;
 
 #[test]
@@ -60,15 +61,31 @@ fn the_servers_log_tells_statements_of_one_database() {
     let (Some(one), Some(two)) = (postgres::database(), postgres::database()) else {
         return;
     };
+    one.execute("CREATE TABLE numbers AS SELECT generate_series(1, 9999) AS n; CREATE INDEX ON numbers (n); ANALYZE");
+    one.log_plans();
     let start = one.log_end();
     let mut session = one.connect();
     session.query("SET application_name = 'tintype/test/1'");
     session.query("SELECT 1,\n  'two lines'");
+    session.query("SELECT n FROM numbers WHERE n = 7");
     two.connect().query("SELECT 'of another database'");
-    let statements = one.statements_since(start);
+    let Witness {
+        statements, plans, ..
+    } = one.witness_since(start);
     // The statement that sets the name was logged under the name before.
     let sql: Vec<&str> = statements.iter().map(|s| s.sql.as_str()).collect();
-    assert_eq!(sql, ["SELECT 1,\n  'two lines'"]);
+    assert_eq!(
+        sql,
+        [
+            "SELECT 1,\n  'two lines'",
+            "SELECT n FROM numbers WHERE n = 7"
+        ]
+    );
+    let [all, one_number] = plans.as_slice() else {
+        panic!("{plans:#?}")
+    };
+    assert!(reads_of(all, "numbers").is_empty());
+    assert!(matches!(reads_of(one_number, "numbers").as_slice(), [node] if is_by_index(node)));
     let pid = session.query("SELECT pg_backend_pid()").remove(0).remove(0);
     assert_eq!(statements[0].pid.to_string(), pid.expect("it is not NULL"));
     assert_eq!(one.activity().len(), 1);

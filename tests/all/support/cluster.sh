@@ -79,6 +79,7 @@ max_wal_senders = 0
 logging_collector = off
 log_destination = 'stderr'
 log_statement = 'all'
+log_connections = on
 log_line_prefix = '%p|%d|%a| '
 lc_messages = 'C'
 tintype.log_file = '$home/server.log'

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Row as _, ValueRef as _};
 
-use super::server_log::{self, Statement};
+use super::server_log::{self, Witness};
 use super::skip::skip;
 
 /// How a cluster sorts text.
@@ -221,9 +221,19 @@ impl Database {
             .len()
     }
 
-    /// Returns what `tintype` sent to this database since `start`, as the server logged it.
-    pub fn statements_since(&self, start: u64) -> Vec<Statement> {
-        server_log::statements(&self.cluster.log, start, &self.name)
+    /// Returns what `tintype` did on this database since `start`, as the server logged it.
+    pub fn witness_since(&self, start: u64) -> Witness {
+        server_log::witness(&self.cluster.log, start, &self.name)
+    }
+
+    /// From now on the server logs the plan of every statement on this database, as it was executed.
+    pub fn log_plans(&self) {
+        let name = &self.name;
+        self.execute(&format!(
+            "ALTER DATABASE {name} SET session_preload_libraries = 'auto_explain';
+             ALTER DATABASE {name} SET auto_explain.log_min_duration = 0;
+             ALTER DATABASE {name} SET auto_explain.log_format = 'json'"
+        ));
     }
 }
 
