@@ -2,4 +2,9 @@
 
 mod support;
 
+mod bad_input;
+mod changed_only;
+mod keys;
+mod republish;
+mod statements;
 mod support_works;

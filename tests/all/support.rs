@@ -3,6 +3,7 @@
 #![expect(dead_code, reason = "the tests that use the rest come with the binary")]
 
 pub mod directory;
+pub mod places;
 pub mod postgres;
 pub mod process;
 pub mod project;

@@ -184,7 +184,7 @@ impl Database {
 
     /// Opens a connection that the test holds, e.g. to hold a lock that a template's query waits for.
     pub fn connect(&self) -> Session {
-        Session(runtime().block_on(connect(&self.url())))
+        Session::connect(&self.url())
     }
 
     /// Returns what the backends of `tintype` on this database are doing: one `(pid, state, wait_event_type)` each.
@@ -241,6 +241,11 @@ impl Database {
 pub struct Session(PgConnection);
 
 impl Session {
+    /// Opens a connection by any URL.
+    pub fn connect(url: &str) -> Self {
+        Self(runtime().block_on(connect(url)))
+    }
+
     /// Runs one statement and returns its rows as the server prints them.
     pub fn query(&mut self, sql: &str) -> Vec<Vec<Option<String>>> {
         runtime().block_on(rows(&mut self.0, sql))

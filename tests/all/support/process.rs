@@ -71,6 +71,12 @@ impl Tintype {
         self
     }
 
+    /// Starts `program` in place of the binary.
+    pub fn program(mut self, program: PathBuf) -> Self {
+        self.program = program;
+        self
+    }
+
     /// Starts `program`, a copy of the binary, as the unprivileged user 65534 when the tests run as root: no mode of a file
     /// stops root.
     pub fn unprivileged(mut self, program: PathBuf) -> Self {
@@ -81,7 +87,7 @@ impl Tintype {
         self
     }
 
-    /// Lets no file grow beyond `KiB`; a write beyond fails as it would on a full disk, instead of killing the process.
+    /// Lets no file grow beyond 16 KiB; a write beyond fails as it would on a full disk, instead of killing the process.
     pub fn small_files(mut self) -> Self {
         self.prepare = Some(r#"trap '' XFSZ; ulimit -f 16; exec "$0" "$@""#);
         self
