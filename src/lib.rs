@@ -1,1 +1,3 @@
 //! tintype
+
+mod demo;

@@ -303,9 +303,7 @@ const CASES: &[Case] = &[
 
 /// The template's text and the line that its error must name, if the case says one.
 fn unmark(text: &str) -> (String, Option<usize>) {
-    let line = text
-        .split_once('«')
-        .map(|(before, _)| before.matches('\n').count() + 1);
+    let line = text.split_once('«').map(|(before, _)| before.matches('\n').count() + 1);
     (text.replace('«', ""), line)
 }
 
@@ -327,13 +325,9 @@ fn fails_everywhere(engine: &'static str, other: On) {
         let Some(project) = project_for(engine) else {
             return;
         };
-        let checked =
-            std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| fails(case, &project)));
+        let checked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| fails(case, &project)));
         if let Err(failure) = checked {
-            let text = failure
-                .downcast_ref::<String>()
-                .cloned()
-                .unwrap_or_default();
+            let text = failure.downcast_ref::<String>().cloned().unwrap_or_default();
             failures.push(format!("=== {}: {text}", case.name));
         }
     }
@@ -344,18 +338,10 @@ fn fails(case: &Case, project: &Project) {
     let (text, line) = unmark(case.template);
     project.template("bad", &text);
     let place = line.map_or_else(|| "bad.sql:".to_owned(), |line| format!("bad.sql:{line}"));
-    let commands: &[&str] = if case.check {
-        &["check", "publish"]
-    } else {
-        &["publish"]
-    };
+    let commands: &[&str] = if case.check { &["check", "publish"] } else { &["publish"] };
     for command in commands {
         let ended = project.run(&[command]);
-        assert!(
-            case.codes.contains(&ended.code()),
-            "exit code not in {:?}: {ended}",
-            case.codes
-        );
+        assert!(case.codes.contains(&ended.code()), "exit code not in {:?}: {ended}", case.codes);
         ended.explains(case.says).explains(&[&place]);
         assert!(!ended.stderr.contains("panicked"), "{ended}");
     }
@@ -376,45 +362,20 @@ fn bad_templates_on_postgresql() {
 #[test]
 fn bad_configuration() {
     let cases: &[(&str, &str, i32, &[&str])] = &[
-        (
-            "[storee]\nurl = \"file:public\"\n",
-            "[storee]",
-            2,
-            &["storee", "did you mean `store`"],
-        ),
-        (
-            "[guard]\nrows_dropp = \"20%\"\n",
-            "rows_dropp",
-            2,
-            &["rows_dropp"],
-        ),
-        (
-            "[database]\nurl = \"again\"\n",
-            "[database]\nurl = \"again\"",
-            2,
-            &["database"],
-        ),
-        (
-            "[budget]\nlimit = many\n",
-            "limit = many",
-            2,
-            &["tintype.toml"],
-        ),
+        ("[storee]\nurl = \"file:public\"\n", "[storee]", 2, &["storee", "did you mean `store`"]),
+        ("[guard]\nrows_dropp = \"20%\"\n", "rows_dropp", 2, &["rows_dropp"]),
+        ("[database]\nurl = \"again\"\n", "[database]\nurl = \"again\"", 2, &["database"]),
+        ("[budget]\nlimit = many\n", "limit = many", 2, &["tintype.toml"]),
     ];
     for (more, needle, code, says) in cases {
         let project = Project::sqlite(places::ROWS);
         project.template("places", places::TEMPLATE);
         project.configure("sqlite:file.db", more);
         let text = std::fs::read_to_string(project.config()).expect("read tintype.toml");
-        let line = text[..text.rfind(needle).expect("the needle is in the text")]
-            .matches('\n')
-            .count()
-            + 1;
+        let line = text[..text.rfind(needle).expect("the needle is in the text")].matches('\n').count() + 1;
         for command in ["check", "plan", "publish", "status"] {
             let ended = project.run(&[command]).expect(*code);
-            ended
-                .explains(says)
-                .explains(&[&format!("tintype.toml:{line}")]);
+            ended.explains(says).explains(&[&format!("tintype.toml:{line}")]);
         }
         assert!(!project.root().join("public").exists(), "{more}");
     }
@@ -427,14 +388,8 @@ fn an_unknown_database_parameter_is_an_error() {
     };
     let url = database.url();
     let project = Project::postgres(database);
-    project.template(
-        "t",
-        "/*---\npath = \"t/{k}.json\"\n---*/\nSELECT 'a' AS k, 1 AS v",
-    );
-    for (parameter, hint) in [
-        ("sslmod=require", "sslmode"),
-        ("target_session_attrs=any", "target_session_attrs"),
-    ] {
+    project.template("t", "/*---\npath = \"t/{k}.json\"\n---*/\nSELECT 'a' AS k, 1 AS v");
+    for (parameter, hint) in [("sslmod=require", "sslmode"), ("target_session_attrs=any", "target_session_attrs")] {
         project.configure(&format!("{url}?{parameter}"), "");
         let name = parameter.split('=').next().expect("there is a name");
         project.run(&["publish"]).expect(2).explains(&[name, hint]);
@@ -446,10 +401,7 @@ fn an_unknown_database_parameter_is_an_error() {
 fn an_empty_template_folder() {
     let project = Project::sqlite(places::ROWS);
     for command in ["check", "plan", "publish"] {
-        project
-            .run(&[command])
-            .expect(2)
-            .explains(&["templates", "init"]);
+        project.run(&[command]).expect(2).explains(&["templates", "init"]);
     }
     std::fs::remove_dir(project.root().join("templates")).expect("remove the folder");
     project.run(&["publish"]).expect(2).explains(&["templates"]);
@@ -462,34 +414,18 @@ fn a_database_that_is_not_there() {
     let project = Project::sqlite("CREATE TABLE t (x)");
     project.template("t", template);
     project.configure("sqlite:missing.db", "");
-    project
-        .run(&["publish"])
-        .expect(1)
-        .explains(&["missing.db"]);
-    assert!(
-        !project.root().join("missing.db").exists(),
-        "a build makes no database"
-    );
+    project.run(&["publish"]).expect(1).explains(&["missing.db"]);
+    assert!(!project.root().join("missing.db").exists(), "a build makes no database");
     project.configure("sqlite:tintype.toml", "");
-    project
-        .run(&["publish"])
-        .expect(1)
-        .explains(&["tintype.toml", "not a database"]);
+    project.run(&["publish"]).expect(1).explains(&["tintype.toml", "not a database"]);
 
     let Some(database) = postgres::database() else {
         return;
     };
     let user = format!("reader_{}", database.name());
-    database.execute(&format!(
-        "CREATE ROLE {user} LOGIN PASSWORD 'right' CONNECTION LIMIT 1"
-    ));
+    database.execute(&format!("CREATE ROLE {user} LOGIN PASSWORD 'right' CONNECTION LIMIT 1"));
     let refused = database.refused_url();
-    let port = refused
-        .rsplit(':')
-        .next()
-        .and_then(|rest| rest.split('/').next())
-        .expect("a port")
-        .to_owned();
+    let port = refused.rsplit(':').next().and_then(|rest| rest.split('/').next()).expect("a port").to_owned();
     let unknown = database.url().replace(database.name(), "no_such_database");
     let wrong = database.url_as(&user, "s3cret-but-wrong");
     let limited = database.url_as(&user, "right");
@@ -497,24 +433,12 @@ fn a_database_that_is_not_there() {
     project.template("t", template);
 
     project.configure(&refused, "");
-    project
-        .run(&["publish"])
-        .expect(1)
-        .explains(&["127.0.0.1", &port]);
+    project.run(&["publish"]).expect(1).explains(&["127.0.0.1", &port]);
     project.configure(&unknown, "");
-    project
-        .run(&["publish"])
-        .expect(1)
-        .explains(&["no_such_database"]);
+    project.run(&["publish"]).expect(1).explains(&["no_such_database"]);
 
     project.configure(&wrong, "");
-    for arguments in [
-        &["publish"][..],
-        &["publish", "-vv"],
-        &["publish", "--format", "json"],
-        &["check"],
-        &["plan"],
-    ] {
+    for arguments in [&["publish"][..], &["publish", "-vv"], &["publish", "--format", "json"], &["check"], &["plan"]] {
         let ended = project.run(arguments).expect(1);
         assert!(ended.stderr.contains(&user), "{ended}");
         let all = format!("{}{}", String::from_utf8_lossy(&ended.stdout), ended.stderr);
@@ -525,10 +449,7 @@ fn a_database_that_is_not_there() {
     let held = postgres::Session::connect(&limited);
     let ended = project.run(&["publish"]).expect(1);
     ended.explains(&["too many connections"]);
-    assert!(
-        ended.elapsed.as_secs() < 30,
-        "not a time-out in disguise: {ended}"
-    );
+    assert!(ended.elapsed.as_secs() < 30, "not a time-out in disguise: {ended}");
     drop(held);
     project.run(&["publish"]).expect(0);
     project.database().execute(&format!("DROP ROLE {user}"));
@@ -536,8 +457,7 @@ fn a_database_that_is_not_there() {
 
 /// The binary where an unprivileged user can start it: the build folder may lie in a closed home directory.
 fn binary_for_all(project: &Project) -> std::path::PathBuf {
-    std::fs::set_permissions(project.root(), std::fs::Permissions::from_mode(0o755))
-        .expect("open the folder");
+    std::fs::set_permissions(project.root(), std::fs::Permissions::from_mode(0o755)).expect("open the folder");
     let program = project.root().join("program");
     std::fs::copy(env!("CARGO_BIN_EXE_tintype"), &program).expect("copy the binary");
     program
@@ -550,26 +470,16 @@ fn a_read_only_directory() {
     let program = binary_for_all(&project);
     for folder in ["public", ".tintype"] {
         std::fs::create_dir(project.root().join(folder)).expect("make the folder");
-        std::fs::set_permissions(
-            project.root().join(folder),
-            std::fs::Permissions::from_mode(0o555),
-        )
-        .expect("close the folder");
+        std::fs::set_permissions(project.root().join(folder), std::fs::Permissions::from_mode(0o555))
+            .expect("close the folder");
     }
-    let ended = project
-        .tintype(&["publish"])
-        .unprivileged(program)
-        .run()
-        .expect(1);
+    let ended = project.tintype(&["publish"]).unprivileged(program).run().expect(1);
     ended.explains(&["permission denied"]);
     assert!(project.public().paths().is_empty());
     // Nothing is in the way of the next run.
     for folder in ["public", ".tintype"] {
-        std::fs::set_permissions(
-            project.root().join(folder),
-            std::fs::Permissions::from_mode(0o755),
-        )
-        .expect("open the folder");
+        std::fs::set_permissions(project.root().join(folder), std::fs::Permissions::from_mode(0o755))
+            .expect("open the folder");
     }
     assert_eq!(project.publish()["outcome"], "published");
 }
@@ -580,42 +490,23 @@ fn a_full_directory() {
         "CREATE TABLE t (k TEXT, v TEXT);
          INSERT INTO t SELECT 'k', hex(randomblob(40000))",
     );
-    project.template(
-        "small",
-        "/*---\npath = \"small/{k}.json\"\n---*/\nSELECT 'a' AS k, 1 AS v",
-    );
+    project.template("small", "/*---\npath = \"small/{k}.json\"\n---*/\nSELECT 'a' AS k, 1 AS v");
     let good = project.publish();
     // Random digits: 40 kB after compression, more than a file may have here.
-    project.template(
-        "big",
-        "/*---\npath = \"big/{k}.json\"\n---*/\nSELECT k, v FROM t ORDER BY k",
-    );
-    project.template(
-        "small",
-        "/*---\npath = \"small/{k}.json\"\n---*/\nSELECT 'a' AS k, 2 AS v",
-    );
+    project.template("big", "/*---\npath = \"big/{k}.json\"\n---*/\nSELECT k, v FROM t ORDER BY k");
+    project.template("small", "/*---\npath = \"small/{k}.json\"\n---*/\nSELECT 'a' AS k, 2 AS v");
     let program = binary_for_all(&project);
     let (before, head) = (project.public().digests(), project.head());
-    let full = project
-        .tintype(&["publish"])
-        .program(program)
-        .small_files()
-        .run();
+    let full = project.tintype(&["publish"]).program(program).small_files().run();
     assert!([1, 4].contains(&full.code()), "{full}");
     full.explains(&["file too large"]);
     if full.code() == 1 {
         assert_eq!(project.public().digests(), before);
         assert_eq!(project.head()["desired"], head["desired"]);
     }
-    assert!(
-        !project.public().has("big/k.json"),
-        "half a document is visible"
-    );
+    assert!(!project.public().has("big/k.json"), "half a document is visible");
     let mended = project.publish();
-    assert!(
-        mended["serial"].as_u64() > good["serial"].as_u64(),
-        "{mended}"
-    );
+    assert!(mended["serial"].as_u64() > good["serial"].as_u64(), "{mended}");
     assert_eq!(project.public().document("small/a.json")["rows"][0]["v"], 2);
     assert!(project.public().has("big/k.json"));
 }
@@ -624,8 +515,7 @@ fn a_full_directory() {
 fn one_bad_template_of_three_does_not_stop_the_others() {
     for (engine, project) in places::projects() {
         let simple = |name: &str, v: &str| {
-            let text =
-                format!("/*---\npath = \"{name}/{{k}}.json\"\n---*/\nSELECT 'a' AS k, {v} AS v");
+            let text = format!("/*---\npath = \"{name}/{{k}}.json\"\n---*/\nSELECT 'a' AS k, {v} AS v");
             project.template(name, &text);
         };
         simple("last", "1");
@@ -633,41 +523,22 @@ fn one_bad_template_of_three_does_not_stop_the_others() {
         project.publish();
         simple("last", "2");
         simple("odd", "9007199254740993");
-        let ended = project
-            .tintype(&["publish", "--format", "json"])
-            .run()
-            .expect(4);
+        let ended = project.tintype(&["publish", "--format", "json"]).run().expect(4);
         ended.explains(&["odd.sql:", "9007199254740993"]);
         let said = ended.json();
-        let outcome =
-            |name: &str| crate::support::project::template_of(&said, name)["outcome"].clone();
+        let outcome = |name: &str| crate::support::project::template_of(&said, name)["outcome"].clone();
         assert_eq!(outcome("last"), "published", "{engine}");
         assert_eq!(outcome("places"), "unchanged", "{engine}");
         assert_eq!(outcome("odd"), "failed", "{engine}");
         // The last good rows stay, and the catalogue says so.
-        assert_eq!(
-            project.public().document("odd/a.json")["rows"][0]["v"],
-            1,
-            "{engine}"
-        );
-        assert_eq!(
-            project.public().document("last/a.json")["rows"][0]["v"],
-            2,
-            "{engine}"
-        );
+        assert_eq!(project.public().document("odd/a.json")["rows"][0]["v"], 1, "{engine}");
+        assert_eq!(project.public().document("last/a.json")["rows"][0]["v"], 2, "{engine}");
         let catalogue = project.public().catalogue();
-        assert_eq!(
-            catalogue["templates"]["odd"]["status"], "last-good",
-            "{engine}"
-        );
+        assert_eq!(catalogue["templates"]["odd"]["status"], "last-good", "{engine}");
         assert_eq!(catalogue["templates"]["last"]["status"], "ok", "{engine}");
         simple("odd", "3");
         let mended = project.publish();
         assert_eq!(mended["outcome"], "published", "{engine}");
-        assert_eq!(
-            project.public().catalogue()["templates"]["odd"]["status"],
-            "ok",
-            "{engine}"
-        );
+        assert_eq!(project.public().catalogue()["templates"]["odd"]["status"], "ok", "{engine}");
     }
 }

@@ -35,40 +35,14 @@ fn republish_writes_the_chosen_keys_even_if_unchanged() {
             (&["places/united-states/crispr/*"], &US_CRISPR),
             (&["places/united-states/crispr/low"], low),
             (&["places/united-states/crispr/low.json"], low),
+            (&["https://cdn.example.org/places/united-states/crispr/low.json"], low),
+            (&["https://example.org/map?region=united-states&topic=crispr&confidence=low"], low),
+            (&["places", "--where", "region=United States", "--where", "topic=crispr"], &US_CRISPR),
             (
-                &["https://cdn.example.org/places/united-states/crispr/low.json"],
+                &["places", "--where", "region=united-states", "--where", "topic=CRISPR", "--where", "confidence=low"],
                 low,
             ),
-            (
-                &["https://example.org/map?region=united-states&topic=crispr&confidence=low"],
-                low,
-            ),
-            (
-                &[
-                    "places",
-                    "--where",
-                    "region=United States",
-                    "--where",
-                    "topic=crispr",
-                ],
-                &US_CRISPR,
-            ),
-            (
-                &[
-                    "places",
-                    "--where",
-                    "region=united-states",
-                    "--where",
-                    "topic=CRISPR",
-                    "--where",
-                    "confidence=low",
-                ],
-                low,
-            ),
-            (
-                &["places/*/crispr/low", "--where", "region=united-states"],
-                low,
-            ),
+            (&["places/*/crispr/low", "--where", "region=united-states"], low),
             (&["places/united-states/crispr/l*"], low),
         ];
         for (keys, expected) in ways {
@@ -77,31 +51,16 @@ fn republish_writes_the_chosen_keys_even_if_unchanged() {
             assert_eq!(touched, expected, "{engine}: {keys:?}");
             assert_eq!(said["command"], "republish", "{engine}: {keys:?}");
             assert_eq!(said["outcome"], "published", "{engine}: {keys:?}");
-            assert_eq!(
-                template_of(&said, "places")["keys"],
-                expected.len(),
-                "{engine}: {keys:?}"
-            );
+            assert_eq!(template_of(&said, "places")["keys"], expected.len(), "{engine}: {keys:?}");
             assert_eq!(project.public().digests(), digests, "{engine}: {keys:?}");
         }
         let serial = |document: &Value| document["serial"].as_u64().expect("a serial");
         let last = project.json(&["status"], 0);
-        assert_eq!(
-            project.head()["desired"],
-            project.head()["active"],
-            "{engine}: {last}"
-        );
+        assert_eq!(project.head()["desired"], project.head()["active"], "{engine}: {last}");
         let releases = project.json(&["releases"], 0);
-        assert_eq!(
-            releases["releases"].as_array().map(Vec::len),
-            Some(1 + ways.len()),
-            "{engine}: {releases}"
-        );
+        assert_eq!(releases["releases"].as_array().map(Vec::len), Some(1 + ways.len()), "{engine}: {releases}");
         let (_, full) = touched_by(&project, &["publish"]);
-        assert_eq!(
-            full["outcome"], "unchanged",
-            "{engine}: the merged release is what a full build gives"
-        );
+        assert_eq!(full["outcome"], "unchanged", "{engine}: the merged release is what a full build gives");
         assert_eq!(serial(&full), serial(&first) + 9, "{engine}");
     }
 }
@@ -123,10 +82,7 @@ fn a_where_with_commas_means_or() {
                 "region=united-states",
             ],
         );
-        let expected = [
-            "places/united-states/crispr/high.json",
-            "places/united-states/malaria/high.json",
-        ];
+        let expected = ["places/united-states/crispr/high.json", "places/united-states/malaria/high.json"];
         assert_eq!(touched, expected, "{engine}");
     }
 }
@@ -140,31 +96,14 @@ fn chosen_keys_get_the_new_rows_and_the_others_keep_the_old_ones() {
         project.execute("UPDATE fact SET city = 'Dallas' WHERE city_id = 2");
         project.json(&["republish", "places/united-states/crispr/low"], 0);
         let changed = differences(&before, &project.public().digests());
-        assert_eq!(
-            changed,
-            ["places/united-states/crispr/low.json"],
-            "{engine}"
-        );
-        let (touched, said) =
-            touched_by(&project, &["publish", "places", "--where", "topic=malaria"]);
-        assert_eq!(
-            touched,
-            ["places/united-states/malaria/low.json"],
-            "{engine}"
-        );
+        assert_eq!(changed, ["places/united-states/crispr/low.json"], "{engine}");
+        let (touched, said) = touched_by(&project, &["publish", "places", "--where", "topic=malaria"]);
+        assert_eq!(touched, ["places/united-states/malaria/low.json"], "{engine}");
         assert_eq!(template_of(&said, "places")["changed"], 1, "{engine}");
         // The rest comes with the next full build: what was published key by key is not published again.
         let (touched, said) = touched_by(&project, &["publish"]);
-        assert_eq!(
-            touched,
-            ["places/united-states/crispr/medium.json"],
-            "{engine}"
-        );
-        assert_eq!(
-            template_of(&said, "places")["unchanged"],
-            DOCUMENTS - 1,
-            "{engine}"
-        );
+        assert_eq!(touched, ["places/united-states/crispr/medium.json"], "{engine}");
+        assert_eq!(template_of(&said, "places")["unchanged"], DOCUMENTS - 1, "{engine}");
     }
 }
 
@@ -175,11 +114,7 @@ fn a_partial_publish_of_unchanged_keys_changes_nothing() {
         let before = project.stamps();
         let said = project.json(&["publish", "places", "--where", "region=United States"], 0);
         assert_eq!(said["outcome"], "unchanged", "{engine}");
-        assert_eq!(
-            differences(&before, &project.stamps()),
-            [".tintype/head.json"],
-            "{engine}"
-        );
+        assert_eq!(differences(&before, &project.stamps()), [".tintype/head.json"], "{engine}");
     }
 }
 
@@ -203,23 +138,10 @@ fn keys_republished_one_by_one_are_the_full_build() {
 fn note_and_author_are_in_the_release() {
     let project = Project::sqlite(places::ROWS);
     project.template("places", places::TEMPLATE).publish();
-    let said = project.json(
-        &[
-            "republish",
-            "places/*/crispr/*",
-            "--note",
-            "names mended",
-            "--author",
-            "Ada",
-        ],
-        0,
-    );
+    let said = project.json(&["republish", "places/*/crispr/*", "--note", "names mended", "--author", "Ada"], 0);
     let release = said["release"].as_str().expect("a release");
     let shown = project.json(&["releases", release], 0).to_string();
-    assert!(
-        shown.contains("names mended") && shown.contains("Ada"),
-        "{shown}"
-    );
+    assert!(shown.contains("names mended") && shown.contains("Ada"), "{shown}");
 }
 
 #[test]
@@ -229,20 +151,11 @@ fn keys_that_do_not_exist_are_refused_with_the_nearest() {
     let before = project.stamps();
     let cases: [(&[&str], &[&str]); 6] = [
         (&["plces"], &["plces", "places"]),
-        (
-            &["places/united-states/crisper/low"],
-            &["crisper", "crispr"],
-        ),
+        (&["places/united-states/crisper/low"], &["crisper", "crispr"]),
         (&["places", "--where", "topc=crispr"], &["topc", "topic"]),
-        (
-            &["places", "--where", "topic=crisper"],
-            &["crisper", "crispr"],
-        ),
+        (&["places", "--where", "topic=crisper"], &["crisper", "crispr"]),
         (&["places/united-states/crispr"], &["united-states/crispr"]),
-        (
-            &["https://cdn.example.org/places/united-states/crispr/lowest.json"],
-            &["lowest", "low"],
-        ),
+        (&["https://cdn.example.org/places/united-states/crispr/lowest.json"], &["lowest", "low"]),
     ];
     for (keys, parts) in cases {
         let arguments = [&["republish"], keys].concat();

@@ -38,26 +38,13 @@ fn a_thousand_keys_take_the_statements_of_ten() {
     };
     for witness in [&few, &many] {
         assert_eq!(witness.connections.len(), 1, "{witness:#?}");
-        assert!(
-            witness
-                .statements
-                .iter()
-                .all(|statement| statement.pid == witness.connections[0])
-        );
+        assert!(witness.statements.iter().all(|statement| statement.pid == witness.connections[0]));
         for marker in ["'first'", "'second'"] {
-            let count = witness
-                .statements
-                .iter()
-                .filter(|statement| statement.sql.contains(marker))
-                .count();
+            let count = witness.statements.iter().filter(|statement| statement.sql.contains(marker)).count();
             assert_eq!(count, 1, "statements of {marker}: {witness:#?}");
         }
     }
-    assert_eq!(
-        few.statements.len(),
-        many.statements.len(),
-        "{few:#?}\n{many:#?}"
-    );
+    assert_eq!(few.statements.len(), many.statements.len(), "{few:#?}\n{many:#?}");
 }
 
 #[test]
@@ -66,44 +53,20 @@ fn a_build_is_one_read_only_transaction_on_one_snapshot() {
     let sql: Vec<String> = witness
         .statements
         .iter()
-        .map(|statement| {
-            statement
-                .sql
-                .split_whitespace()
-                .collect::<Vec<_>>()
-                .join(" ")
-                .to_uppercase()
-        })
+        .map(|statement| statement.sql.split_whitespace().collect::<Vec<_>>().join(" ").to_uppercase())
         .collect();
-    let begins: Vec<&String> = sql
-        .iter()
-        .filter(|sql| sql.starts_with("BEGIN") || sql.starts_with("START "))
-        .collect();
+    let begins: Vec<&String> = sql.iter().filter(|sql| sql.starts_with("BEGIN") || sql.starts_with("START ")).collect();
     assert!(
         matches!(begins.as_slice(), [begin] if begin.contains("REPEATABLE READ") && begin.contains("READ ONLY")),
         "{sql:#?}"
     );
     // Whatever comes before the one BEGIN and behind the end doesn't read tables.
-    let begin = sql
-        .iter()
-        .position(|sql| sql == begins[0])
-        .expect("it is there");
-    let end = sql
-        .iter()
-        .rposition(|sql| ["COMMIT", "ROLLBACK", "END"].contains(&sql.trim_end_matches(';')));
+    let begin = sql.iter().position(|sql| sql == begins[0]).expect("it is there");
+    let end = sql.iter().rposition(|sql| ["COMMIT", "ROLLBACK", "END"].contains(&sql.trim_end_matches(';')));
     let end = end.unwrap_or_else(|| panic!("the transaction has no end: {sql:#?}"));
     let reads = |sql: &String| sql.contains("FROM NUMBERS");
-    assert!(
-        !sql[..begin].iter().any(reads) && !sql[end..].iter().any(reads),
-        "{sql:#?}"
-    );
-    assert_eq!(
-        sql.iter()
-            .filter(|sql| sql.starts_with("SAVEPOINT"))
-            .count(),
-        2,
-        "{sql:#?}"
-    );
+    assert!(!sql[..begin].iter().any(reads) && !sql[end..].iter().any(reads), "{sql:#?}");
+    assert_eq!(sql.iter().filter(|sql| sql.starts_with("SAVEPOINT")).count(), 2, "{sql:#?}");
 }
 
 #[test]
@@ -118,11 +81,7 @@ fn a_domain_is_read_once_and_in_the_same_transaction() {
     project.publish();
     let witness = project.database().witness_since(start);
     for table in ["FROM country ORDER", "FROM topic ORDER", "FROM fact"] {
-        let count = witness
-            .statements
-            .iter()
-            .filter(|statement| statement.sql.contains(table))
-            .count();
+        let count = witness.statements.iter().filter(|statement| statement.sql.contains(table)).count();
         assert_eq!(count, 1, "statements {table}: {witness:#?}");
     }
     assert_eq!(witness.connections.len(), 1, "{witness:#?}");
@@ -146,7 +105,7 @@ fn no_row_or_table_of_the_database_is_written() {
     project.template("places", places::TEMPLATE);
     project.configure(&url, "");
     assert_eq!(project.publish()["outcome"], "published");
-    project.database().execute(&format!(
-        "SET default_transaction_read_only = off; DROP OWNED BY {user}; DROP ROLE {user}"
-    ));
+    project
+        .database()
+        .execute(&format!("SET default_transaction_read_only = off; DROP OWNED BY {user}; DROP ROLE {user}"));
 }

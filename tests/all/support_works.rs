@@ -16,8 +16,7 @@ fn the_two_clusters_sort_differently() {
             continue;
         };
         let database = cluster.database("template0");
-        let sorted = database
-            .one("SELECT string_agg(x, ',' ORDER BY x) FROM (VALUES ('a'), ('B')) AS t (x)");
+        let sorted = database.one("SELECT string_agg(x, ',' ORDER BY x) FROM (VALUES ('a'), ('B')) AS t (x)");
         assert_eq!(sorted, expected, "{collation:?}");
     }
 }
@@ -69,30 +68,18 @@ fn the_servers_log_tells_statements_of_one_database() {
     session.query("SELECT 1,\n  'two lines'");
     session.query("SELECT n FROM numbers WHERE n = 7");
     two.connect().query("SELECT 'of another database'");
-    let Witness {
-        statements, plans, ..
-    } = one.witness_since(start);
+    let Witness { statements, plans, .. } = one.witness_since(start);
     // The statement that sets the name was logged under the name before.
     let sql: Vec<&str> = statements.iter().map(|s| s.sql.as_str()).collect();
-    assert_eq!(
-        sql,
-        [
-            "SELECT 1,\n  'two lines'",
-            "SELECT n FROM numbers WHERE n = 7"
-        ]
-    );
-    let [all, one_number] = plans.as_slice() else {
-        panic!("{plans:#?}")
-    };
+    assert_eq!(sql, ["SELECT 1,\n  'two lines'", "SELECT n FROM numbers WHERE n = 7"]);
+    let [all, one_number] = plans.as_slice() else { panic!("{plans:#?}") };
     assert!(reads_of(all, "numbers").is_empty());
     assert!(matches!(reads_of(one_number, "numbers").as_slice(), [node] if is_by_index(node)));
     let pid = session.query("SELECT pg_backend_pid()").remove(0).remove(0);
     assert_eq!(statements[0].pid.to_string(), pid.expect("it is not NULL"));
     assert_eq!(one.activity().len(), 1);
     assert_eq!(one.terminate(), 1);
-    wait_until("the end of the backend", Duration::from_secs(10), || {
-        one.activity().is_empty()
-    });
+    wait_until("the end of the backend", Duration::from_secs(10), || one.activity().is_empty());
 }
 
 #[test]
@@ -118,11 +105,7 @@ fn passwords_are_checked_and_closed_ports_refuse() {
 fn a_process_sees_nothing_of_the_developers_environment() {
     // A shell in place of the binary shows what the binary would be given.
     let shell = Tintype::new(["-c", "env | cut -d= -f1; echo to-stderr >&2; exit 7"]);
-    let seen = shell
-        .env("MARKER", "1")
-        .unprivileged("/bin/sh".into())
-        .run()
-        .expect(7);
+    let seen = shell.env("MARKER", "1").unprivileged("/bin/sh".into()).run().expect(7);
     assert_eq!(seen.stderr, "to-stderr\n");
     let text = seen.text();
     let mut names: Vec<&str> = text.lines().collect();
@@ -135,17 +118,10 @@ fn a_process_sees_nothing_of_the_developers_environment() {
 #[test]
 fn a_hanging_process_is_killed_and_the_test_fails() {
     let hang = Tintype::new(["-c", "echo begun; exec sleep 1000"]);
-    let hang = hang
-        .unprivileged("/bin/sh".into())
-        .timeout(Duration::from_millis(300));
-    let failure = std::panic::catch_unwind(|| hang.run())
-        .err()
-        .expect("it must not end well");
+    let hang = hang.unprivileged("/bin/sh".into()).timeout(Duration::from_millis(300));
+    let failure = std::panic::catch_unwind(|| hang.run()).err().expect("it must not end well");
     let text = failure.downcast_ref::<String>().expect("it says why");
-    assert!(
-        text.contains("did not end") && text.contains("begun"),
-        "{text}"
-    );
+    assert!(text.contains("did not end") && text.contains("begun"), "{text}");
 }
 
 #[test]
@@ -154,15 +130,9 @@ fn a_write_to_a_full_disk_fails_without_killing_the_process() {
     let writer = Tintype::new(["-c", script]).small_files();
     let said = writer.unprivileged("/bin/sh".into());
     let folder = tempfile::tempdir().expect("make a folder");
-    std::fs::set_permissions(
-        folder.path(),
-        std::os::unix::fs::PermissionsExt::from_mode(0o777),
-    )
-    .expect("open the folder to all");
-    assert_eq!(
-        said.in_directory(folder.path()).run().expect(0).text(),
-        "code 1\n"
-    );
+    std::fs::set_permissions(folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o777))
+        .expect("open the folder to all");
+    assert_eq!(said.in_directory(folder.path()).run().expect(0).text(), "code 1\n");
 }
 
 #[test]
@@ -176,8 +146,5 @@ fn stamps_tell_a_rewrite_with_the_same_bytes() {
     let copy = project.root().join("copy");
     std::fs::write(&copy, text).expect("write the file");
     std::fs::rename(copy, project.config()).expect("rename the file");
-    assert_eq!(
-        differences(&before, &stamps(project.root())),
-        ["tintype.toml"]
-    );
+    assert_eq!(differences(&before, &stamps(project.root())), ["tintype.toml"]);
 }

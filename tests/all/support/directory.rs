@@ -25,19 +25,13 @@ impl Directory {
 
     /// The object paths of all documents, without the catalogue's files, in order. Fails on anything that isn't a document.
     pub fn paths(&self) -> Vec<String> {
-        self.all_paths()
-            .into_iter()
-            .filter(|path| path != "index.json" && !path.starts_with("index/"))
-            .collect()
+        self.all_paths().into_iter().filter(|path| path != "index.json" && !path.starts_with("index/")).collect()
     }
 
     /// The object paths of all documents of one template.
     pub fn paths_of(&self, template: &str) -> Vec<String> {
         let prefix = format!("{template}/");
-        self.paths()
-            .into_iter()
-            .filter(|path| path.starts_with(&prefix))
-            .collect()
+        self.paths().into_iter().filter(|path| path.starts_with(&prefix)).collect()
     }
 
     fn all_paths(&self) -> Vec<String> {
@@ -64,18 +58,11 @@ impl Directory {
     /// The body of a document: one gzip member, nothing behind it.
     pub fn body(&self, path: &str) -> Vec<u8> {
         let file = self.file(path);
-        let bytes = std::fs::read(&file)
-            .unwrap_or_else(|error| panic!("cannot read {}: {error}", file.display()));
+        let bytes = std::fs::read(&file).unwrap_or_else(|error| panic!("cannot read {}: {error}", file.display()));
         let mut decoder = flate2::bufread::GzDecoder::new(bytes.as_slice());
         let mut body = Vec::new();
-        decoder
-            .read_to_end(&mut body)
-            .unwrap_or_else(|error| panic!("{} is not gzip: {error}", file.display()));
-        assert!(
-            decoder.into_inner().is_empty(),
-            "{} goes on behind the gzip",
-            file.display()
-        );
+        decoder.read_to_end(&mut body).unwrap_or_else(|error| panic!("{} is not gzip: {error}", file.display()));
+        assert!(decoder.into_inner().is_empty(), "{} goes on behind the gzip", file.display());
         body
     }
 
@@ -92,10 +79,7 @@ impl Directory {
     /// The catalogue; its plain and its gzipped form must be the same.
     pub fn catalogue(&self) -> Value {
         let plain = std::fs::read(self.0.join("index.json")).expect("read index.json");
-        assert!(
-            plain == self.body("index.json"),
-            "index.json and index.json.gz differ"
-        );
+        assert!(plain == self.body("index.json"), "index.json and index.json.gz differ");
         serde_json::from_slice(&plain).expect("index.json is JSON")
     }
 
@@ -131,22 +115,13 @@ pub fn stamps(folder: &Path) -> BTreeMap<String, Stamp> {
             digest: hex(&Sha256::digest(bytes)),
         }
     };
-    files_below(folder)
-        .into_iter()
-        .map(|path| (path.clone(), stamp(&path)))
-        .collect()
+    files_below(folder).into_iter().map(|path| (path.clone(), stamp(&path))).collect()
 }
 
 /// The paths in which two sets of stamps or digests differ: changed, come or gone.
-pub fn differences<V: PartialEq>(
-    before: &BTreeMap<String, V>,
-    after: &BTreeMap<String, V>,
-) -> Vec<String> {
+pub fn differences<V: PartialEq>(before: &BTreeMap<String, V>, after: &BTreeMap<String, V>) -> Vec<String> {
     let gone = before.keys().filter(|path| !after.contains_key(*path));
-    let differ = after
-        .iter()
-        .filter(|(path, value)| before.get(*path) != Some(value))
-        .map(|(path, _)| path);
+    let differ = after.iter().filter(|(path, value)| before.get(*path) != Some(value)).map(|(path, _)| path);
     let mut paths: Vec<String> = gone.chain(differ).cloned().collect();
     paths.sort();
     paths

@@ -64,43 +64,25 @@ impl Cluster {
         };
         // The server was told where its log is, so that one URL says everything about a cluster.
         let log = one(&url, "SHOW tintype.log_file").into();
-        Ok(Self {
-            url,
-            log,
-            _guard: guard,
-        })
+        Ok(Self { url, log, _guard: guard })
     }
 
     /// Creates a database that is dropped with the value returned.
     pub fn database(&'static self, template: &str) -> Database {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
-        let name = format!(
-            "test_{}_{}",
-            std::process::id(),
-            NUMBER.fetch_add(1, Ordering::Relaxed)
-        );
+        let name = format!("test_{}_{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
         // `file_copy` is twice as fast as the default for small databases; PostgreSQL 14 knows no other and not the word.
         let strategy = match one(&self.url, "SHOW server_version_num").as_str() {
             version if version < "150000" => "",
             _ => "STRATEGY file_copy",
         };
-        execute(
-            &self.url,
-            &format!("CREATE DATABASE {name} TEMPLATE {template} {strategy}"),
-        );
-        Database {
-            cluster: self,
-            name,
-        }
+        execute(&self.url, &format!("CREATE DATABASE {name} TEMPLATE {template} {strategy}"));
+        Database { cluster: self, name }
     }
 
     /// Returns the name of a database made once per cluster by `fill`, to be used as a template. Test processes that ask at the
     /// same time wait for the one that fills it.
-    pub fn template(
-        &'static self,
-        name: &str,
-        fill: impl AsyncFnOnce(&mut PgConnection),
-    ) -> String {
+    pub fn template(&'static self, name: &str, fill: impl AsyncFnOnce(&mut PgConnection)) -> String {
         runtime().block_on(async {
             let mut admin = connect(&self.url).await;
             run(&mut admin, "SELECT pg_advisory_lock(7411)").await;
@@ -155,15 +137,13 @@ impl Database {
 
     /// A URL that connects as `user` with `password`, which the server checks.
     pub fn url_as(&self, user: &str, password: &str) -> String {
-        self.url()
-            .replacen("postgres@", &format!("{user}:{password}@"), 1)
+        self.url().replacen("postgres@", &format!("{user}:{password}@"), 1)
     }
 
     /// A URL on a port of the same address where nothing listens.
     pub fn refused_url(&self) -> String {
         let mut url = url::Url::parse(&self.url()).expect("the cluster's URL is one");
-        url.set_port(Some(super::process::closed_port()))
-            .expect("a postgres URL has a port");
+        url.set_port(Some(super::process::closed_port())).expect("a postgres URL has a port");
         url.to_string()
     }
 
@@ -216,9 +196,7 @@ impl Database {
 
     /// The end of the server's log as it is now, to read from later.
     pub fn log_end(&self) -> u64 {
-        std::fs::metadata(&self.cluster.log)
-            .expect("the server's log is there")
-            .len()
+        std::fs::metadata(&self.cluster.log).expect("the server's log is there").len()
     }
 
     /// Returns what `tintype` did on this database since `start`, as the server logged it.
@@ -270,16 +248,11 @@ fn start(kind: &str) -> Result<(String, Child), String> {
     if line.is_empty() {
         let mut reason = String::new();
         let mut err = guard.stderr.take().expect("stderr is piped");
-        err.read_to_string(&mut reason)
-            .expect("read cluster.sh's complaint");
+        err.read_to_string(&mut reason).expect("read cluster.sh's complaint");
         let status = guard.wait().expect("wait for cluster.sh");
         let reason = reason.trim().to_owned();
         // Only "there is no such PostgreSQL here" is a reason to skip; one that is there and doesn't start is a failure.
-        assert_eq!(
-            status.code(),
-            Some(3),
-            "PostgreSQL does not start: {reason}"
-        );
+        assert_eq!(status.code(), Some(3), "PostgreSQL does not start: {reason}");
         return Err(reason);
     }
     Ok((line.trim().to_owned(), guard))
@@ -295,40 +268,27 @@ fn replace_database(url: &str, name: &str) -> String {
 pub fn runtime() -> &'static tokio::runtime::Runtime {
     static RUNTIME: OnceLock<tokio::runtime::Runtime> = OnceLock::new();
     RUNTIME.get_or_init(|| {
-        tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .enable_all()
-            .build()
-            .expect("start a runtime")
+        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("start a runtime")
     })
 }
 
 async fn connect(url: &str) -> PgConnection {
-    PgConnection::connect(url)
-        .await
-        .unwrap_or_else(|error| panic!("cannot connect to {url}: {error}"))
+    PgConnection::connect(url).await.unwrap_or_else(|error| panic!("cannot connect to {url}: {error}"))
 }
 
 async fn run(connection: &mut PgConnection, sql: &str) {
-    sqlx::raw_sql(AssertSqlSafe(sql))
-        .execute(connection)
-        .await
-        .unwrap_or_else(|error| panic!("{sql}: {error}"));
+    sqlx::raw_sql(AssertSqlSafe(sql)).execute(connection).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
 }
 
 async fn rows(connection: &mut PgConnection, sql: &str) -> Vec<Vec<Option<String>>> {
     // The simple protocol sends every type as the text that psql would show.
-    let rows = sqlx::raw_sql(AssertSqlSafe(sql))
-        .fetch_all(connection)
-        .await
-        .unwrap_or_else(|error| panic!("{sql}: {error}"));
+    let rows =
+        sqlx::raw_sql(AssertSqlSafe(sql)).fetch_all(connection).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
     let text = |row: &sqlx::postgres::PgRow, column| {
         let value = row.try_get_raw(column).expect("the column is there");
         (!value.is_null()).then(|| value.as_str().expect("it is text").to_owned())
     };
-    rows.iter()
-        .map(|row| (0..row.len()).map(|column| text(row, column)).collect())
-        .collect()
+    rows.iter().map(|row| (0..row.len()).map(|column| text(row, column)).collect()).collect()
 }
 
 fn execute(url: &str, sql: &str) {

@@ -34,10 +34,7 @@ impl Tintype {
         Self {
             program: env!("CARGO_BIN_EXE_tintype").into(),
             prepare: None,
-            arguments: arguments
-                .into_iter()
-                .map(|argument| argument.as_ref().to_owned())
-                .collect(),
+            arguments: arguments.into_iter().map(|argument| argument.as_ref().to_owned()).collect(),
             environment: Vec::new(),
             directory: None,
             user: None,
@@ -54,8 +51,7 @@ impl Tintype {
 
     /// Adds one variable to the environment, which holds only `PATH` and `HOME` otherwise.
     pub fn env(mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
-        self.environment
-            .push((name.as_ref().to_owned(), value.as_ref().to_owned()));
+        self.environment.push((name.as_ref().to_owned(), value.as_ref().to_owned()));
         self
     }
 
@@ -121,9 +117,8 @@ impl Tintype {
         for argument in &self.arguments {
             write!(words, " {}", argument.to_string_lossy()).expect("a string takes all");
         }
-        let mut child = command
-            .spawn()
-            .unwrap_or_else(|error| panic!("cannot start {}: {error}", self.program.display()));
+        let mut child =
+            command.spawn().unwrap_or_else(|error| panic!("cannot start {}: {error}", self.program.display()));
         let stdout = Stream::read(child.stdout.take().expect("stdout is piped"));
         let stderr = Stream::read(child.stderr.take().expect("stderr is piped"));
         Running {
@@ -201,17 +196,11 @@ impl Running {
         self.wait_for("the address it serves", |running| {
             let text = running.stdout() + "\n" + &running.stderr();
             // Only whole lines: the port may not have been written to its end.
-            let lines = text
-                .split_inclusive('\n')
-                .filter(|line| line.ends_with('\n'));
-            lines
-                .flat_map(|line| line.split("http://").skip(1))
-                .find_map(|rest| {
-                    let end = rest
-                        .find(|c: char| !c.is_ascii_digit() && c != '.' && c != ':')
-                        .unwrap_or(rest.len());
-                    rest[..end].trim_end_matches([':', '.']).parse().ok()
-                })
+            let lines = text.split_inclusive('\n').filter(|line| line.ends_with('\n'));
+            lines.flat_map(|line| line.split("http://").skip(1)).find_map(|rest| {
+                let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.' && c != ':').unwrap_or(rest.len());
+                rest[..end].trim_end_matches([':', '.']).parse().ok()
+            })
         })
     }
 
@@ -225,12 +214,7 @@ impl Running {
             if self.began.elapsed() > self.timeout {
                 let _ = self.child.kill();
                 let _ = self.child.wait();
-                panic!(
-                    "`{}` did not end within {:?}\n{}",
-                    self.words,
-                    self.timeout,
-                    self.streams()
-                );
+                panic!("`{}` did not end within {:?}\n{}", self.words, self.timeout, self.streams());
             }
             std::thread::sleep(POLL);
         };
@@ -263,11 +247,7 @@ impl Running {
     }
 
     fn streams(&self) -> String {
-        format!(
-            "--- stdout\n{}\n--- stderr\n{}",
-            self.stdout(),
-            self.stderr()
-        )
+        format!("--- stdout\n{}\n--- stderr\n{}", self.stdout(), self.stderr())
     }
 }
 
@@ -317,22 +297,13 @@ impl Finished {
         // A report may be wrapped to the width of a terminal, with a rule in front of each line.
         let squeeze = |text: &str| {
             let kept = text.replace(['│', '·', '╭', '╰', '─'], " ");
-            kept.split_whitespace()
-                .collect::<Vec<_>>()
-                .join(" ")
-                .to_lowercase()
+            kept.split_whitespace().collect::<Vec<_>>().join(" ").to_lowercase()
         };
         let said = squeeze(&self.stderr);
         for part in parts {
-            assert!(
-                said.contains(&squeeze(part)),
-                "no {part:?} in stderr of {self}"
-            );
+            assert!(said.contains(&squeeze(part)), "no {part:?} in stderr of {self}");
         }
-        assert!(
-            said.contains("hint:") || said.contains("help:"),
-            "no hint in stderr of {self}"
-        );
+        assert!(said.contains("hint:") || said.contains("help:"), "no hint in stderr of {self}");
         self
     }
 }
@@ -368,10 +339,7 @@ impl Stream {
                 sink.extend_from_slice(&buffer[..length]);
             }
         });
-        Self {
-            bytes,
-            reader: Some(reader),
-        }
+        Self { bytes, reader: Some(reader) }
     }
 
     fn bytes(&self) -> MutexGuard<'_, Vec<u8>> {

@@ -30,10 +30,7 @@ impl Project {
         let root = tempfile::tempdir().expect("make a project directory");
         let file = root.path().join("file.db");
         sqlite_execute(&file, sql);
-        let project = Self {
-            root,
-            database: Source::Sqlite(file),
-        };
+        let project = Self { root, database: Source::Sqlite(file) };
         project.configure("sqlite:file.db", "");
         project
     }
@@ -41,10 +38,7 @@ impl Project {
     /// A project over this PostgreSQL database.
     pub fn postgres(database: Database) -> Self {
         let root = tempfile::tempdir().expect("make a project directory");
-        let project = Self {
-            root,
-            database: Source::Postgres(database),
-        };
+        let project = Self { root, database: Source::Postgres(database) };
         project.configure(&project.database().url(), "");
         project
     }
@@ -70,8 +64,8 @@ impl Project {
     pub fn shipped(&self, names: &[&str]) -> &Self {
         for name in names {
             let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("templates/{name}.sql"));
-            let text = fs::read_to_string(&file)
-                .unwrap_or_else(|error| panic!("cannot read {}: {error}", file.display()));
+            let text =
+                fs::read_to_string(&file).unwrap_or_else(|error| panic!("cannot read {}: {error}", file.display()));
             self.template(name, &text);
         }
         self
@@ -173,9 +167,7 @@ pub fn template_of<'a>(document: &'a Value, name: &str) -> &'a Value {
 }
 
 fn sqlite_connect(file: &Path) -> SqliteConnection {
-    let options = SqliteConnectOptions::new()
-        .filename(file)
-        .create_if_missing(true);
+    let options = SqliteConnectOptions::new().filename(file).create_if_missing(true);
     postgres::runtime()
         .block_on(SqliteConnection::connect_with(&options))
         .unwrap_or_else(|error| panic!("cannot open {}: {error}", file.display()))
@@ -202,7 +194,5 @@ fn sqlite_query(file: &Path, sql: &str) -> Vec<Vec<Option<String>>> {
         // SQLite turns every value into text when asked for text.
         (!value.is_null()).then(|| row.get_unchecked::<String, _>(column))
     };
-    rows.iter()
-        .map(|row| (0..row.len()).map(|column| text(row, column)).collect())
-        .collect()
+    rows.iter().map(|row| (0..row.len()).map(|column| text(row, column)).collect()).collect()
 }

@@ -88,18 +88,12 @@ fn message(line: &str) -> Option<Message> {
     let pid = fields.next()?.parse().ok()?;
     let (database, application) = (fields.next()?, fields.next()?);
     let text = fields.next()?.trim_start().strip_prefix("LOG:  ")?;
-    Some(Message {
-        pid,
-        database: database.to_owned(),
-        application: application.to_owned(),
-        text: text.to_owned(),
-    })
+    Some(Message { pid, database: database.to_owned(), application: application.to_owned(), text: text.to_owned() })
 }
 
 fn read_from(path: &Path, start: u64) -> String {
     let mut file = std::fs::File::open(path).expect("open the server's log");
-    file.seek(SeekFrom::Start(start))
-        .expect("seek in the server's log");
+    file.seek(SeekFrom::Start(start)).expect("seek in the server's log");
     let mut bytes = Vec::new();
     file.read_to_end(&mut bytes).expect("read the server's log");
     String::from_utf8_lossy(&bytes).into_owned()

@@ -20,7 +20,6 @@ pub fn skip(reason: &str) {
             .append(true)
             .open(&list)
             .unwrap_or_else(|error| panic!("cannot note a skipped test in {list}: {error}"));
-        file.write_all(line.as_bytes())
-            .unwrap_or_else(|error| panic!("cannot note a skipped test in {list}: {error}"));
+        file.write_all(line.as_bytes()).unwrap_or_else(|error| panic!("cannot note a skipped test in {list}: {error}"));
     }
 }

@@ -12,11 +12,7 @@ pub fn wait_for<T>(what: &str, deadline: Duration, mut condition: impl FnMut() -
         if let Some(value) = condition() {
             return value;
         }
-        assert!(
-            began.elapsed() < deadline,
-            "waited {:.1?} for {what}, in vain",
-            began.elapsed()
-        );
+        assert!(began.elapsed() < deadline, "waited {:.1?} for {what}, in vain", began.elapsed());
         std::thread::sleep(POLL);
     }
 }

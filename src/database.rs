@@ -1,0 +1,201 @@
+//! The database: one read transaction over one connection, and its rows as batches of raw cells.
+//!
+//! A build opens one connection, begins one `REPEATABLE READ READ ONLY` transaction and reads every template in it,
+//! each behind a savepoint, so that all of them see one instant (`as_of`) and one that fails doesn't take the others
+//! down. Rows are streamed as they come, never through a cursor, which would switch parallel query off; they travel
+//! as [`RowBatch`]es of undecoded cells, and `value` turns cells into JSON tokens on another thread.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use tokio::sync::mpsc;
+
+mod batch;
+mod error;
+mod postgres;
+mod sqlite;
+pub mod url;
+pub mod value;
+
+pub use batch::{RowBatch, Rows};
+pub use error::DatabaseError;
+
+use crate::template::scope::Statement;
+use value::{Encoder, Rule, UnsupportedType};
+
+/// Where the data is.
+#[derive(Debug, Clone)]
+pub enum Database {
+    /// A PostgreSQL server.
+    Postgres(Box<sqlx::postgres::PgConnectOptions>),
+    /// A SQLite file.
+    Sqlite(PathBuf),
+}
+
+/// How a build reads.
+#[derive(Debug, Clone)]
+pub struct ReadSettings {
+    /// Longest wait for a connection. Default 30 s: too short fails a build while the server restarts, too long hides that it is down.
+    pub connect_timeout: Duration,
+    /// Longest time of one statement; zero means no limit. Default 30 min, which also bounds how long dead rows are kept.
+    pub statement_timeout: Duration,
+    /// Further PostgreSQL settings of the transaction, such as `work_mem`.
+    pub settings: Vec<(String, String)>,
+}
+
+/// A column of a result.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ResultColumn {
+    /// Its name in the result.
+    pub name: String,
+    /// Its type.
+    pub kind: ColumnType,
+}
+
+/// A column's type.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ColumnType {
+    /// A PostgreSQL type by its OID; the name is for messages and casts.
+    Postgres { oid: u32, name: String },
+    /// SQLite's values carry their own types.
+    Sqlite,
+}
+
+impl ColumnType {
+    /// The encoder of the column's cells.
+    pub fn encoder(&self, rule: Rule) -> Result<Encoder, UnsupportedType> {
+        match self {
+            ColumnType::Postgres { oid, .. } => Encoder::postgres(*oid, rule),
+            ColumnType::Sqlite => Ok(Encoder::sqlite(rule)),
+        }
+    }
+
+    /// Writes parameter `number` so that it compares with this type by the type's own rules and indexes.
+    pub fn parameter(&self, number: usize) -> String {
+        match self {
+            ColumnType::Sqlite => format!("${number}"),
+            ColumnType::Postgres { name, .. } => postgres::parameter(name, number),
+        }
+    }
+}
+
+/// An open read transaction.
+#[derive(Debug)]
+pub struct ReadTransaction {
+    connection: Connection,
+    /// The instant whose data it sees.
+    pub as_of: DateTime<Utc>,
+    /// Statements that the templates and domains have caused, without the transaction's own.
+    pub statements: u64,
+}
+
+#[derive(Debug)]
+enum Connection {
+    Postgres(Box<sqlx::PgConnection>),
+    Sqlite(sqlx::SqliteConnection, Duration),
+}
+
+impl Database {
+    /// The engine's name in messages.
+    pub fn engine(&self) -> &'static str {
+        match self {
+            Database::Postgres(_) => "PostgreSQL",
+            Database::Sqlite(_) => "SQLite",
+        }
+    }
+
+    /// What the database is called in messages; never its password.
+    pub fn describe(&self) -> String {
+        match self {
+            Database::Postgres(options) => postgres::describe(options),
+            Database::Sqlite(path) => path.display().to_string(),
+        }
+    }
+
+    /// Opens the one connection and begins the transaction. `application` is what the server shows for it.
+    pub async fn begin(&self, settings: &ReadSettings, application: &str) -> Result<ReadTransaction, DatabaseError> {
+        let (connection, as_of) = match self {
+            Database::Postgres(options) => {
+                let (connection, as_of) = postgres::begin(options, settings, application).await?;
+                (Connection::Postgres(Box::new(connection)), as_of)
+            }
+            Database::Sqlite(path) => {
+                let (connection, as_of) = sqlite::begin(path, settings).await?;
+                (Connection::Sqlite(connection, settings.statement_timeout), as_of)
+            }
+        };
+        Ok(ReadTransaction { connection, as_of, statements: 0 })
+    }
+}
+
+impl ReadTransaction {
+    /// Sets the point to come back to if what follows fails.
+    pub async fn savepoint(&mut self) -> Result<(), DatabaseError> {
+        self.control("SAVEPOINT template").await
+    }
+
+    /// Goes back to the savepoint, so that the transaction can be used again after an error.
+    pub async fn rollback_to_savepoint(&mut self) -> Result<(), DatabaseError> {
+        self.control("ROLLBACK TO SAVEPOINT template").await
+    }
+
+    /// Ends the transaction and closes the connection.
+    pub async fn finish(mut self) -> Result<(), DatabaseError> {
+        self.control("COMMIT").await?;
+        match self.connection {
+            Connection::Postgres(connection) => postgres::close(*connection).await,
+            Connection::Sqlite(connection, _) => sqlite::close(connection).await,
+        }
+    }
+
+    async fn control(&mut self, sql: &'static str) -> Result<(), DatabaseError> {
+        match &mut self.connection {
+            Connection::Postgres(connection) => postgres::execute(connection, sql).await,
+            Connection::Sqlite(connection, _) => sqlite::execute(connection, sql).await,
+        }
+    }
+
+    /// The columns that a statement would return, without running it.
+    pub async fn columns(&mut self, statement: &Statement) -> Result<Vec<ResultColumn>, DatabaseError> {
+        match &mut self.connection {
+            Connection::Postgres(connection) => {
+                self.statements += 1;
+                postgres::columns(connection, statement).await
+            }
+            Connection::Sqlite(connection, _) => sqlite::columns(connection, statement).await,
+        }
+    }
+
+    /// Runs a statement and sends its columns, then its rows. Returns the number of rows.
+    ///
+    /// Returns [`DatabaseError::Stopped`] when the receiver has gone, which has its own error to tell.
+    pub async fn read(&mut self, statement: &Statement, rows: &mpsc::Sender<Rows>) -> Result<u64, DatabaseError> {
+        self.statements += 1;
+        match &mut self.connection {
+            Connection::Postgres(connection) => postgres::read(connection, statement, rows).await,
+            Connection::Sqlite(connection, timeout) => sqlite::read(connection, statement, rows, *timeout).await,
+        }
+    }
+
+    /// The plan of a statement, one line each, as the engine's EXPLAIN prints it.
+    pub async fn explain(&mut self, statement: &Statement) -> Result<Vec<String>, DatabaseError> {
+        let head = match &self.connection {
+            Connection::Postgres(_) => "EXPLAIN ",
+            Connection::Sqlite(..) => "EXPLAIN QUERY PLAN ",
+        };
+        let explained = statement.wrapped(head, "");
+        match &mut self.connection {
+            Connection::Postgres(connection) => postgres::text_rows(connection, &explained, "QUERY PLAN").await,
+            Connection::Sqlite(connection, _) => sqlite::text_rows(connection, &explained, "detail").await,
+        }
+    }
+
+    /// The volatility of the functions with these names, as PostgreSQL knows it: those that are volatile.
+    pub async fn volatile_functions(&mut self, names: &[String]) -> Result<Vec<String>, DatabaseError> {
+        match &mut self.connection {
+            Connection::Postgres(connection) => postgres::volatile_functions(connection, names).await,
+            Connection::Sqlite(..) => Ok(names.iter().filter(|name| ["random", "randomblob", "changes", "total_changes", "last_insert_rowid"].contains(&name.as_str())).cloned().collect()),
+        }
+    }
+}

@@ -1,0 +1,258 @@
+//! Selections: from what a person typed or pasted to the keys that are meant.
+//!
+//! A KEY is a template's name, `template/seg/seg` with globs, an object path with globs, a document's URL, or the URL
+//! of a page. What is typed stays text until the domains are known, because only they can turn a slug into a value.
+
+use glob_match::glob_match;
+use url::Url;
+
+use super::Template;
+use super::domain::Domains;
+use super::scope::{KeyFilter, Scope};
+use crate::diagnostic::did_you_mean;
+
+/// One KEY as it was understood: for each key column, what was asked of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Selector {
+    /// The template's name.
+    pub template: String,
+    /// The KEY as it was typed.
+    pub typed: String,
+    wanted: Vec<Wanted>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Wanted {
+    Any,
+    /// A glob over slugs.
+    Slug(String),
+    /// Values, labels or slugs, any of them.
+    OneOf(Vec<String>),
+}
+
+/// Why a KEY or a `--where` means nothing.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct SelectError {
+    /// Names what was typed and why it means nothing.
+    pub message: String,
+    /// What to type instead.
+    pub hint: Option<String>,
+}
+
+fn fail<T>(message: String, hint: impl Into<Option<String>>) -> Result<T, SelectError> {
+    Err(SelectError { message, hint: hint.into() })
+}
+
+/// `--where column=value,value`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Where {
+    column: String,
+    values: Vec<String>,
+}
+
+impl Where {
+    /// Reads `column=value,value`.
+    pub fn parse(text: &str) -> Result<Where, SelectError> {
+        let Some((column, values)) = text.split_once('=') else {
+            return fail(format!("`{text}` isn't a condition"), "write --where topic=crispr, or --where topic=crispr,cancer for either".to_owned());
+        };
+        let values: Vec<String> = values.split(',').map(|value| value.trim().to_owned()).filter(|value| !value.is_empty()).collect();
+        if values.is_empty() {
+            return fail(format!("`{text}` names no value"), "write --where topic=crispr".to_owned());
+        }
+        Ok(Where { column: column.trim().to_owned(), values })
+    }
+}
+
+/// Understands KEYs and conditions; without any KEY every template is meant. `base_url` is where the CDN serves the documents.
+pub fn selectors(keys: &[String], conditions: &[Where], templates: &[Template], base_url: Option<&Url>) -> Result<Vec<Selector>, SelectError> {
+    let mut found = Vec::new();
+    if keys.is_empty() {
+        // A condition speaks of the templates that have its column.
+        let meant = templates.iter().filter(|template| conditions.iter().all(|condition| template.columns().contains(&condition.column)));
+        found.extend(meant.map(|template| Selector::all(template, template.name.clone())));
+        if let (true, Some(condition)) = (found.is_empty(), conditions.first()) {
+            let columns = templates.iter().flat_map(|template| template.columns().iter().map(String::as_str));
+            let hint = did_you_mean(&condition.column, columns).map(|near| format!("did you mean `{near}`?"));
+            return fail(format!("no template has the key column `{}`", condition.column), hint);
+        }
+    }
+    for typed in keys {
+        found.extend(one_key(typed, templates, base_url)?);
+    }
+    for selector in &mut found {
+        let Some(template) = templates.iter().find(|template| template.name == selector.template) else { continue };
+        for condition in conditions {
+            selector.restrict(template, condition)?;
+        }
+    }
+    Ok(found)
+}
+
+fn one_key(typed: &str, templates: &[Template], base_url: Option<&Url>) -> Result<Vec<Selector>, SelectError> {
+    if typed.starts_with("http://") || typed.starts_with("https://") {
+        return pasted_url(typed, templates, base_url).map(|selector| vec![selector]);
+    }
+    let path = typed.trim_start_matches("./").trim_matches('/');
+    let found: Vec<Selector> = templates.iter().filter_map(|template| Selector::of_path(template, path, typed)).collect();
+    if !found.is_empty() {
+        return Ok(found);
+    }
+    let (head, rest) = path.split_once('/').map_or((path, ""), |(head, rest)| (head, rest));
+    if let Some(template) = templates.iter().find(|template| template.name == head) {
+        let count = if rest.is_empty() { 0 } else { rest.split('/').count() };
+        let columns = template.columns();
+        let full: Vec<String> = columns.iter().map(|column| column.to_uppercase()).collect();
+        return fail(
+            format!("`{typed}` has {count} of the {} key columns of {} ({})", columns.len(), template.name, columns.join(", ")),
+            format!("write {}/{}, with * for any", template.name, full.join("/")),
+        );
+    }
+    let names = templates.iter().map(|template| template.name.as_str());
+    let hint = match did_you_mean(head, names.clone()) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => format!("templates here are {}", names.collect::<Vec<_>>().join(", ")),
+    };
+    fail(format!("`{typed}` names no template"), hint)
+}
+
+fn pasted_url(typed: &str, templates: &[Template], base_url: Option<&Url>) -> Result<Selector, SelectError> {
+    let url = Url::parse(typed).or_else(|error| fail(format!("`{typed}` isn't a URL: {error}"), None))?;
+    for template in templates {
+        let said = template.page_url.as_ref().and_then(|page| page.columns(&url, template.columns().len()));
+        if let Some(said) = said {
+            let wanted = said.into_iter().map(|text| text.map_or(Wanted::Any, |text| Wanted::OneOf(vec![text])));
+            return Ok(Selector { template: template.name.clone(), typed: typed.to_owned(), wanted: wanted.collect() });
+        }
+    }
+    let path = percent_encoding::percent_decode_str(url.path()).decode_utf8_lossy().into_owned();
+    let path = path.trim_start_matches('/');
+    let base = base_url.map(|base| base.path().trim_matches('/').to_owned()).unwrap_or_default();
+    let below_base = path.strip_prefix(base.as_str()).map(|rest| rest.trim_start_matches('/'));
+    // Without a base URL the bucket or a prefix may stand in front of the path: leave segments out until one fits.
+    let mut candidates = below_base.into_iter().collect::<Vec<_>>();
+    candidates.extend(path.char_indices().filter(|(_, c)| *c == '/').map(|(at, _)| &path[at + 1..]));
+    for candidate in candidates {
+        let candidate = candidate.strip_suffix(".gz").unwrap_or(candidate);
+        for template in templates {
+            if let Some(slugs) = template.pattern.slugs(candidate) {
+                let wanted = slugs.into_iter().map(|slug| Wanted::Slug(slug.to_owned())).collect();
+                return Ok(Selector { template: template.name.clone(), typed: typed.to_owned(), wanted });
+            }
+        }
+    }
+    let patterns: Vec<&str> = templates.iter().map(|template| template.pattern.as_str()).collect();
+    fail(format!("no template publishes `{typed}`"), format!("paths here are {}; a page's URL is understood where its template has a page_url", patterns.join(", ")))
+}
+
+impl Selector {
+    fn all(template: &Template, typed: String) -> Selector {
+        Selector { template: template.name.clone(), typed, wanted: vec![Wanted::Any; template.columns().len()] }
+    }
+
+    fn of_path(template: &Template, path: &str, typed: &str) -> Option<Selector> {
+        let stem = path.strip_suffix(".gz").unwrap_or(path);
+        let globs = template.pattern.globs(stem).or_else(|| {
+            let mut parts = stem.split('/');
+            let name = parts.next()?;
+            let segments: Vec<&str> = parts.collect();
+            if !glob_match(name, &template.name) {
+                return None;
+            }
+            match segments.as_slice() {
+                [] | ["**"] => Some(vec!["*"; template.columns().len()]),
+                _ if segments.len() == template.columns().len() && segments.iter().all(|segment| !segment.is_empty()) => {
+                    Some(segments.iter().map(|segment| segment.strip_suffix(".json").unwrap_or(segment)).collect())
+                }
+                _ => None,
+            }
+        })?;
+        let wanted = globs.into_iter().map(|glob| if glob == "*" { Wanted::Any } else { Wanted::Slug(glob.to_owned()) });
+        Some(Selector { template: template.name.clone(), typed: typed.to_owned(), wanted: wanted.collect() })
+    }
+
+    fn restrict(&mut self, template: &Template, condition: &Where) -> Result<(), SelectError> {
+        let columns = template.columns();
+        let Some(column) = columns.iter().position(|known| *known == condition.column) else {
+            let near = did_you_mean(&condition.column, columns.iter().map(String::as_str)).map(|near| format!("did you mean `{near}`?"));
+            return fail(
+                format!("{} has no key column `{}`", template.name, condition.column),
+                near.unwrap_or_else(|| format!("its key columns are {}", columns.join(", "))),
+            );
+        };
+        let said = match &self.wanted[column] {
+            Wanted::Any => None,
+            Wanted::Slug(glob) => Some(glob.clone()),
+            Wanted::OneOf(values) => Some(values.join(",")),
+        };
+        if let Some(said) = said {
+            return fail(format!("`{}` already says {} = {said}", self.typed, condition.column), "say each key column once".to_owned());
+        }
+        self.wanted[column] = Wanted::OneOf(condition.values.clone());
+        Ok(())
+    }
+
+    /// True if the selector asks nothing of any column.
+    pub fn is_all(&self) -> bool {
+        self.wanted.iter().all(|wanted| *wanted == Wanted::Any)
+    }
+
+    /// Turns the selector into values.
+    fn filter(&self, template: &Template, domains: &Domains) -> Result<KeyFilter, SelectError> {
+        let mut filter = Vec::new();
+        for (column, wanted) in self.wanted.iter().enumerate() {
+            let entries = &domains.columns()[column].entries;
+            let matching = |test: &dyn Fn(&super::domain::Entry) -> bool| {
+                let mut values: Vec<_> = entries.iter().filter(|entry| test(entry)).map(|entry| entry.value.clone()).collect();
+                values.sort();
+                values.dedup();
+                values
+            };
+            filter.push(match wanted {
+                Wanted::Any => None,
+                Wanted::Slug(glob) => {
+                    let values = matching(&|entry| entry.slug == *glob || glob_match(glob, &entry.slug));
+                    if values.is_empty() {
+                        return self.unknown(template, domains, column, glob);
+                    }
+                    Some(values)
+                }
+                Wanted::OneOf(texts) => {
+                    for text in texts {
+                        if matching(&|entry| means(entry, text)).is_empty() {
+                            return self.unknown(template, domains, column, text);
+                        }
+                    }
+                    Some(matching(&|entry| texts.iter().any(|text| means(entry, text))))
+                }
+            });
+        }
+        Ok(KeyFilter(filter))
+    }
+
+    fn unknown<T>(&self, template: &Template, domains: &Domains, column: usize, text: &str) -> Result<T, SelectError> {
+        let name = &template.columns()[column];
+        let hint = match domains.nearest(column, text) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None if domains.columns()[column].open => {
+                format!("{name} has no domain, so only values of the active release are known: run a full `tintype publish {}`, or add [keys.{name}]", template.name)
+            }
+            None => format!("[keys.{name}] of {} says which values exist", template.file().display()),
+        };
+        fail(format!("`{}`: {name} has no value `{text}`", self.typed), hint)
+    }
+}
+
+fn means(entry: &super::domain::Entry, text: &str) -> bool {
+    entry.slug == text || entry.value.to_string() == text || entry.label.as_deref() == Some(text)
+}
+
+/// The scope that the selectors of one template mean together.
+pub fn scope(selectors: &[&Selector], template: &Template, domains: &Domains) -> Result<Scope, SelectError> {
+    if selectors.iter().any(|selector| selector.is_all()) {
+        return Ok(Scope::All);
+    }
+    let filters = selectors.iter().map(|selector| selector.filter(template, domains)).collect::<Result<Vec<_>, _>>()?;
+    Ok(Scope::Some(filters))
+}
