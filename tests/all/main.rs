@@ -2,9 +2,13 @@
 
 mod support;
 
-mod bad_input;
+mod bad_directory;
+mod bad_settings;
+mod bad_templates;
 mod changed_only;
+mod interrupt;
 mod keys;
 mod republish;
+mod size;
 mod statements;
 mod support_works;

@@ -164,6 +164,11 @@ impl Running {
         let _ = kill_process(Pid::from_child(&self.child), signal);
     }
 
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// What it has written to stdout so far.
     pub fn stdout(&self) -> String {
         String::from_utf8_lossy(&self.stdout.bytes()).into_owned()
