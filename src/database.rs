@@ -195,7 +195,13 @@ impl ReadTransaction {
     pub async fn volatile_functions(&mut self, names: &[String]) -> Result<Vec<String>, DatabaseError> {
         match &mut self.connection {
             Connection::Postgres(connection) => postgres::volatile_functions(connection, names).await,
-            Connection::Sqlite(..) => Ok(names.iter().filter(|name| ["random", "randomblob", "changes", "total_changes", "last_insert_rowid"].contains(&name.as_str())).cloned().collect()),
+            Connection::Sqlite(..) => Ok(names
+                .iter()
+                .filter(|name| {
+                    ["random", "randomblob", "changes", "total_changes", "last_insert_rowid"].contains(&name.as_str())
+                })
+                .cloned()
+                .collect()),
         }
     }
 }

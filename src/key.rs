@@ -9,6 +9,6 @@ mod pattern;
 mod slug;
 mod value;
 
-pub use pattern::{PathPattern, PatternError};
-pub use slug::{MAX_SLUG_LEN, is_slug, slug};
-pub use value::{Key, KeyError, KeyValue, MAX_VALUE_LEN};
+pub use pattern::PathPattern;
+pub use slug::{MAX_SLUG_LEN, is_slug};
+pub use value::{Key, KeyError, KeyValue};

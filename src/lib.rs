@@ -1,3 +1,11 @@
-//! tintype
+//! tintype runs hot aggregation queries **once**, writes the answers as gzipped JSON snapshots keyed by topic, region
+//! and confidence (or any other key columns), and publishes them so that frontends fetch them without a database.
 
-mod demo;
+mod database;
+pub mod demo;
+mod diagnostic;
+mod error;
+mod key;
+mod snapshot;
+mod store;
+mod template;

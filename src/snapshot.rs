@@ -11,6 +11,5 @@ mod gzip;
 mod split;
 
 pub use digest::Digest;
-pub use document::Document;
 pub use gzip::{Gzip, gunzip};
 pub use split::{Snapshot, SplitSummary, Splitter};

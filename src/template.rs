@@ -15,8 +15,8 @@ use serde::{Deserialize, Serialize};
 use crate::diagnostic::Diagnostic;
 use crate::key::{KeyValue, PathPattern};
 
-pub mod check;
 pub mod domain;
+pub mod lint;
 mod page_url;
 mod parse;
 pub mod scope;
@@ -111,7 +111,13 @@ pub struct HeaderPolicy {
 
 impl HeaderPolicy {
     /// The policy of documents that browsers keep for `max_age` and the edge for `edge_ttl`.
-    pub fn new(max_age: Duration, edge_ttl: Duration, revalidate: Duration, on_error: Duration, cache_tags: Vec<String>) -> HeaderPolicy {
+    pub fn new(
+        max_age: Duration,
+        edge_ttl: Duration,
+        revalidate: Duration,
+        on_error: Duration,
+        cache_tags: Vec<String>,
+    ) -> HeaderPolicy {
         let cache_control = format!(
             "public, max-age={}, s-maxage={}, stale-while-revalidate={}, stale-if-error={}",
             max_age.as_secs(),
@@ -168,19 +174,27 @@ impl Template {
     /// Reads every `*.sql` of a folder, in the order of their names.
     pub fn load_all(folder: &Path, shown: &Path) -> Result<Vec<Template>, Vec<Diagnostic>> {
         let about_folder = |message: String| vec![Diagnostic::error(shown, &"".into(), message)];
-        let entries = std::fs::read_dir(folder)
-            .map_err(|error| vec![Diagnostic::error(shown, &"".into(), format!("the template folder can't be read: {error}")).hint("[paths] templates names it; `tintype init DIR` writes one with three templates")])?;
+        let entries = std::fs::read_dir(folder).map_err(|error| {
+            vec![
+                Diagnostic::error(shown, &"".into(), format!("the template folder can't be read: {error}"))
+                    .hint("[paths] templates names it; `tintype init DIR` writes one with three templates"),
+            ]
+        })?;
         let mut names = Vec::new();
         for entry in entries {
-            let name = entry.map_err(|error| about_folder(format!("the template folder can't be read: {error}")))?.file_name();
-            if Path::new(&name).extension().is_some_and(|extension| extension == "sql") && !name.to_string_lossy().starts_with('.') {
+            let name =
+                entry.map_err(|error| about_folder(format!("the template folder can't be read: {error}")))?.file_name();
+            if Path::new(&name).extension().is_some_and(|extension| extension == "sql")
+                && !name.to_string_lossy().starts_with('.')
+            {
                 names.push(name);
             }
         }
         names.sort();
         if names.is_empty() {
             return Err(vec![
-                Diagnostic::error(shown, &"".into(), "the template folder holds no .sql file").hint("`tintype init DIR` writes three templates to start from"),
+                Diagnostic::error(shown, &"".into(), "the template folder holds no .sql file")
+                    .hint("`tintype init DIR` writes three templates to start from"),
             ]);
         }
         let mut templates = Vec::new();
@@ -230,10 +244,14 @@ impl Template {
         let sql = self.sql_text();
         let tokens: Vec<_> = tokens::tokens(sql).into_iter().filter(|token| !token.is_comment()).collect();
         let names = |token: &tokens::Token| token.text(sql).trim_matches('"').eq_ignore_ascii_case(column);
-        let mention = |at: &usize| matches!(tokens[*at].kind, tokens::Kind::Word | tokens::Kind::QuotedName) && names(&tokens[*at]);
+        let mention = |at: &usize| {
+            matches!(tokens[*at].kind, tokens::Kind::Word | tokens::Kind::QuotedName) && names(&tokens[*at])
+        };
         let alias = (1..tokens.len()).rev().filter(mention).find(|at| tokens[at - 1].is_word(sql, "as"));
         let found = alias.or_else(|| (0..tokens.len()).rev().find(mention)).or((!tokens.is_empty()).then_some(0));
-        found.map_or(self.sql.start..self.sql.start, |at| self.sql.start + tokens[at].span.start..self.sql.start + tokens[at].span.end)
+        found.map_or(self.sql.start..self.sql.start, |at| {
+            self.sql.start + tokens[at].span.start..self.sql.start + tokens[at].span.end
+        })
     }
 }
 

@@ -30,7 +30,11 @@ pub struct RowBatch {
 impl RowBatch {
     /// An empty batch of rows with this many columns.
     pub fn new(columns: usize) -> RowBatch {
-        RowBatch { bytes: Vec::with_capacity(FULL_BYTES + FULL_BYTES / 4), cells: Vec::with_capacity(FULL_CELLS), columns }
+        RowBatch {
+            bytes: Vec::with_capacity(FULL_BYTES + FULL_BYTES / 4),
+            cells: Vec::with_capacity(FULL_CELLS),
+            columns,
+        }
     }
 
     /// Appends the next cell by letting `write` append its bytes; `false` from it means NULL.

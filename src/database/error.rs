@@ -52,7 +52,9 @@ impl DatabaseError {
         match self {
             DatabaseError::Url { hint, .. } | DatabaseError::Connect { hint, .. } => Some(hint.clone()),
             DatabaseError::Statement { hint, .. } => hint.clone(),
-            DatabaseError::Lost { .. } => Some("nothing was published; see the server's log, then run the command again".to_owned()),
+            DatabaseError::Lost { .. } => {
+                Some("nothing was published; see the server's log, then run the command again".to_owned())
+            }
             DatabaseError::Stopped => None,
         }
     }

@@ -9,7 +9,10 @@ use chrono::{DateTime, Utc};
 use futures_util::TryStreamExt as _;
 use sqlx::postgres::{PgArguments, PgConnectOptions, PgConnection, PgDatabaseError, PgErrorPosition, PgRow};
 use sqlx::query::Query;
-use sqlx::{AssertSqlSafe, Column as _, Connection as _, ConnectOptions as _, Either, Executor as _, Postgres, Row as _, TypeInfo as _, ValueRef as _};
+use sqlx::{
+    AssertSqlSafe, Column as _, ConnectOptions as _, Connection as _, Either, Executor as _, Postgres, Row as _,
+    TypeInfo as _, ValueRef as _,
+};
 use tokio::sync::mpsc;
 
 use super::batch::{RowBatch, Rows};
@@ -34,7 +37,11 @@ pub fn describe(options: &PgConnectOptions) -> String {
 }
 
 /// Connects and begins the transaction; returns the instant that it sees.
-pub async fn begin(options: &PgConnectOptions, settings: &ReadSettings, application: &str) -> Result<(PgConnection, DateTime<Utc>), DatabaseError> {
+pub async fn begin(
+    options: &PgConnectOptions,
+    settings: &ReadSettings,
+    application: &str,
+) -> Result<(PgConnection, DateTime<Utc>), DatabaseError> {
     let name: String = application.chars().take(MAX_APPLICATION_LEN).collect();
     let named = options.clone().application_name(&name);
     let mut connection = match tokio::time::timeout(settings.connect_timeout, named.connect()).await {
@@ -45,7 +52,8 @@ pub async fn begin(options: &PgConnectOptions, settings: &ReadSettings, applicat
                 server: describe(options),
                 reason: format!("no answer within {}", humantime::format_duration(settings.connect_timeout)),
                 sqlstate: None,
-                hint: "is the server up and reachable from here? [database.build] acquire_timeout sets the wait".to_owned(),
+                hint: "is the server up and reachable from here? [database.build] acquire_timeout sets the wait"
+                    .to_owned(),
             });
         }
     };
@@ -74,7 +82,8 @@ pub async fn begin(options: &PgConnectOptions, settings: &ReadSettings, applicat
 /// The transaction's first statement takes its snapshot. A standby shows the primary's past, at best up to its last replay.
 async fn read_as_of(connection: &mut PgConnection) -> Result<DateTime<Utc>, DatabaseError> {
     let sql = "SELECT (extract(epoch FROM CASE WHEN pg_is_in_recovery() THEN least(clock_timestamp(), pg_last_xact_replay_timestamp()) ELSE clock_timestamp() END) * 1000000)::int8";
-    let row: PgRow = connection.fetch_one(sqlx::query(sql).persistent(false)).await.map_err(|error| statement_error(&error, sql))?;
+    let row: PgRow =
+        connection.fetch_one(sqlx::query(sql).persistent(false)).await.map_err(|error| statement_error(&error, sql))?;
     let micros: i64 = row.try_get(0).map_err(|error| statement_error(&error, sql))?;
     Ok(DateTime::from_timestamp_micros(micros).unwrap_or_default())
 }
@@ -121,21 +130,32 @@ fn query(statement: &Statement) -> Query<'static, Postgres, PgArguments> {
 /// The columns of a statement, from one row of NULLs: `LIMIT 0` plans it without running it, and the outer join makes
 /// the row that sqlx needs to tell the types. Preparing it by name would leave the name behind in a pooler's server.
 pub async fn columns(connection: &mut PgConnection, statement: &Statement) -> Result<Vec<ResultColumn>, DatabaseError> {
-    let probe = statement.wrapped("SELECT t.* FROM (SELECT 1) AS one LEFT JOIN (SELECT * FROM (\n", "\n) AS t LIMIT 0) AS t ON true");
-    let row = connection.fetch_one(query(&probe)).await.map_err(|error| statement_error(&error, &probe.text).moved(&probe, statement))?;
+    let probe = statement
+        .wrapped("SELECT t.* FROM (SELECT 1) AS one LEFT JOIN (SELECT * FROM (\n", "\n) AS t LIMIT 0) AS t ON true");
+    let row = connection
+        .fetch_one(query(&probe))
+        .await
+        .map_err(|error| statement_error(&error, &probe.text).moved(&probe, statement))?;
     Ok(result_columns(&row))
 }
 
 fn result_columns(row: &PgRow) -> Vec<ResultColumn> {
     let of = |column: &sqlx::postgres::PgColumn| ResultColumn {
         name: column.name().to_owned(),
-        kind: ColumnType::Postgres { oid: column.type_info().oid().map_or(0, |oid| oid.0), name: column.type_info().name().to_owned() },
+        kind: ColumnType::Postgres {
+            oid: column.type_info().oid().map_or(0, |oid| oid.0),
+            name: column.type_info().name().to_owned(),
+        },
     };
     row.columns().iter().map(of).collect()
 }
 
 /// Streams a statement's rows.
-pub async fn read(connection: &mut PgConnection, statement: &Statement, rows: &mpsc::Sender<Rows>) -> Result<u64, DatabaseError> {
+pub async fn read(
+    connection: &mut PgConnection,
+    statement: &Statement,
+    rows: &mpsc::Sender<Rows>,
+) -> Result<u64, DatabaseError> {
     let failed = |error: &sqlx::Error| statement_error(error, &statement.text);
     let stopped = |_| DatabaseError::Stopped;
     let mut count = 0;
@@ -155,7 +175,9 @@ pub async fn read(connection: &mut PgConnection, statement: &Statement, rows: &m
                     if cell.is_null() {
                         return Ok(false);
                     }
-                    bytes.extend_from_slice(cell.as_bytes().map_err(|error| DatabaseError::Lost { reason: error.to_string() })?);
+                    bytes.extend_from_slice(
+                        cell.as_bytes().map_err(|error| DatabaseError::Lost { reason: error.to_string() })?,
+                    );
                     Ok(true)
                 })?;
             }
@@ -177,27 +199,47 @@ pub async fn read(connection: &mut PgConnection, statement: &Statement, rows: &m
 }
 
 /// One text column of a short answer.
-pub async fn text_rows(connection: &mut PgConnection, statement: &Statement, column: &str) -> Result<Vec<String>, DatabaseError> {
-    let rows = connection.fetch_all(query(statement)).await.map_err(|error| statement_error(&error, &statement.text))?;
-    rows.iter().map(|row| row.try_get(column)).collect::<Result<_, _>>().map_err(|error| statement_error(&error, &statement.text))
+pub async fn text_rows(
+    connection: &mut PgConnection,
+    statement: &Statement,
+    column: &str,
+) -> Result<Vec<String>, DatabaseError> {
+    let rows =
+        connection.fetch_all(query(statement)).await.map_err(|error| statement_error(&error, &statement.text))?;
+    rows.iter()
+        .map(|row| row.try_get(column))
+        .collect::<Result<_, _>>()
+        .map_err(|error| statement_error(&error, &statement.text))
 }
 
 /// Those of the named functions that PostgreSQL calls volatile in every form.
 pub async fn volatile_functions(connection: &mut PgConnection, names: &[String]) -> Result<Vec<String>, DatabaseError> {
     let sql = "SELECT proname::text FROM pg_proc WHERE proname::text = ANY($1) GROUP BY proname HAVING bool_and(provolatile = 'v')";
-    let rows = connection.fetch_all(sqlx::query(sql).bind(names.to_vec()).persistent(false)).await.map_err(|error| statement_error(&error, sql))?;
+    let rows = connection
+        .fetch_all(sqlx::query(sql).bind(names.to_vec()).persistent(false))
+        .await
+        .map_err(|error| statement_error(&error, sql))?;
     rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>().map_err(|error| statement_error(&error, sql))
 }
 
 fn connect_error(options: &PgConnectOptions, error: &sqlx::Error) -> DatabaseError {
-    let sqlstate = error.as_database_error().and_then(sqlx::error::DatabaseError::code).map(std::borrow::Cow::into_owned);
+    let sqlstate =
+        error.as_database_error().and_then(sqlx::error::DatabaseError::code).map(std::borrow::Cow::into_owned);
     let (reason, hint) = match (sqlstate.as_deref(), error) {
-        (Some("28P01" | "28000"), _) => (message(error), "check user and password; the password may come from DATABASE_URL, TINTYPE_DATABASE_URL_FILE or ~/.pgpass"),
+        (Some("28P01" | "28000"), _) => (
+            message(error),
+            "check user and password; the password may come from DATABASE_URL, TINTYPE_DATABASE_URL_FILE or ~/.pgpass",
+        ),
         (Some("3D000"), _) => (message(error), "check the database's name at the end of the URL"),
-        (Some("53300"), _) => (message(error), "the server has no connection free; tintype needs one: see who holds them in pg_stat_activity"),
+        (Some("53300"), _) => (
+            message(error),
+            "the server has no connection free; tintype needs one: see who holds them in pg_stat_activity",
+        ),
         (Some("57P03"), _) => (message(error), "the server is starting or stopping; try again"),
         (Some(_), _) => (message(error), "see the server's log"),
-        (None, sqlx::Error::Tls(_)) => (message(error), "sslmode and sslrootcert in the URL say how the server proves who it is"),
+        (None, sqlx::Error::Tls(_)) => {
+            (message(error), "sslmode and sslrootcert in the URL say how the server proves who it is")
+        }
         (None, _) => (message(error), "is the server up, and are host and port right?"),
     };
     DatabaseError::Connect { server: describe(options), reason, sqlstate, hint: hint.to_owned() }
@@ -216,21 +258,33 @@ fn statement_error(error: &sqlx::Error, text: &str) -> DatabaseError {
         return DatabaseError::Lost { reason: message(error) };
     };
     let Some(server) = database.try_downcast_ref::<PgDatabaseError>() else {
-        return DatabaseError::Statement { message: database.message().to_owned(), sqlstate: None, position: None, hint: None };
+        return DatabaseError::Statement {
+            message: database.message().to_owned(),
+            sqlstate: None,
+            position: None,
+            hint: None,
+        };
     };
     // Class 57 with P: the server ends the session (admin shutdown, crash of another backend).
     if server.code().starts_with("57P") || server.code().starts_with("08") {
         return DatabaseError::Lost { reason: format!("{} (SQLSTATE {})", server.message(), server.code()) };
     }
     let position = match server.position() {
-        Some(PgErrorPosition::Original(character)) => text.char_indices().nth(character.saturating_sub(1)).map(|(at, _)| at),
+        Some(PgErrorPosition::Original(character)) => {
+            text.char_indices().nth(character.saturating_sub(1)).map(|(at, _)| at)
+        }
         _ => None,
     };
     let hint = match server.code() {
         "57014" => Some("[database.build] statement_timeout sets the limit; is an index missing?".to_owned()),
         _ => server.hint().or(server.detail()).map(ToOwned::to_owned),
     };
-    DatabaseError::Statement { message: server.message().to_owned(), sqlstate: Some(server.code().to_owned()), position, hint }
+    DatabaseError::Statement {
+        message: server.message().to_owned(),
+        sqlstate: Some(server.code().to_owned()),
+        position,
+        hint,
+    }
 }
 
 impl DatabaseError {
@@ -238,9 +292,12 @@ impl DatabaseError {
     fn moved(self, outer: &Statement, inner: &Statement) -> DatabaseError {
         let Some(start) = outer.text.find(&inner.text) else { return self };
         match self {
-            DatabaseError::Statement { message, sqlstate, position, hint } => {
-                DatabaseError::Statement { message, sqlstate, position: position.and_then(|at| at.checked_sub(start)), hint }
-            }
+            DatabaseError::Statement { message, sqlstate, position, hint } => DatabaseError::Statement {
+                message,
+                sqlstate,
+                position: position.and_then(|at| at.checked_sub(start)),
+                hint,
+            },
             other => other,
         }
     }

@@ -5,9 +5,12 @@ use std::time::{Duration, Instant, SystemTime};
 
 use chrono::{DateTime, Utc};
 use futures_util::TryStreamExt as _;
-use sqlx::sqlite::{SqliteArguments, SqliteConnectOptions, SqliteConnection, SqliteRow, SqliteValueRef};
 use sqlx::query::Query;
-use sqlx::{AssertSqlSafe, Column as _, ConnectOptions as _, Connection as _, Decode, Either, Executor as _, Row as _, Sqlite, SqlSafeStr as _, Statement as _, TypeInfo as _, ValueRef as _};
+use sqlx::sqlite::{SqliteArguments, SqliteConnectOptions, SqliteConnection, SqliteRow, SqliteValueRef};
+use sqlx::{
+    AssertSqlSafe, Column as _, ConnectOptions as _, Connection as _, Decode, Either, Executor as _, Row as _,
+    SqlSafeStr as _, Sqlite, Statement as _, TypeInfo as _, ValueRef as _,
+};
 use tokio::sync::mpsc;
 
 use super::batch::{RowBatch, Rows};
@@ -74,13 +77,28 @@ fn query(statement: &Statement) -> Query<'static, Sqlite, SqliteArguments> {
 }
 
 /// The columns of a statement, from preparing it.
-pub async fn columns(connection: &mut SqliteConnection, statement: &Statement) -> Result<Vec<ResultColumn>, DatabaseError> {
-    let prepared = connection.prepare(AssertSqlSafe(statement.text.clone()).into_sql_str()).await.map_err(|error| statement_error(&error, &statement.text))?;
-    Ok(prepared.columns().iter().map(|column| ResultColumn { name: column.name().to_owned(), kind: ColumnType::Sqlite }).collect())
+pub async fn columns(
+    connection: &mut SqliteConnection,
+    statement: &Statement,
+) -> Result<Vec<ResultColumn>, DatabaseError> {
+    let prepared = connection
+        .prepare(AssertSqlSafe(statement.text.clone()).into_sql_str())
+        .await
+        .map_err(|error| statement_error(&error, &statement.text))?;
+    Ok(prepared
+        .columns()
+        .iter()
+        .map(|column| ResultColumn { name: column.name().to_owned(), kind: ColumnType::Sqlite })
+        .collect())
 }
 
 /// Streams a statement's rows; the statement ends with an error after `timeout`, unless that is zero.
-pub async fn read(connection: &mut SqliteConnection, statement: &Statement, rows: &mpsc::Sender<Rows>, timeout: Duration) -> Result<u64, DatabaseError> {
+pub async fn read(
+    connection: &mut SqliteConnection,
+    statement: &Statement,
+    rows: &mpsc::Sender<Rows>,
+    timeout: Duration,
+) -> Result<u64, DatabaseError> {
     let stopped = |_| DatabaseError::Stopped;
     let columns = columns(connection, statement).await?;
     let count = columns.len();
@@ -99,7 +117,8 @@ pub async fn read(connection: &mut SqliteConnection, statement: &Statement, rows
             message: format!("the statement ran for longer than {}", humantime::format_duration(timeout)),
             sqlstate: None,
             position: None,
-            hint: hint.or_else(|| Some("[database.build] statement_timeout sets the limit; is an index missing?".to_owned())),
+            hint: hint
+                .or_else(|| Some("[database.build] statement_timeout sets the limit; is an index missing?".to_owned())),
         },
         other => other,
     })?;
@@ -107,7 +126,12 @@ pub async fn read(connection: &mut SqliteConnection, statement: &Statement, rows
     Ok(total)
 }
 
-async fn stream(connection: &mut SqliteConnection, statement: &Statement, rows: &mpsc::Sender<Rows>, columns: usize) -> Result<u64, DatabaseError> {
+async fn stream(
+    connection: &mut SqliteConnection,
+    statement: &Statement,
+    rows: &mpsc::Sender<Rows>,
+    columns: usize,
+) -> Result<u64, DatabaseError> {
     let failed = |error: &sqlx::Error| statement_error(error, &statement.text);
     let stopped = |_| DatabaseError::Stopped;
     let mut total = 0;
@@ -150,9 +174,17 @@ fn decode<'r, T: Decode<'r, Sqlite>>(value: SqliteValueRef<'r>) -> Result<T, sql
 }
 
 /// One text column of a short answer.
-pub async fn text_rows(connection: &mut SqliteConnection, statement: &Statement, column: &str) -> Result<Vec<String>, DatabaseError> {
-    let rows = connection.fetch_all(query(statement)).await.map_err(|error| statement_error(&error, &statement.text))?;
-    rows.iter().map(|row| row.try_get(column)).collect::<Result<_, _>>().map_err(|error| statement_error(&error, &statement.text))
+pub async fn text_rows(
+    connection: &mut SqliteConnection,
+    statement: &Statement,
+    column: &str,
+) -> Result<Vec<String>, DatabaseError> {
+    let rows =
+        connection.fetch_all(query(statement)).await.map_err(|error| statement_error(&error, &statement.text))?;
+    rows.iter()
+        .map(|row| row.try_get(column))
+        .collect::<Result<_, _>>()
+        .map_err(|error| statement_error(&error, &statement.text))
 }
 
 fn message(error: &sqlx::Error) -> String {
@@ -169,11 +201,16 @@ fn statement_error(error: &sqlx::Error, text: &str) -> DatabaseError {
         return DatabaseError::Lost { reason: message(error) };
     }
     let message = message(error);
-    let quoted = message.split('"').nth(1).or_else(|| message.rsplit_once(": ").map(|(_, name)| name.rsplit('.').next().unwrap_or(name)));
+    let quoted = message
+        .split('"')
+        .nth(1)
+        .or_else(|| message.rsplit_once(": ").map(|(_, name)| name.rsplit('.').next().unwrap_or(name)));
     let position = quoted.filter(|word| !word.is_empty()).and_then(|word| {
         let tokens = crate::template::tokens::tokens(text);
         tokens.iter().find(|token| !token.is_comment() && token.text(text) == word).map(|token| token.span.start)
     });
-    let hint = message.contains("syntax error").then(|| "SQLite shows the word it didn't expect; the mistake is often just before it".to_owned());
+    let hint = message
+        .contains("syntax error")
+        .then(|| "SQLite shows the word it didn't expect; the mistake is often just before it".to_owned());
     DatabaseError::Statement { message, sqlstate: None, position, hint }
 }

@@ -37,7 +37,9 @@ impl Database {
         match text.split_once(':').map(|(scheme, rest)| (scheme.to_ascii_lowercase(), rest)) {
             Some((scheme, rest)) if scheme == "sqlite" => sqlite(rest, folder),
             Some((scheme, _)) if scheme == "postgres" || scheme == "postgresql" => postgres(text),
-            Some((scheme, _)) => refuse(format!("has the scheme `{scheme}`"), "write postgres://user@host/database or sqlite:file.db"),
+            Some((scheme, _)) => {
+                refuse(format!("has the scheme `{scheme}`"), "write postgres://user@host/database or sqlite:file.db")
+            }
             None => refuse("has no scheme", "write postgres://user@host/database or sqlite:file.db"),
         }
     }
@@ -46,7 +48,10 @@ impl Database {
 fn sqlite(rest: &str, folder: &Path) -> Result<Database, DatabaseError> {
     let path = rest.strip_prefix("//").unwrap_or(rest);
     if let Some((_, parameters)) = path.split_once('?') {
-        return refuse(format!("has the parameter `{parameters}`, which SQLite files don't take here"), "write sqlite:file.db; it is always opened read-only");
+        return refuse(
+            format!("has the parameter `{parameters}`, which SQLite files don't take here"),
+            "write sqlite:file.db; it is always opened read-only",
+        );
     }
     if path.is_empty() || path == ":memory:" {
         return refuse("names no SQLite file", "write sqlite:file.db");
@@ -59,14 +64,27 @@ fn postgres(text: &str) -> Result<Database, DatabaseError> {
     let usage = "write postgres://user:password@host:5432/database?sslmode=verify-full";
     let url = match Url::parse(text) {
         Ok(url) => url,
-        Err(_) if text.split('@').next_back().is_some_and(|hosts| hosts.split('/').next().is_some_and(|hosts| hosts.contains(','))) => {
+        Err(_)
+            if text
+                .split('@')
+                .next_back()
+                .is_some_and(|hosts| hosts.split('/').next().is_some_and(|hosts| hosts.contains(','))) =>
+        {
             return refuse("names several hosts", "name one host here; further ones will be `replicas`");
         }
-        Err(error) => return refuse(format!("isn't a URL: {error}"), format!("{usage}; write special characters of a password as %40")),
+        Err(error) => {
+            return refuse(
+                format!("isn't a URL: {error}"),
+                format!("{usage}; write special characters of a password as %40"),
+            );
+        }
     };
     for (name, value) in url.query_pairs() {
         if name == "options" || name.starts_with("options[") {
-            return refuse("has the parameter `options`, which PgBouncer refuses", "put settings into [database.build] settings: they hold for the transaction");
+            return refuse(
+                "has the parameter `options`, which PgBouncer refuses",
+                "put settings into [database.build] settings: they hold for the transaction",
+            );
         }
         if !POSTGRES_PARAMETERS.contains(&name.as_ref()) {
             let hint = match did_you_mean(&name, POSTGRES_PARAMETERS) {
@@ -105,7 +123,9 @@ mod tests {
 
     #[test]
     fn files_count_from_the_folder() {
-        for (text, path) in [("sqlite:a.db", "/base/a.db"), ("sqlite://a/b.db", "/base/a/b.db"), ("sqlite:///x/a.db", "/x/a.db")] {
+        for (text, path) in
+            [("sqlite:a.db", "/base/a.db"), ("sqlite://a/b.db", "/base/a/b.db"), ("sqlite:///x/a.db", "/x/a.db")]
+        {
             let Ok(Database::Sqlite(found)) = Database::from_url(text, Path::new("/base")) else { panic!("{text}") };
             assert_eq!(found, Path::new(path));
         }

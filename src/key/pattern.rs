@@ -39,7 +39,11 @@ impl PathPattern {
         let fail = |message: String, span: Range<usize>, hint| Err(PatternError { message, span, hint });
         let whole = 0..text.len();
         if !text.ends_with(".json") {
-            return fail("doesn't end in `.json`".to_owned(), whole, "write for example \"world-map/{topic}/{confidence}.json\"");
+            return fail(
+                "doesn't end in `.json`".to_owned(),
+                whole,
+                "write for example \"world-map/{topic}/{confidence}.json\"",
+            );
         }
         if text.starts_with('/') {
             return fail("starts with `/`".to_owned(), 0..1, "object paths are relative: leave the first `/` out");
@@ -54,13 +58,25 @@ impl PathPattern {
         }
         let first = &pattern.segments[0];
         if first.column.is_some() && pattern.segments.len() > 1 {
-            return fail("begins with a key column".to_owned(), 0..text.find('/').unwrap_or(text.len()), "begin it with a fixed name, usually the template's, so that no value can shadow another template's documents");
+            return fail(
+                "begins with a key column".to_owned(),
+                0..text.find('/').unwrap_or(text.len()),
+                "begin it with a fixed name, usually the template's, so that no value can shadow another template's documents",
+            );
         }
         if pattern.segments.len() == 1 && first.column.is_some() {
-            return fail("consists of a key column alone".to_owned(), whole, "put it into a folder: \"topics/{topic}.json\"");
+            return fail(
+                "consists of a key column alone".to_owned(),
+                whole,
+                "put it into a folder: \"topics/{topic}.json\"",
+            );
         }
         if first.prefix == "index" || text == "index.json" {
-            return fail("collides with the catalogue `index.json` or its folder `index/`".to_owned(), whole, "choose another first segment");
+            return fail(
+                "collides with the catalogue `index.json` or its folder `index/`".to_owned(),
+                whole,
+                "choose another first segment",
+            );
         }
         Ok(pattern)
     }
@@ -77,11 +93,18 @@ impl PathPattern {
             }
         };
         if suffix.contains('{') {
-            return fail(format!("has two key columns in one segment, `{part}`"), "separate them with `/`, or a path could not be taken apart again");
+            return fail(
+                format!("has two key columns in one segment, `{part}`"),
+                "separate them with `/`, or a path could not be taken apart again",
+            );
         }
-        let literal = |text: &str| text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-_.".contains(&b));
+        let literal =
+            |text: &str| text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-_.".contains(&b));
         if !literal(prefix) || !literal(suffix) {
-            return fail(format!("holds `{part}`, with characters outside a-z 0-9 - _ ."), "use lower-case ASCII letters, digits, `-`, `_` and `.`");
+            return fail(
+                format!("holds `{part}`, with characters outside a-z 0-9 - _ ."),
+                "use lower-case ASCII letters, digits, `-`, `_` and `.`",
+            );
         }
         if prefix.starts_with('.') || (column.is_none() && prefix.is_empty()) {
             return fail(format!("has the segment `{part}`"), "segments aren't empty and don't begin with a point");
@@ -153,7 +176,9 @@ impl PathPattern {
                 None => return None,
                 Some(column) => {
                     // A glob may leave the ending out: `world-map/crispr/*` means every `….json` in that folder.
-                    let value = middle.strip_suffix(segment.suffix.as_str()).or_else(|| middle.ends_with('*').then_some(middle))?;
+                    let value = middle
+                        .strip_suffix(segment.suffix.as_str())
+                        .or_else(|| middle.ends_with('*').then_some(middle))?;
                     if value.is_empty() {
                         return None;
                     }
@@ -192,7 +217,22 @@ mod tests {
 
     #[test]
     fn refused_patterns() {
-        for text in ["a/{b}", "/a/{b}.json", "{a}/b.json", "{a}.json", "index.json", "index/{a}.json", "a/{b}-{c}.json", "a/{b}/{b}.json", "a//b.json", "a/../{b}.json", "A/{b}.json", "a/{b.json", "a/{}.json", "a/.{b}/../c.json"] {
+        for text in [
+            "a/{b}",
+            "/a/{b}.json",
+            "{a}/b.json",
+            "{a}.json",
+            "index.json",
+            "index/{a}.json",
+            "a/{b}-{c}.json",
+            "a/{b}/{b}.json",
+            "a//b.json",
+            "a/../{b}.json",
+            "A/{b}.json",
+            "a/{b.json",
+            "a/{}.json",
+            "a/.{b}/../c.json",
+        ] {
             assert!(PathPattern::parse(text).is_err(), "{text} was accepted");
         }
     }

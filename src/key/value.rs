@@ -53,7 +53,9 @@ impl KeyError {
             }
             KeyError::TooLong(_) => "use a shorter column as the key, an id or a code",
             KeyError::Control(_) | KeyError::Traversal => "clean the value in the SQL, or leave such rows out",
-            KeyError::Kind(_) => "cast the column in the SQL: column::text on PostgreSQL, CAST(column AS TEXT) on SQLite",
+            KeyError::Kind(_) => {
+                "cast the column in the SQL: column::text on PostgreSQL, CAST(column AS TEXT) on SQLite"
+            }
         }
     }
 }
@@ -85,7 +87,9 @@ impl KeyValue {
         if let Some(c) = text.chars().find(|c| c.is_control()) {
             return Err(KeyError::Control(c.into()));
         }
-        if matches!(text.trim(), "." | "..") || (text.contains(['/', '\\']) && text.split(['/', '\\']).any(|part| part.trim() == "..")) {
+        if matches!(text.trim(), "." | "..")
+            || (text.contains(['/', '\\']) && text.split(['/', '\\']).any(|part| part.trim() == ".."))
+        {
             return Err(KeyError::Traversal);
         }
         Ok(())
@@ -123,7 +127,8 @@ impl Key {
         if self.0.is_empty() {
             return "(the template's only document)".to_owned();
         }
-        let pairs: Vec<String> = columns.iter().zip(&self.0).map(|(column, value)| format!("{column} = {value}")).collect();
+        let pairs: Vec<String> =
+            columns.iter().zip(&self.0).map(|(column, value)| format!("{column} = {value}")).collect();
         pairs.join(", ")
     }
 }

@@ -1,6 +1,7 @@
 //! Documents: rows of encoded cells in one of the four shapes, written as they arrive.
 
-use crate::database::value::{Encoder, ValueError, write_string};
+use crate::database::value::json::write_string;
+use crate::database::value::{Encoder, ValueError};
 use crate::database::{ResultColumn, RowBatch};
 use crate::template::{Shape, Template};
 
@@ -52,7 +53,12 @@ pub enum DocumentError {
 impl Document {
     /// Prepares documents of a template from the columns of its result, given the places of the key columns in it.
     /// The error completes "the query …".
-    pub fn new(template: &Template, columns: &[ResultColumn], keys: &[usize], encoders: Vec<Encoder>) -> Result<Document, String> {
+    pub fn new(
+        template: &Template,
+        columns: &[ResultColumn],
+        keys: &[usize],
+        encoders: Vec<Encoder>,
+    ) -> Result<Document, String> {
         let data: Vec<DataColumn> = (0..)
             .zip(columns.iter().zip(encoders))
             .filter(|(at, _)| !keys.contains(at))
@@ -64,13 +70,20 @@ impl Document {
             })
             .collect();
         if template.shape == Shape::Json && data.len() != 1 {
-            return Err(format!("returns {} columns besides the key columns, and shape \"json\" takes exactly one", data.len()));
+            return Err(format!(
+                "returns {} columns besides the key columns, and shape \"json\" takes exactly one",
+                data.len()
+            ));
         }
         let named = |name: &str| data.iter().position(|column| columns[column.at].name.eq_ignore_ascii_case(name));
         let geometry = match (template.shape, named("geometry"), named("lon"), named("lat")) {
             (Shape::Geojson, Some(column), ..) => Geometry::Column(column),
             (Shape::Geojson, None, Some(lon), Some(lat)) => Geometry::Point { lon, lat },
-            (Shape::Geojson, ..) => return Err("returns neither a column `geometry` nor `lon` and `lat`, which shape \"geojson\" takes".to_owned()),
+            (Shape::Geojson, ..) => {
+                return Err(
+                    "returns neither a column `geometry` nor `lon` and `lat`, which shape \"geojson\" takes".to_owned()
+                );
+            }
             _ => Geometry::None,
         };
         let mut head = b"{".to_vec();
@@ -82,7 +95,16 @@ impl Document {
         head.extend_from_slice(b",\"key\":");
         let max_size_bytes = usize::try_from(template.max_size_bytes).unwrap_or(usize::MAX);
         let values = vec![Vec::new(); if template.shape == Shape::Columns { data.len() } else { 0 }];
-        Ok(Document { shape: template.shape, max_size_bytes, columns: data, geometry, head, body: Vec::new(), values, rows: 0 })
+        Ok(Document {
+            shape: template.shape,
+            max_size_bytes,
+            columns: data,
+            geometry,
+            head,
+            body: Vec::new(),
+            values,
+            rows: 0,
+        })
     }
 
     /// Begins the document of a key, given as its JSON object.
@@ -172,7 +194,10 @@ impl Document {
                 self.cell(batch, row, column)?;
                 (column, column)
             }
-            Geometry::Point { lon, lat } if batch.cell(row, self.columns[lon].at).is_none() || batch.cell(row, self.columns[lat].at).is_none() => {
+            Geometry::Point { lon, lat }
+                if batch.cell(row, self.columns[lon].at).is_none()
+                    || batch.cell(row, self.columns[lat].at).is_none() =>
+            {
                 self.body.extend_from_slice(b"null");
                 (lon, lat)
             }
@@ -197,7 +222,10 @@ impl Document {
             if !values.is_empty() {
                 values.push(b',');
             }
-            column.encoder.write(batch.cell(row, column.at), values).map_err(|error| DocumentError::Cell { column: column.at, error })?;
+            column
+                .encoder
+                .write(batch.cell(row, column.at), values)
+                .map_err(|error| DocumentError::Cell { column: column.at, error })?;
         }
         Ok(())
     }

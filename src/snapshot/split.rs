@@ -3,7 +3,8 @@
 use std::collections::HashSet;
 
 use super::document::{Document, DocumentError};
-use crate::database::value::{Encoder, Rule, write_string};
+use crate::database::value::json::write_string;
+use crate::database::value::{Encoder, Rule};
 use crate::database::{ResultColumn, RowBatch};
 use crate::diagnostic::Diagnostic;
 use crate::key::{Key, KeyValue, PathPattern};
@@ -62,7 +63,12 @@ struct Current {
 
 impl<'a> Splitter<'a> {
     /// Prepares for rows with the given columns.
-    pub fn new(template: &'a Template, scope: &'a Scope, domains: Domains, result: Vec<ResultColumn>) -> Result<Splitter<'a>, Diagnostic> {
+    pub fn new(
+        template: &'a Template,
+        scope: &'a Scope,
+        domains: Domains,
+        result: Vec<ResultColumn>,
+    ) -> Result<Splitter<'a>, Diagnostic> {
         let keys = key_places(template, &result)?;
         let mut encoders = Vec::new();
         for column in &result {
@@ -78,12 +84,25 @@ impl<'a> Splitter<'a> {
         }
         for (name, _) in &template.rules {
             if !result.iter().any(|column| column.name == *name) {
-                return Err(template.error(format!("the front matter has a rule for `{name}`, which the query doesn't return")).hint(returned(&result)));
+                return Err(template
+                    .error(format!("the front matter has a rule for `{name}`, which the query doesn't return"))
+                    .hint(returned(&result)));
             }
         }
-        let document = Document::new(template, &result, &keys, encoders.clone()).map_err(|reason| template.error(format!("the query {reason}")).hint(returned(&result)))?;
+        let document = Document::new(template, &result, &keys, encoders.clone())
+            .map_err(|reason| template.error(format!("the query {reason}")).hint(returned(&result)))?;
         let keys = keys.into_iter().map(|at| (at, encoders[at].clone())).collect();
-        Ok(Splitter { template, scope, domains, result, keys, document, current: None, seen: HashSet::new(), rows_skipped: 0 })
+        Ok(Splitter {
+            template,
+            scope,
+            domains,
+            result,
+            keys,
+            document,
+            current: None,
+            seen: HashSet::new(),
+            rows_skipped: 0,
+        })
     }
 
     /// Takes a batch of rows; every document that is complete with it goes to `put`, which says whether to go on.
@@ -93,7 +112,9 @@ impl<'a> Splitter<'a> {
             raw.clear();
             for (at, _) in &self.keys {
                 let cell = batch.cell(row, *at);
-                raw.extend_from_slice(&cell.map_or(u32::MAX, |cell| u32::try_from(cell.len()).unwrap_or(u32::MAX - 1)).to_le_bytes());
+                raw.extend_from_slice(
+                    &cell.map_or(u32::MAX, |cell| u32::try_from(cell.len()).unwrap_or(u32::MAX - 1)).to_le_bytes(),
+                );
                 raw.extend_from_slice(cell.unwrap_or_default());
             }
             if self.current.as_ref().is_none_or(|current| current.raw != raw) && !self.turn(batch, row, &raw, put)? {
@@ -109,7 +130,13 @@ impl<'a> Splitter<'a> {
     }
 
     /// Ends the document in work and begins the one of the given row.
-    fn turn(&mut self, batch: &RowBatch, row: usize, raw: &[u8], put: &mut dyn FnMut(Snapshot) -> bool) -> Result<bool, Diagnostic> {
+    fn turn(
+        &mut self,
+        batch: &RowBatch,
+        row: usize,
+        raw: &[u8],
+        put: &mut dyn FnMut(Snapshot) -> bool,
+    ) -> Result<bool, Diagnostic> {
         if !self.complete(put) {
             return Ok(false);
         }
@@ -121,7 +148,10 @@ impl<'a> Splitter<'a> {
                 let finding = at_column(format!("the key column `{name}` {error}"));
                 error.hint().map_or(finding.clone(), |hint| finding.hint(hint))
             })?;
-            values.push(KeyValue::from_token(&token).map_err(|error| at_column(format!("the key column `{name}` {error}")).hint(error.hint()))?);
+            values.push(
+                KeyValue::from_token(&token)
+                    .map_err(|error| at_column(format!("the key column `{name}` {error}")).hint(error.hint()))?,
+            );
         }
         let key = Key(values);
         let places = self.domains.locate(&key).map_err(|error| error.diagnostic(self.template))?;
@@ -130,9 +160,15 @@ impl<'a> Splitter<'a> {
             if !self.seen.insert(places.clone()) {
                 return Err(self
                     .template
-                    .error(format!("the rows of one key don't stand together: {} comes back after other keys", key.describe(self.template.columns())))
+                    .error(format!(
+                        "the rows of one key don't stand together: {} comes back after other keys",
+                        key.describe(self.template.columns())
+                    ))
                     .at(self.template.sql.clone())
-                    .hint(format!("let ORDER BY begin with the key columns: ORDER BY {}, …", self.template.columns().join(", "))));
+                    .hint(format!(
+                        "let ORDER BY begin with the key columns: ORDER BY {}, …",
+                        self.template.columns().join(", ")
+                    )));
             }
             let json = self.key_json(&key);
             self.document.begin(&json);
@@ -159,7 +195,11 @@ impl<'a> Splitter<'a> {
     /// Ends the last document and makes an empty one of every published key of the scope that had no rows.
     ///
     /// `known` are further combinations of open columns that still exist outside the scope.
-    pub fn finish(mut self, known: &[Key], put: &mut dyn FnMut(Snapshot) -> bool) -> Result<Option<SplitSummary>, Diagnostic> {
+    pub fn finish(
+        mut self,
+        known: &[Key],
+        put: &mut dyn FnMut(Snapshot) -> bool,
+    ) -> Result<Option<SplitSummary>, Diagnostic> {
         if !self.complete(put) {
             return Ok(None);
         }
@@ -181,12 +221,24 @@ impl<'a> Splitter<'a> {
                 self.seen.insert(places);
             }
         }
-        if let Some(places) = self.seen.iter().find(|places| !PathPattern::fits(&self.domains.path(&self.template.pattern, places))) {
+        if let Some(places) =
+            self.seen.iter().find(|places| !PathPattern::fits(&self.domains.path(&self.template.pattern, places)))
+        {
             let key = self.domains.key(places);
-            return Err(self.template.error(format!("the object path of {} is longer than a store allows", key.describe(self.template.columns()))).hint("shorten it with a `slug` column in the domain's query"));
+            return Err(self
+                .template
+                .error(format!(
+                    "the object path of {} is longer than a store allows",
+                    key.describe(self.template.columns())
+                ))
+                .hint("shorten it with a `slug` column in the domain's query"));
         }
         let keys: Vec<usize> = self.keys.iter().map(|(at, _)| *at).collect();
-        let columns = (0..).zip(&self.result).filter(|(at, _)| !keys.contains(at)).map(|(_, column)| column.name.clone()).collect();
+        let columns = (0..)
+            .zip(&self.result)
+            .filter(|(at, _)| !keys.contains(at))
+            .map(|(_, column)| column.name.clone())
+            .collect();
         Ok(Some(SplitSummary { domains: self.domains, columns, rows_skipped: self.rows_skipped, over_max_keys }))
     }
 
@@ -208,16 +260,26 @@ impl<'a> Splitter<'a> {
     }
 
     fn document_error(&self, error: DocumentError) -> Diagnostic {
-        let key = self.current.as_ref().map(|current| self.domains.key(&current.places).describe(self.template.columns())).unwrap_or_default();
+        let key = self
+            .current
+            .as_ref()
+            .map(|current| self.domains.key(&current.places).describe(self.template.columns()))
+            .unwrap_or_default();
         match error {
             DocumentError::Cell { column, error } => {
                 let name = &self.result[column].name;
-                let finding = self.template.error(format!("the column `{name}` of {key} {error}")).at(self.template.span_of_column(name));
+                let finding = self
+                    .template
+                    .error(format!("the column `{name}` of {key} {error}"))
+                    .at(self.template.span_of_column(name));
                 error.hint().map_or(finding.clone(), |hint| finding.hint(hint))
             }
             DocumentError::TooLarge => self
                 .template
-                .error(format!("the snapshot of {key} is larger than max_size, {}", bytesize::ByteSize(self.template.max_size_bytes)))
+                .error(format!(
+                    "the snapshot of {key} is larger than max_size, {}",
+                    bytesize::ByteSize(self.template.max_size_bytes)
+                ))
                 .hint("split it by another key column, return fewer rows, or raise [guard] max_size"),
             DocumentError::SecondRow => self
                 .template
@@ -240,7 +302,9 @@ fn key_places(template: &Template, result: &[ResultColumn]) -> Result<Vec<usize>
     }
     let place = |name: &String| {
         result.iter().position(|column| column.name == *name).ok_or_else(|| {
-            template.error(format!("the query doesn't return the key column `{name}`, which the path names")).hint(returned(result))
+            template
+                .error(format!("the query doesn't return the key column `{name}`, which the path names"))
+                .hint(returned(result))
         })
     };
     template.columns().iter().map(place).collect()
@@ -265,6 +329,9 @@ fn encoder(template: &Template, column: &ResultColumn) -> Result<Encoder, Diagno
         None => Rule::Plain,
     };
     column.kind.encoder(rule).map_err(|error| {
-        template.error(format!("the column `{}` {error}", column.name)).at(template.span_of_column(&column.name)).hint(error.hint())
+        template
+            .error(format!("the column `{}` {error}", column.name))
+            .at(template.span_of_column(&column.name))
+            .hint(error.hint(&column.name))
     })
 }

@@ -45,7 +45,9 @@ fn failed(action: &'static str, path: &Path, error: &io::Error) -> StoreError {
     let hint = match error.kind() {
         ErrorKind::PermissionDenied => Some("may this user write here? see the folder's owner and mode"),
         ErrorKind::ReadOnlyFilesystem => Some("the file system is mounted read-only; [store] url can name another"),
-        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Some("make room and run the command again; nothing that was live has changed"),
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
+            Some("make room and run the command again; nothing that was live has changed")
+        }
         _ => None,
     };
     StoreError { action, object: path.display().to_string(), reason: error.to_string(), hint: hint.map(str::to_owned) }
@@ -125,8 +127,7 @@ impl Directory {
             Err(error) if can_not_link(&error) => return self.copy(blob, path),
             Err(error) => return Err(failed("link", path, &error)),
         }
-        let same = |a: &Path, b: &Path| Some((std::fs::metadata(a).ok()?.ino(), std::fs::metadata(b).ok()?.ino())).is_some_and(|(a, b)| a == b);
-        if same(blob, path) {
+        if inode(blob).is_some_and(|number| inode(path) == Some(number)) {
             // Renaming a link onto its own file does nothing and would leave the temporary link behind.
             return Ok(());
         }
@@ -185,7 +186,8 @@ impl Directory {
     pub(super) fn swap_head(&self, expected: Option<&[u8]>, new: &[u8]) -> Result<bool, StoreError> {
         // Compare and write are two steps, so other processes are kept out in between by a lock of their own.
         let guard = self.lock_file("head.lock")?;
-        rustix::fs::flock(guard.as_fd(), FlockOperation::LockExclusive).map_err(|error| failed("lock", &self.control.join("head.lock"), &error.into()))?;
+        rustix::fs::flock(guard.as_fd(), FlockOperation::LockExclusive)
+            .map_err(|error| failed("lock", &self.control.join("head.lock"), &error.into()))?;
         if self.read("head.json")?.as_deref() != expected {
             return Ok(false);
         }
@@ -204,7 +206,8 @@ impl Directory {
     /// A lock file is made once and never replaced, or two processes could hold locks on two files of one name.
     fn lock_file(&self, name: &str) -> Result<File, StoreError> {
         let path = self.control.join(name);
-        with_parents(&path, || OpenOptions::new().create(true).truncate(false).write(true).open(&path)).map_err(|error| failed("open", &path, &error))
+        with_parents(&path, || OpenOptions::new().create(true).truncate(false).write(true).open(&path))
+            .map_err(|error| failed("open", &path, &error))
     }
 
     pub(super) async fn lock(&self, wait: Duration) -> Result<Option<DirectoryLock>, StoreError> {
@@ -250,6 +253,10 @@ fn can_not_link(error: &io::Error) -> bool {
     matches!(errno, Some(Errno::XDEV | Errno::MLINK | Errno::PERM | Errno::OPNOTSUPP | Errno::NOSYS))
 }
 
+fn inode(path: &Path) -> Option<u64> {
+    std::fs::metadata(path).ok().map(|metadata| metadata.ino())
+}
+
 fn write_new(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
     let open = || OpenOptions::new().write(true).create_new(true).mode(0o444).open(path);
     let written = with_parents(path, open).and_then(|mut file| {
@@ -288,7 +295,8 @@ mod tests {
         store.activate("m/x.json", "blob/bb/two.gz").unwrap();
         assert_eq!(store.read_public("m/x.json").unwrap().unwrap(), b"two");
         assert_eq!(store.read("blob/aa/one.gz").unwrap().unwrap(), b"one", "the old blob stays as it was");
-        let left: Vec<_> = std::fs::read_dir(folder.path().join(".tintype/tmp")).map(Iterator::collect).unwrap_or_default();
+        let left: Vec<_> =
+            std::fs::read_dir(folder.path().join(".tintype/tmp")).map(Iterator::collect).unwrap_or_default();
         assert!(left.is_empty(), "temporary links were left: {left:?}");
         store.remove("m/x.json").unwrap();
         store.remove("m/x.json").unwrap();

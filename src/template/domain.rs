@@ -99,18 +99,31 @@ impl DomainError {
                 .at(template.span_of_column(name(column)))
                 .hint(format!("add it to [keys.{0}], or leave its rows out in the SQL", name(column))),
             DomainError::Collision { column, first, second, slug } => at(
-                template.error(format!("two values of {} have one object path: `{first}` and `{second}` both give `{slug}`", name(column))),
+                template.error(format!(
+                    "two values of {} have one object path: `{first}` and `{second}` both give `{slug}`",
+                    name(column)
+                )),
                 column,
             )
             .hint(match source(column) {
-                Some(_) => format!("let the query of [keys.{}] return a `slug` column that tells them apart", name(column)),
-                None => format!("add [keys.{0}] with a query that returns {0} and a `slug` column that tells them apart", name(column)),
+                Some(_) => {
+                    format!("let the query of [keys.{}] return a `slug` column that tells them apart", name(column))
+                }
+                None => format!(
+                    "add [keys.{0}] with a query that returns {0} and a `slug` column that tells them apart",
+                    name(column)
+                ),
             }),
-            DomainError::Slug { column, value, slug } => at(template.error(format!("the slug `{slug}` of {} = `{value}` can't stand in a path", name(column))), column)
-                .hint(format!("slugs are 1 to {MAX_SLUG_LEN} of a-z, 0-9 and -")),
-            DomainError::Value { column, error } => {
-                at(template.error(format!("a value of the domain of the key column `{}` {error}", name(column))), column).hint(error.hint())
-            }
+            DomainError::Slug { column, value, slug } => at(
+                template.error(format!("the slug `{slug}` of {} = `{value}` can't stand in a path", name(column))),
+                column,
+            )
+            .hint(format!("slugs are 1 to {MAX_SLUG_LEN} of a-z, 0-9 and -")),
+            DomainError::Value { column, error } => at(
+                template.error(format!("a value of the domain of the key column `{}` {error}", name(column))),
+                column,
+            )
+            .hint(error.hint()),
         }
     }
 }
@@ -119,11 +132,13 @@ impl Domains {
     /// Puts the answers of a template's domain queries together.
     pub fn new(template: &Template, answers: &[(&DomainSource, DomainRows)]) -> Result<Domains, DomainError> {
         let count = template.columns().len();
-        let mut domains = Domains { columns: vec![Column { open: true, ..Column::default() }; count], order: Vec::new() };
+        let mut domains =
+            Domains { columns: vec![Column { open: true, ..Column::default() }; count], order: Vec::new() };
         let own = |name: &str| template.columns().iter().position(|column| column == name);
         for (source, answer) in answers {
             if let Some(column) = own(&source.column) {
-                domains.columns[column].with = answer.columns.iter().copied().filter(|other| *other != column).collect();
+                domains.columns[column].with =
+                    answer.columns.iter().copied().filter(|other| *other != column).collect();
                 domains.columns[column].open = false;
             }
         }
@@ -165,11 +180,20 @@ impl Domains {
 
     /// The place of a column's value, given how to look every column's value up.
     fn place<'a>(&self, column: usize, value: &dyn Fn(usize) -> Option<&'a KeyValue>) -> Option<u32> {
-        let parents: Option<Vec<u32>> = self.columns[column].with.iter().map(|other| self.place(*other, value)).collect();
+        let parents: Option<Vec<u32>> =
+            self.columns[column].with.iter().map(|other| self.place(*other, value)).collect();
         self.columns[column].by_value.get(&(parents?, value(column)?.clone())).copied()
     }
 
-    fn insert(&mut self, column: usize, parents: Vec<u32>, value: &KeyValue, slug: Option<String>, label: Option<String>, published: bool) -> Result<u32, DomainError> {
+    fn insert(
+        &mut self,
+        column: usize,
+        parents: Vec<u32>,
+        value: &KeyValue,
+        slug: Option<String>,
+        label: Option<String>,
+        published: bool,
+    ) -> Result<u32, DomainError> {
         value.check().map_err(|error| DomainError::Value { column, error })?;
         let target = &mut self.columns[column];
         let place = u32::try_from(target.entries.len()).unwrap_or(u32::MAX);
@@ -265,7 +289,11 @@ impl Domains {
         let mut starts: Vec<Vec<u32>> = if open.is_empty() {
             vec![vec![0; self.columns.len()]]
         } else {
-            let masked = seen.iter().map(|places| (0..self.columns.len()).map(|column| if open.contains(&column) { places.0[column] } else { 0 }).collect());
+            let masked = seen.iter().map(|places| {
+                (0..self.columns.len())
+                    .map(|column| if open.contains(&column) { places.0[column] } else { 0 })
+                    .collect()
+            });
             masked.collect()
         };
         starts.sort_unstable();
@@ -288,7 +316,14 @@ impl Domains {
         Some(found)
     }
 
-    fn combine(&self, columns: &[usize], children: &HashMap<(usize, &[u32]), Vec<u32>>, places: &mut Vec<u32>, limit: usize, found: &mut Vec<Places>) -> bool {
+    fn combine(
+        &self,
+        columns: &[usize],
+        children: &HashMap<(usize, &[u32]), Vec<u32>>,
+        places: &mut Vec<u32>,
+        limit: usize,
+        found: &mut Vec<Places>,
+    ) -> bool {
         let Some((column, rest)) = columns.split_first() else {
             found.push(Places(places.clone().into()));
             return found.len() <= limit;

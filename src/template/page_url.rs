@@ -27,12 +27,19 @@ impl PageUrl {
         let url = Url::parse(text).map_err(|error| format!("isn't a URL: {error}"))?;
         let host = url.host_str().ok_or("has no host")?.to_owned();
         let part = |text: &str| match text.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')) {
-            Some(name) => columns.iter().position(|column| column == name).map(Part::Column).ok_or_else(|| format!("mixes `{text}` with other text")),
+            Some(name) => columns
+                .iter()
+                .position(|column| column == name)
+                .map(Part::Column)
+                .ok_or_else(|| format!("mixes `{text}` with other text")),
             None if text.contains('{') => Err(format!("mixes a key column with other text in `{text}`")),
             None => Ok(Part::Literal(text.to_owned())),
         };
         let segments = decoded_segments(&url).iter().map(|segment| part(segment)).collect::<Result<_, _>>()?;
-        let query = url.query_pairs().map(|(name, value)| Ok((name.into_owned(), part(&value)?))).collect::<Result<_, String>>()?;
+        let query = url
+            .query_pairs()
+            .map(|(name, value)| Ok((name.into_owned(), part(&value)?)))
+            .collect::<Result<_, String>>()?;
         Ok(PageUrl { host, segments, query })
     }
 
@@ -66,7 +73,8 @@ impl PageUrl {
 
 fn decoded_segments(url: &Url) -> Vec<String> {
     let decode = |segment: &str| percent_encoding::percent_decode_str(segment).decode_utf8_lossy().into_owned();
-    let mut segments: Vec<String> = url.path_segments().map(|segments| segments.map(decode).collect()).unwrap_or_default();
+    let mut segments: Vec<String> =
+        url.path_segments().map(|segments| segments.map(decode).collect()).unwrap_or_default();
     if segments.last().is_some_and(String::is_empty) {
         segments.pop();
     }
@@ -82,7 +90,10 @@ mod tests {
         let columns = ["region".to_owned(), "topic".to_owned()];
         let page = PageUrl::parse("https://example.org/map?region={region}&topic={topic}", &columns).unwrap();
         let of = |text: &str| page.columns(&Url::parse(text).unwrap(), 2);
-        assert_eq!(of("https://example.org/map?topic=crispr&region=United%20States#top"), Some(vec![Some("United States".to_owned()), Some("crispr".to_owned())]));
+        assert_eq!(
+            of("https://example.org/map?topic=crispr&region=United%20States#top"),
+            Some(vec![Some("United States".to_owned()), Some("crispr".to_owned())])
+        );
         assert_eq!(of("https://example.org/map/?topic=crispr"), Some(vec![None, Some("crispr".to_owned())]));
         assert_eq!(of("https://example.com/map?topic=crispr"), None);
         assert_eq!(of("https://example.org/other?topic=crispr"), None);

@@ -11,7 +11,9 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::tokens::{self, Kind};
-use super::{ColumnRule, DomainSource, DomainValues, HeaderPolicy, Marker, OnMiss, PageUrl, RESERVED_NAMES, Shape, Template};
+use super::{
+    ColumnRule, DomainSource, DomainValues, HeaderPolicy, Marker, OnMiss, PageUrl, RESERVED_NAMES, Shape, Template,
+};
 use crate::diagnostic::{Diagnostic, did_you_mean};
 use crate::key::{KeyValue, PathPattern};
 
@@ -101,10 +103,12 @@ impl Reader<'_> {
         let whole = |message: String| Diagnostic::error(self.file, self.source, message);
         let plain = stem.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_');
         if stem.is_empty() || !plain || stem.starts_with(['-', '_']) {
-            return Err(whole(format!("the file's name makes the template's, and `{stem}` isn't one")).hint("use lower-case letters, digits, `-` and `_`: world-map.sql"));
+            return Err(whole(format!("the file's name makes the template's, and `{stem}` isn't one"))
+                .hint("use lower-case letters, digits, `-` and `_`: world-map.sql"));
         }
         if RESERVED_NAMES.contains(&stem.as_str()) {
-            return Err(whole(format!("the template name `{stem}` is reserved")).hint(format!("reserved are {}", RESERVED_NAMES.join(", "))));
+            return Err(whole(format!("the template name `{stem}` is reserved"))
+                .hint(format!("reserved are {}", RESERVED_NAMES.join(", "))));
         }
         Ok(stem)
     }
@@ -122,13 +126,16 @@ impl Reader<'_> {
         };
         let front = &self.source[front_start..end];
         let Some(front) = front.strip_suffix("---") else {
-            return Err(self
-                .error(end..end + 2, "`*/` inside the front matter ends the SQL comment early")
-                .hint(format!("the front matter is one SQL comment, so `*/` can't stand in it; it ends with {CLOSE}")));
+            return Err(self.error(end..end + 2, "`*/` inside the front matter ends the SQL comment early").hint(
+                format!("the front matter is one SQL comment, so `*/` can't stand in it; it ends with {CLOSE}"),
+            ));
         };
         if let Some(nested) = front.find("/*") {
             return Err(self
-                .error(front_start + nested..front_start + nested + 2, "`/*` inside the front matter opens a nested comment in PostgreSQL")
+                .error(
+                    front_start + nested..front_start + nested + 2,
+                    "`/*` inside the front matter opens a nested comment in PostgreSQL",
+                )
                 .hint("write it apart, or leave it out"));
         }
         Ok((front_start..front_start + front.len(), end + 2..self.source.len()))
@@ -137,7 +144,8 @@ impl Reader<'_> {
     fn toml(&self, error: &toml::de::Error, offset: usize) -> Diagnostic {
         let span = error.span().unwrap_or(0..0);
         let message = error.message().lines().next().unwrap_or_default();
-        let finding = self.error(offset + span.start..offset + span.end, format!("the front matter is wrong: {message}"));
+        let finding =
+            self.error(offset + span.start..offset + span.end, format!("the front matter is wrong: {message}"));
         match unknown_name(message) {
             Some(hint) => finding.hint(hint),
             None => finding.hint("the front matter is TOML; text stands in quotes: max_age = \"60s\""),
@@ -147,7 +155,12 @@ impl Reader<'_> {
 
 /// Turns serde's `unknown field …, expected one of …` into a hint.
 pub fn unknown_name(message: &str) -> Option<String> {
-    let mut names = message.strip_prefix("unknown field ").or_else(|| message.strip_prefix("unknown variant "))?.split('`').skip(1).step_by(2);
+    let mut names = message
+        .strip_prefix("unknown field ")
+        .or_else(|| message.strip_prefix("unknown variant "))?
+        .split('`')
+        .skip(1)
+        .step_by(2);
     let unknown = names.next()?;
     let known: Vec<&str> = names.collect();
     Some(match did_you_mean(unknown, known.iter().copied()) {
@@ -179,7 +192,11 @@ impl Located<'_> {
             Ok(pattern) => pattern,
             Err(error) => {
                 let inner = path_span.start + 1;
-                self.report(inner + error.span.start..inner + error.span.end, format!("the path {}", error.message), error.hint);
+                self.report(
+                    inner + error.span.start..inner + error.span.end,
+                    format!("the path {}", error.message),
+                    error.hint,
+                );
                 return None;
             }
         };
@@ -189,12 +206,17 @@ impl Located<'_> {
         let page_url = matter.page_url.as_ref().and_then(|url| match PageUrl::parse(url.get_ref(), &columns) {
             Ok(page_url) => Some(page_url),
             Err(message) => {
-                self.report(url.span(), format!("the page_url {message}"), "write for example \"https://example.org/map?topic={topic}\"");
+                self.report(
+                    url.span(),
+                    format!("the page_url {message}"),
+                    "write for example \"https://example.org/map?topic={topic}\"",
+                );
                 None
             }
         });
         let max_size = matter.guard.max_size.as_ref().map_or(DEFAULT_MAX_SIZE, |size| self.size(size));
-        let domains = matter.keys.into_iter().filter_map(|(column, spec)| self.domain(&column, spec, &columns)).collect();
+        let domains =
+            matter.keys.into_iter().filter_map(|(column, spec)| self.domain(&column, spec, &columns)).collect();
         let sql = self.sql(sql)?;
         let markers = self.markers(&sql, &columns);
         Some(Template {
@@ -225,9 +247,17 @@ impl Located<'_> {
         for (column, rule) in decimals.chain(text).chain(bool).chain(json) {
             let name = column.get_ref();
             if rules.iter().any(|(known, _)| known == name) {
-                self.report(column.span(), format!("the column `{name}` has two rules"), "name a column in one of decimals, text, bool and json");
+                self.report(
+                    column.span(),
+                    format!("the column `{name}` has two rules"),
+                    "name a column in one of decimals, text, bool and json",
+                );
             } else if matches!(rule, ColumnRule::Decimals(_) | ColumnRule::Json) && columns.contains(name) {
-                self.report(column.span(), format!("the key column `{name}` can't be rounded or hold JSON"), "key columns are text, whole numbers or booleans");
+                self.report(
+                    column.span(),
+                    format!("the key column `{name}` can't be rounded or hold JSON"),
+                    "key columns are text, whole numbers or booleans",
+                );
             }
             rules.push((name.clone(), rule));
         }
@@ -241,9 +271,17 @@ impl Located<'_> {
         for tag in &matter.cache_tags {
             let text = tag.get_ref();
             if let Some(unknown) = placeholders(text).find(|name| !columns.iter().any(|column| column == name)) {
-                self.report(tag.span(), format!("the cache tag `{text}` names `{unknown}`, which isn't a key column"), format!("key columns are {}", columns.join(", ")));
+                self.report(
+                    tag.span(),
+                    format!("the cache tag `{text}` names `{unknown}`, which isn't a key column"),
+                    format!("key columns are {}", columns.join(", ")),
+                );
             } else if text.is_empty() || !text.bytes().all(|b| b.is_ascii_graphic() && b != b',') {
-                self.report(tag.span(), format!("the cache tag `{text}` isn't printable ASCII without spaces and commas"), "CDNs separate tags by spaces or commas");
+                self.report(
+                    tag.span(),
+                    format!("the cache tag `{text}` isn't printable ASCII without spaces and commas"),
+                    "CDNs separate tags by spaces or commas",
+                );
             }
         }
         HeaderPolicy::new(
@@ -258,14 +296,22 @@ impl Located<'_> {
     fn duration(&mut self, text: Option<&Spanned<String>>, default: Duration) -> Duration {
         let Some(text) = text else { return default };
         humantime::parse_duration(text.get_ref()).unwrap_or_else(|error| {
-            self.report(text.span(), format!("`{}` isn't a duration: {error}", text.get_ref()), "write for example \"60s\", \"10m\", \"1h\" or \"1d\"");
+            self.report(
+                text.span(),
+                format!("`{}` isn't a duration: {error}", text.get_ref()),
+                "write for example \"60s\", \"10m\", \"1h\" or \"1d\"",
+            );
             default
         })
     }
 
     fn size(&mut self, text: &Spanned<String>) -> ByteSize {
         text.get_ref().parse().unwrap_or_else(|error| {
-            self.report(text.span(), format!("`{}` isn't a size: {error}", text.get_ref()), "write for example \"1 MiB\"");
+            self.report(
+                text.span(),
+                format!("`{}` isn't a size: {error}", text.get_ref()),
+                "write for example \"1 MiB\"",
+            );
             DEFAULT_MAX_SIZE
         })
     }
@@ -275,7 +321,10 @@ impl Located<'_> {
         let span = spec.span();
         if !columns.contains(&name) {
             let near = did_you_mean(&name, columns.iter().map(String::as_str));
-            let hint = near.map_or_else(|| format!("key columns are {}", columns.join(", ")), |near| format!("did you mean `{near}`?"));
+            let hint = near.map_or_else(
+                || format!("key columns are {}", columns.join(", ")),
+                |near| format!("did you mean `{near}`?"),
+            );
             self.report(column.span(), format!("[keys.{name}] isn't about a key column of the path"), hint);
             return None;
         }
@@ -288,7 +337,11 @@ impl Located<'_> {
                 return None;
             }
             (None, None) => {
-                self.report(column.span(), format!("[keys.{name}] has neither `values` nor `sql`"), "list the values, or query them: sql = \"SELECT …\"");
+                self.report(
+                    column.span(),
+                    format!("[keys.{name}] has neither `values` nor `sql`"),
+                    "list the values, or query them: sql = \"SELECT …\"",
+                );
                 return None;
             }
         };
@@ -304,7 +357,11 @@ impl Located<'_> {
                 toml::Value::Integer(number) => KeyValue::Integer(number),
                 toml::Value::Boolean(value) => KeyValue::Bool(value),
                 other => {
-                    self.report(span, format!("[keys.{name}] lists {other}"), "key values are text, whole numbers or booleans");
+                    self.report(
+                        span,
+                        format!("[keys.{name}] lists {other}"),
+                        "key values are text, whole numbers or booleans",
+                    );
                     return None;
                 }
             };
@@ -328,14 +385,26 @@ impl Located<'_> {
             None
         };
         let Some(first) = tokens.iter().find(|token| !token.is_symbol(text, "(")) else {
-            return fail(sql, "there is no SQL behind the front matter", "write the SELECT that yields the rows of every key");
+            return fail(
+                sql,
+                "there is no SQL behind the front matter",
+                "write the SELECT that yields the rows of every key",
+            );
         };
         if !["select", "with", "values", "table"].iter().any(|word| first.is_word(text, word)) {
-            return fail(at(first.span.clone()), "the statement isn't a query", "a template is one SELECT (or WITH … SELECT)");
+            return fail(
+                at(first.span.clone()),
+                "the statement isn't a query",
+                "a template is one SELECT (or WITH … SELECT)",
+            );
         }
         let end = tokens.iter().rposition(|token| !token.is_symbol(text, ";")).map_or(0, |last| last + 1);
         if let Some(semicolon) = tokens[..end].iter().find(|token| token.is_symbol(text, ";")) {
-            return fail(at(semicolon.span.clone()), "the file holds more than one statement", "a template is one statement; put the others into templates of their own");
+            return fail(
+                at(semicolon.span.clone()),
+                "the file holds more than one statement",
+                "a template is one statement; put the others into templates of their own",
+            );
         }
         // Comments behind the last token stay: they may be a marker.
         let last = tokens.get(end).map_or(text.len(), |semicolon| semicolon.span.start);
@@ -350,13 +419,21 @@ impl Located<'_> {
             let Some(inside) = token.text(text).strip_prefix("/*:keys") else { continue };
             let mut filters = Vec::new();
             for part in split_at_commas(inside.trim_end_matches("*/")) {
-                let (column, expression) = part.split_once('=').map_or((part, ""), |(column, expression)| (column.trim(), expression.trim()));
+                let (column, expression) =
+                    part.split_once('=').map_or((part, ""), |(column, expression)| (column.trim(), expression.trim()));
                 match columns.iter().position(|known| known == column.trim()) {
                     Some(column) if !expression.is_empty() => filters.push((column, expression.to_owned())),
-                    Some(_) => self.findings.push(self.reader.error(span.clone(), format!("the marker says nothing to compare `{column}` with")).hint("write /*:keys region=c.name */")),
+                    Some(_) => self.findings.push(
+                        self.reader
+                            .error(span.clone(), format!("the marker says nothing to compare `{column}` with"))
+                            .hint("write /*:keys region=c.name */"),
+                    ),
                     None => self.findings.push(
                         self.reader
-                            .error(span.clone(), format!("the marker names `{}`, which isn't a key column", column.trim()))
+                            .error(
+                                span.clone(),
+                                format!("the marker names `{}`, which isn't a key column", column.trim()),
+                            )
                             .hint(format!("key columns are {}", columns.join(", "))),
                     ),
                 }

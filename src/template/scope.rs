@@ -73,7 +73,10 @@ impl Statement {
 
     /// The byte of the file that a byte of the statement came from.
     pub fn file_offset(&self, at: usize) -> Option<usize> {
-        self.pieces.iter().find(|(start, _, len)| (*start..=start + len).contains(&at)).map(|(start, file, _)| file + at - start)
+        self.pieces
+            .iter()
+            .find(|(start, _, len)| (*start..=start + len).contains(&at))
+            .map(|(start, file, _)| file + at - start)
     }
 
     /// The same statement inside `head` and `tail`.
@@ -155,7 +158,9 @@ mod tests {
     use std::path::Path;
 
     fn template(text: &str) -> Template {
-        super::super::parse::parse(Path::new("m.sql"), &text.into()).map_err(|findings| format!("{findings:?}")).unwrap()
+        super::super::parse::parse(Path::new("m.sql"), &text.into())
+            .map_err(|findings| format!("{findings:?}"))
+            .unwrap()
     }
 
     fn text(value: &str) -> KeyValue {

@@ -55,9 +55,13 @@ impl Where {
     /// Reads `column=value,value`.
     pub fn parse(text: &str) -> Result<Where, SelectError> {
         let Some((column, values)) = text.split_once('=') else {
-            return fail(format!("`{text}` isn't a condition"), "write --where topic=crispr, or --where topic=crispr,cancer for either".to_owned());
+            return fail(
+                format!("`{text}` isn't a condition"),
+                "write --where topic=crispr, or --where topic=crispr,cancer for either".to_owned(),
+            );
         };
-        let values: Vec<String> = values.split(',').map(|value| value.trim().to_owned()).filter(|value| !value.is_empty()).collect();
+        let values: Vec<String> =
+            values.split(',').map(|value| value.trim().to_owned()).filter(|value| !value.is_empty()).collect();
         if values.is_empty() {
             return fail(format!("`{text}` names no value"), "write --where topic=crispr".to_owned());
         }
@@ -66,11 +70,18 @@ impl Where {
 }
 
 /// Understands KEYs and conditions; without any KEY every template is meant. `base_url` is where the CDN serves the documents.
-pub fn selectors(keys: &[String], conditions: &[Where], templates: &[Template], base_url: Option<&Url>) -> Result<Vec<Selector>, SelectError> {
+pub fn selectors(
+    keys: &[String],
+    conditions: &[Where],
+    templates: &[Template],
+    base_url: Option<&Url>,
+) -> Result<Vec<Selector>, SelectError> {
     let mut found = Vec::new();
     if keys.is_empty() {
         // A condition speaks of the templates that have its column.
-        let meant = templates.iter().filter(|template| conditions.iter().all(|condition| template.columns().contains(&condition.column)));
+        let meant = templates
+            .iter()
+            .filter(|template| conditions.iter().all(|condition| template.columns().contains(&condition.column)));
         found.extend(meant.map(|template| Selector::all(template, template.name.clone())));
         if let (true, Some(condition)) = (found.is_empty(), conditions.first()) {
             let columns = templates.iter().flat_map(|template| template.columns().iter().map(String::as_str));
@@ -95,7 +106,8 @@ fn one_key(typed: &str, templates: &[Template], base_url: Option<&Url>) -> Resul
         return pasted_url(typed, templates, base_url).map(|selector| vec![selector]);
     }
     let path = typed.trim_start_matches("./").trim_matches('/');
-    let found: Vec<Selector> = templates.iter().filter_map(|template| Selector::of_path(template, path, typed)).collect();
+    let found: Vec<Selector> =
+        templates.iter().filter_map(|template| Selector::of_path(template, path, typed)).collect();
     if !found.is_empty() {
         return Ok(found);
     }
@@ -105,7 +117,12 @@ fn one_key(typed: &str, templates: &[Template], base_url: Option<&Url>) -> Resul
         let columns = template.columns();
         let full: Vec<String> = columns.iter().map(|column| column.to_uppercase()).collect();
         return fail(
-            format!("`{typed}` has {count} of the {} key columns of {} ({})", columns.len(), template.name, columns.join(", ")),
+            format!(
+                "`{typed}` has {count} of the {} key columns of {} ({})",
+                columns.len(),
+                template.name,
+                columns.join(", ")
+            ),
             format!("write {}/{}, with * for any", template.name, full.join("/")),
         );
     }
@@ -143,7 +160,10 @@ fn pasted_url(typed: &str, templates: &[Template], base_url: Option<&Url>) -> Re
         }
     }
     let patterns: Vec<&str> = templates.iter().map(|template| template.pattern.as_str()).collect();
-    fail(format!("no template publishes `{typed}`"), format!("paths here are {}; a page's URL is understood where its template has a page_url", patterns.join(", ")))
+    fail(
+        format!("no template publishes `{typed}`"),
+        format!("paths here are {}; a page's URL is understood where its template has a page_url", patterns.join(", ")),
+    )
 }
 
 impl Selector {
@@ -162,20 +182,24 @@ impl Selector {
             }
             match segments.as_slice() {
                 [] | ["**"] => Some(vec!["*"; template.columns().len()]),
-                _ if segments.len() == template.columns().len() && segments.iter().all(|segment| !segment.is_empty()) => {
+                _ if segments.len() == template.columns().len()
+                    && segments.iter().all(|segment| !segment.is_empty()) =>
+                {
                     Some(segments.iter().map(|segment| segment.strip_suffix(".json").unwrap_or(segment)).collect())
                 }
                 _ => None,
             }
         })?;
-        let wanted = globs.into_iter().map(|glob| if glob == "*" { Wanted::Any } else { Wanted::Slug(glob.to_owned()) });
+        let wanted =
+            globs.into_iter().map(|glob| if glob == "*" { Wanted::Any } else { Wanted::Slug(glob.to_owned()) });
         Some(Selector { template: template.name.clone(), typed: typed.to_owned(), wanted: wanted.collect() })
     }
 
     fn restrict(&mut self, template: &Template, condition: &Where) -> Result<(), SelectError> {
         let columns = template.columns();
         let Some(column) = columns.iter().position(|known| *known == condition.column) else {
-            let near = did_you_mean(&condition.column, columns.iter().map(String::as_str)).map(|near| format!("did you mean `{near}`?"));
+            let near = did_you_mean(&condition.column, columns.iter().map(String::as_str))
+                .map(|near| format!("did you mean `{near}`?"));
             return fail(
                 format!("{} has no key column `{}`", template.name, condition.column),
                 near.unwrap_or_else(|| format!("its key columns are {}", columns.join(", "))),
@@ -187,7 +211,10 @@ impl Selector {
             Wanted::OneOf(values) => Some(values.join(",")),
         };
         if let Some(said) = said {
-            return fail(format!("`{}` already says {} = {said}", self.typed, condition.column), "say each key column once".to_owned());
+            return fail(
+                format!("`{}` already says {} = {said}", self.typed, condition.column),
+                "say each key column once".to_owned(),
+            );
         }
         self.wanted[column] = Wanted::OneOf(condition.values.clone());
         Ok(())
@@ -204,7 +231,8 @@ impl Selector {
         for (column, wanted) in self.wanted.iter().enumerate() {
             let entries = &domains.columns()[column].entries;
             let matching = |test: &dyn Fn(&super::domain::Entry) -> bool| {
-                let mut values: Vec<_> = entries.iter().filter(|entry| test(entry)).map(|entry| entry.value.clone()).collect();
+                let mut values: Vec<_> =
+                    entries.iter().filter(|entry| test(entry)).map(|entry| entry.value.clone()).collect();
                 values.sort();
                 values.dedup();
                 values
@@ -236,7 +264,10 @@ impl Selector {
         let hint = match domains.nearest(column, text) {
             Some(near) => format!("did you mean `{near}`?"),
             None if domains.columns()[column].open => {
-                format!("{name} has no domain, so only values of the active release are known: run a full `tintype publish {}`, or add [keys.{name}]", template.name)
+                format!(
+                    "{name} has no domain, so only values of the active release are known: run a full `tintype publish {}`, or add [keys.{name}]",
+                    template.name
+                )
             }
             None => format!("[keys.{name}] of {} says which values exist", template.file().display()),
         };

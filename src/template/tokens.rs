@@ -82,9 +82,12 @@ fn next(sql: &str, at: usize) -> (Kind, usize) {
         b'e' | b'E' if bytes.get(1) == Some(&b'\'') => (Kind::Text, 1 + quoted(&rest[1..], b'\'', true)),
         b'"' => (Kind::QuotedName, quoted(rest, b'"', false)),
         b'$' => dollar_quoted(rest).map_or((Kind::Symbol, 1), |len| (Kind::Text, len)),
-        b if b.is_ascii_digit() => (Kind::Number, rest.bytes().take_while(|b| b.is_ascii_alphanumeric() || *b == b'.').count()),
+        b if b.is_ascii_digit() => {
+            (Kind::Number, rest.bytes().take_while(|b| b.is_ascii_alphanumeric() || *b == b'.').count())
+        }
         _ => {
-            let word: usize = rest.chars().take_while(|c| c.is_alphanumeric() || matches!(c, '_' | '$')).map(char::len_utf8).sum();
+            let word: usize =
+                rest.chars().take_while(|c| c.is_alphanumeric() || matches!(c, '_' | '$')).map(char::len_utf8).sum();
             match word {
                 0 => (Kind::Symbol, rest.chars().next().map_or(1, char::len_utf8)),
                 len => (Kind::Word, len),
@@ -120,7 +123,8 @@ fn dollar_quoted(rest: &str) -> Option<usize> {
     let tag_len = rest[1..].find('$')? + 2;
     let tag = &rest[..tag_len];
     let name = &tag[1..tag_len - 1];
-    let is_tag = name.chars().all(|c| c.is_alphanumeric() || c == '_') && !name.starts_with(|c: char| c.is_ascii_digit());
+    let is_tag =
+        name.chars().all(|c| c.is_alphanumeric() || c == '_') && !name.starts_with(|c: char| c.is_ascii_digit());
     if !is_tag {
         return None;
     }

@@ -1,0 +1,98 @@
+//! The error of a command: everything below it ends here, and each kind has its exit code.
+
+use std::time::Duration;
+
+use crate::database::DatabaseError;
+use crate::diagnostic::Diagnostic;
+use crate::store::StoreError;
+
+/// Why a command didn't do what it was asked to.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The command line can't be understood. Exit code 2.
+    #[error("{message}")]
+    Usage {
+        /// Names what was given.
+        message: String,
+        /// What to type instead.
+        hint: Option<String>,
+    },
+    /// A config, template or schedule file is wrong. Exit code 2.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+    Invalid(Vec<Diagnostic>),
+    /// Nothing was committed because templates failed while they were read. Exit code 1.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+    Failed(Vec<Diagnostic>),
+    /// The database. Exit code 1, but 2 for its URL.
+    #[error(transparent)]
+    Database(#[from] DatabaseError),
+    /// The store. Exit code 1.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The store holds something that this version can't read. Exit code 1.
+    #[error("{object} in the store {reason}")]
+    Corrupt {
+        /// The object's name.
+        object: String,
+        /// Completes "the object …".
+        reason: String,
+    },
+    /// Another publisher holds the lease. Exit code 5.
+    #[error("another publisher is committing: {holder}, since {}", humantime::format_duration(Duration::from_secs(.age.as_secs())))]
+    Locked {
+        /// Who.
+        holder: String,
+        /// How long it has held it.
+        age: Duration,
+    },
+    /// A local file or address. Exit code 1.
+    #[error("can't {action} {object}: {reason}")]
+    Local {
+        /// "write", "listen on" …
+        action: &'static str,
+        /// The file or address.
+        object: String,
+        /// The system's own words.
+        reason: String,
+    },
+    /// Ctrl-C. Exit code 130.
+    #[error("interrupted; nothing was activated")]
+    Interrupted,
+    /// SIGTERM. Exit code 143.
+    #[error("terminated; nothing was activated")]
+    Terminated,
+}
+
+impl Error {
+    /// An error about the command line.
+    pub fn usage(message: impl Into<String>, hint: impl Into<String>) -> Error {
+        Error::Usage { message: message.into(), hint: Some(hint.into()) }
+    }
+
+    /// The process's exit code: DESIGN's contract, which scripts rely on.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Error::Usage { .. } | Error::Invalid(_) | Error::Database(DatabaseError::Url { .. }) => 2,
+            Error::Locked { .. } => 5,
+            Error::Interrupted => 130,
+            Error::Terminated => 143,
+            _ => 1,
+        }
+    }
+
+    /// What to do next.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Error::Usage { hint, .. } => hint.clone(),
+            Error::Database(error) => error.hint(),
+            Error::Store(error) => error.hint.clone(),
+            Error::Corrupt { .. } => {
+                Some("was it written by a newer tintype? `tintype --version` tells this one's version".to_owned())
+            }
+            Error::Locked { .. } => Some(
+                "wait for it and run the command again; `tintype status` shows whether it is still at work".to_owned(),
+            ),
+            _ => None,
+        }
+    }
+}
