@@ -2,7 +2,9 @@
 
 #![expect(dead_code, reason = "the tests that use the rest come with the binary")]
 
+pub mod demo_world;
 pub mod directory;
+pub mod http;
 pub mod places;
 pub mod postgres;
 pub mod process;
