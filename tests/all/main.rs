@@ -6,6 +6,8 @@ mod bad_directory;
 mod bad_settings;
 mod bad_templates;
 mod changed_only;
+mod cli;
+mod demo;
 mod interrupt;
 mod keyed_plans;
 mod keys;

@@ -49,6 +49,12 @@ impl Tintype {
         self
     }
 
+    /// Adds several arguments.
+    pub fn args(mut self, arguments: &[&str]) -> Self {
+        self.arguments.extend(arguments.iter().map(OsString::from));
+        self
+    }
+
     /// Adds one variable to the environment, which holds only `PATH` and `HOME` otherwise.
     pub fn env(mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
         self.environment.push((name.as_ref().to_owned(), value.as_ref().to_owned()));
