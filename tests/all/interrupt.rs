@@ -10,7 +10,7 @@ use crate::support::process::Running;
 use crate::support::project::Project;
 use crate::support::wait::wait_until;
 
-const SOON: Duration = Duration::from_secs(60);
+const SOON: Duration = Duration::from_mins(1);
 
 /// A template whose query stands still after 5,000 keys, until the test gives the lock 42 free.
 const GATED: &str = "/*---

@@ -59,11 +59,11 @@ fn names_of_all_scripts_become_plain_paths_and_stay_as_they_are_in_the_document(
         ("İzmir", "izmir"),
         ("  spaced   out  ", "spaced-out"),
     ];
-    let mut sql = CITIES.to_owned();
-    for (number, (name, _)) in names.iter().enumerate() {
+    let rows = names.iter().enumerate().map(|(number, (name, _))| {
         let name = name.replace('\'', "''");
-        sql += &format!("INSERT INTO city VALUES ({number}, 'Earth', '{name}', 1);\n");
-    }
+        format!("INSERT INTO city VALUES ({number}, 'Earth', '{name}', 1);\n")
+    });
+    let sql = CITIES.to_owned() + &rows.collect::<Vec<_>>().concat();
     for (engine, project) in places::projects_over(&sql) {
         project.template("cities", &cities("")).publish();
         let public = project.public();
@@ -170,12 +170,11 @@ fn key_values_keep_their_types() {
 
 #[test]
 fn of_a_hot_set_only_the_first_are_published_and_all_are_valid() {
-    let mut sql = "CREATE TABLE topic (slug TEXT, rank INTEGER); CREATE TABLE fact (topic TEXT, n INTEGER);".to_owned();
-    for rank in 1..=20 {
-        sql += &format!(
-            "INSERT INTO topic VALUES ('topic-{rank}', {rank}); INSERT INTO fact VALUES ('topic-{rank}', {rank});"
-        );
-    }
+    let rows = (1..=20).map(|rank| {
+        format!("INSERT INTO topic VALUES ('topic-{rank}', {rank}); INSERT INTO fact VALUES ('topic-{rank}', {rank});")
+    });
+    let tables = "CREATE TABLE topic (slug TEXT, rank INTEGER); CREATE TABLE fact (topic TEXT, n INTEGER);";
+    let sql = tables.to_owned() + &rows.collect::<Vec<_>>().concat();
     let template = r#"/*---
 path = "hot/{topic}.json"
 [keys.topic]

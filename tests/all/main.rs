@@ -12,6 +12,7 @@ mod interrupt;
 mod keyed_plans;
 mod keys;
 mod one_pass;
+mod readme;
 mod republish;
 mod same_bytes;
 mod size;

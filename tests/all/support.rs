@@ -1,7 +1,5 @@
 //! What the tests stand on: real PostgreSQL clusters, the real binary, throw-away projects, and eyes for a published directory.
 
-#![expect(dead_code, reason = "the tests that use the rest come with the binary")]
-
 pub mod demo_world;
 pub mod directory;
 pub mod http;

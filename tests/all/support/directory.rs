@@ -18,11 +18,6 @@ impl Directory {
         Self(path.into())
     }
 
-    /// Where it lies.
-    pub fn path(&self) -> &Path {
-        &self.0
-    }
-
     /// The object paths of all documents, without the catalogue's files, in order. Fails on anything that isn't a document.
     pub fn paths(&self) -> Vec<String> {
         self.all_paths().into_iter().filter(|path| path != "index.json" && !path.starts_with("index/")).collect()

@@ -34,7 +34,7 @@ pub fn request(method: &str, address: SocketAddr, path: &str, headers: &[(&str, 
     stream.set_read_timeout(Some(Duration::from_secs(30))).expect("set a deadline");
     let mut text = format!("{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n");
     for (name, value) in headers {
-        text += &format!("{name}: {value}\r\n");
+        text = format!("{text}{name}: {value}\r\n");
     }
     text += "\r\n";
     stream.write_all(text.as_bytes()).expect("send the request");
