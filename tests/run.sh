@@ -57,7 +57,8 @@ have_server() {
 }
 have_server || packages+=(postgresql)
 command -v cc >/dev/null || packages+=(gcc libc6-dev) # SQLite is compiled in.
-command -v runuser >/dev/null || packages+=(util-linux)
+# Only root needs it, and only root has /usr/sbin on PATH for certain.
+[ "$(id -u)" != 0 ] || command -v runuser >/dev/null || packages+=(util-linux)
 
 if [ ${#packages[@]} -gt 0 ]; then
   if [ "$(id -u)" = 0 ] && [ -e /etc/debian_version ]; then
