@@ -289,6 +289,14 @@ const CASES: &[Case] = &[
         says: &["feeling", "text"],
     },
     Case {
+        name: "a query that writes",
+        on: Postgres,
+        codes: EITHER,
+        check: false,
+        template: "/*---\npath = \"bad/{k}.json\"\n---*/\nWITH gone AS (DELETE FROM t RETURNING k, v) SELECT k, v FROM gone",
+        says: &["read-only"],
+    },
+    Case {
         name: "division by zero in the middle",
         on: Postgres,
         codes: FAILED,

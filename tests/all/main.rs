@@ -15,6 +15,7 @@ mod one_pass;
 mod readme;
 mod republish;
 mod same_bytes;
+mod shapes;
 mod size;
 mod statements;
 mod support_works;
