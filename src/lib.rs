@@ -6,6 +6,7 @@ pub mod demo;
 mod diagnostic;
 mod error;
 mod key;
+mod release;
 mod snapshot;
 mod store;
 mod template;

@@ -1,5 +1,5 @@
-//! Arrays in the binary format of `array_send` (`src/backend/utils/adt/arrayfuncs.c`) as nested JSON arrays. Lower bounds are ignored, as
-//! JSON arrays have none.
+//! Arrays in the binary format of `array_send` (`src/backend/utils/adt/arrayfuncs.c`) as nested
+//! JSON arrays. Lower bounds are ignored, as JSON arrays have none.
 
 use super::ValueError;
 use super::wire::Reader;
@@ -23,7 +23,8 @@ pub(super) fn write(
     }
     let element_count = element_count.ok_or_else(|| reader.malformed())?;
     for index in 0..element_count {
-        // An element opens a bracket for each dimension that it is the first of, and closes one for each that it is the last of.
+        // An element opens a bracket for each dimension that it is the first of, and closes one for
+        // each that it is the last of.
         if index > 0 {
             out.push(b',');
         }
@@ -62,7 +63,8 @@ fn read_lengths(reader: &mut Reader) -> Result<([usize; MAX_DIMENSIONS], usize),
     Ok((lengths, dimensions))
 }
 
-/// Appends `int2vector` or `oidvector` as their own text, `1 2 3` as a string: they are arrays on the wire but not to a reader of SQL.
+/// Appends `int2vector` or `oidvector` as their own text, `1 2 3` as a string: they are arrays on
+/// the wire but not to a reader of SQL.
 pub(super) fn write_vector(
     cell: &[u8],
     out: &mut Vec<u8>,

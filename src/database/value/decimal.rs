@@ -1,11 +1,13 @@
-//! Decimal numbers as digits and a point: rounding, normalising, printing. No value passes through a binary float.
+//! Decimal numbers as digits and a point: rounding, normalising, printing. No value passes through
+//! a binary float.
 
 use super::number::MAX_SAFE_INTEGER;
 use super::{Rule, ValueError};
 
 /// A decimal number in ASCII digits. Its value is `0.DIGITS × 10^point`, with the sign.
 ///
-/// The first digit is always an extra `0`, which takes the carry when `9.99` is rounded up; it counts in `point`.
+/// The first digit is always an extra `0`, which takes the carry when `9.99` is rounded up; it
+/// counts in `point`.
 pub(super) struct Decimal<'a> {
     pub negative: bool,
     pub digits: &'a mut [u8],
@@ -13,7 +15,8 @@ pub(super) struct Decimal<'a> {
 }
 
 impl Decimal<'_> {
-    /// Appends the number's token by the rule: plain decimal digits, without zeros at the end of the fraction, `0` for `-0`.
+    /// Appends the number's token by the rule: plain decimal digits, without zeros at the end of
+    /// the fraction, `0` for `-0`.
     pub fn write(self, rule: Rule, out: &mut Vec<u8>) -> Result<(), ValueError> {
         let Self { negative, digits, point } = self;
         let length = match rule {
@@ -118,26 +121,24 @@ fn layout(negative: bool, digits: &[u8], point: i64, out: &mut Vec<u8>) {
         let count = usize::try_from(count).unwrap_or(0);
         out.resize(out.len() + count, b'0');
     };
-    match usize::try_from(point) {
-        Ok(whole @ 1..) => {
-            let (integer, fraction) = digits.split_at(whole.min(digits.len()));
-            out.extend_from_slice(integer);
-            if fraction.is_empty() {
-                zeros(point - offset(integer.len()), out);
-            } else {
-                out.push(b'.');
-                out.extend_from_slice(fraction);
-            }
+    if let Ok(whole @ 1..) = usize::try_from(point) {
+        let (integer, fraction) = digits.split_at(whole.min(digits.len()));
+        out.extend_from_slice(integer);
+        if fraction.is_empty() {
+            zeros(point - offset(integer.len()), out);
+        } else {
+            out.push(b'.');
+            out.extend_from_slice(fraction);
         }
-        _ => {
-            out.extend_from_slice(b"0.");
-            zeros(-point, out);
-            out.extend_from_slice(digits);
-        }
+    } else {
+        out.extend_from_slice(b"0.");
+        zeros(-point, out);
+        out.extend_from_slice(digits);
     }
 }
 
-/// Appends a number given as decimal text: an optional sign, digits, an optional fraction, an optional exponent.
+/// Appends a number given as decimal text: an optional sign, digits, an optional fraction, an
+/// optional exponent.
 pub(super) fn write_text(text: &str, rule: Rule, out: &mut Vec<u8>) -> Result<(), ValueError> {
     const STACK: usize = 64;
     let not_decimal = || ValueError::NotDecimal(ValueError::excerpt(&format!("{text:?}")));
@@ -150,11 +151,8 @@ pub(super) fn write_text(text: &str, rule: Rule, out: &mut Vec<u8>) -> Result<()
         heap.resize(text.len() + 1, b'0');
         &mut heap
     };
-    let (negative, unsigned) = match text.as_bytes() {
-        [b'-', rest @ ..] => (true, rest),
-        [b'+', rest @ ..] => (false, rest),
-        rest => (false, rest),
-    };
+    let negative = text.starts_with('-');
+    let unsigned = text.strip_prefix(['-', '+']).unwrap_or(text).as_bytes();
     let mut length = 1;
     let mut point = None;
     let mut exponent = 0;

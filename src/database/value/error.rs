@@ -1,4 +1,5 @@
-//! Why a column or a cell has no JSON token, as fragments for "column `lat` of template … `{error}`".
+//! Why a column or a cell has no JSON token, as fragments for "column `lat` of template …
+//! `{error}`".
 
 use super::type_oid;
 
@@ -16,7 +17,8 @@ enum Reason {
     Rule(&'static str),
 }
 
-/// The first OID that PostgreSQL gives to an object that a user creates (`FirstNormalObjectId` in `src/include/access/transam.h`).
+/// The first OID that PostgreSQL gives to an object that a user creates (`FirstNormalObjectId` in
+/// `src/include/access/transam.h`).
 const FIRST_USER_OID: u32 = 16_384;
 
 impl UnsupportedType {
@@ -84,7 +86,8 @@ impl std::fmt::Display for UnsupportedType {
 
 impl std::error::Error for UnsupportedType {}
 
-/// `column` as it must stand in SQL: as it is where PostgreSQL would read it back so, else in double quotes.
+/// `column` as it must stand in SQL: as it is where PostgreSQL would read it back so, else in
+/// double quotes.
 fn quote_identifier(column: &str) -> String {
     let plain = !column.is_empty()
         && !column.starts_with(|c: char| c.is_ascii_digit())
@@ -138,7 +141,8 @@ pub enum ValueError {
     /// JSON nested too deep for many readers, and for this writer's stack.
     #[error("is JSON nested deeper than 128 levels")]
     JsonDepth,
-    /// A wire value that is not what its type's `send` function writes: a defect of the server, a proxy or tintype.
+    /// A wire value that is not what its type's `send` function writes: a defect of the server, a
+    /// proxy or tintype.
     #[error("is not a binary {0} as PostgreSQL sends it")]
     Malformed(&'static str),
 }

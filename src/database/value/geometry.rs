@@ -1,5 +1,5 @@
-//! Geometric types as the text of their output functions (`src/backend/utils/adt/geo_ops.c`), `(1,2)` for a point. They print no string
-//! that would have to be escaped.
+//! Geometric types as the text of their output functions (`src/backend/utils/adt/geo_ops.c`),
+//! `(1,2)` for a point. They print no string that would have to be escaped.
 
 use super::ValueError;
 use super::shortest::write_float8_text;

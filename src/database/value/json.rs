@@ -1,4 +1,5 @@
-//! JSON text: strings escaped as little as RFC 8259 allows, and values re-written in one canonical form.
+//! JSON text: strings escaped as little as RFC 8259 allows, and values re-written in one canonical
+//! form.
 
 mod canonical;
 
@@ -7,8 +8,9 @@ pub use canonical::write_canonical;
 /// Nested arrays and objects beyond this depth are refused (`ValueError::JsonDepth`).
 pub const MAX_DEPTH: usize = 128;
 
-/// Appends `text` as a JSON string. Escaped are `"`, `\` and the control characters below U+0020 (as `\b \f \n \r \t`, else `\u00xx` in
-/// lower-case hexadecimal digits); everything else stays UTF-8, U+007F, U+2028 and U+2029 among it.
+/// Appends `text` as a JSON string. Escaped are `"`, `\` and the control characters below U+0020
+/// (as `\b \f \n \r \t`, else `\u00xx` in lower-case hexadecimal digits); everything else stays
+/// UTF-8, U+007F, U+2028 and U+2029 among it.
 #[inline]
 pub fn write_string(text: &str, out: &mut Vec<u8>) {
     out.reserve(text.len() + 2);
@@ -65,8 +67,9 @@ pub(super) fn must_escape(byte: u8) -> bool {
     byte < 0x20 || byte == b'"' || byte == b'\\'
 }
 
-/// Whether one of the eight bytes must be escaped, eight at a time: `(x − 0x01…) & !x & 0x80…` marks a zero byte (Hacker's Delight §6-1).
-/// A borrow can mark a byte too many beside a true one, never one where there is none.
+/// Whether one of the eight bytes must be escaped, eight at a time: `(x − 0x01…) & !x & 0x80…`
+/// marks a zero byte (Hacker's Delight §6-1). A borrow can mark a byte too many beside a true one,
+/// never one where there is none.
 #[inline]
 fn has_escape(word: u64) -> bool {
     const ONES: u64 = 0x0101_0101_0101_0101;

@@ -1,5 +1,6 @@
-//! `inet`, `cidr`, `macaddr` and `macaddr8` as the text of their output functions (`src/backend/utils/adt/{network,mac,mac8}.c`).
-//! None prints a character that would have to be escaped.
+//! `inet`, `cidr`, `macaddr` and `macaddr8` as the text of their output functions
+//! (`src/backend/utils/adt/{network,mac,mac8}.c`). None prints a character that would have to be
+//! escaped.
 
 use super::ValueError;
 use super::wire::Reader;
@@ -9,7 +10,8 @@ use std::io::Write as _;
 const IPV4: u8 = 2;
 const IPV6: u8 = 3;
 
-/// `inet` or `cidr`: the prefix length is shown by `cidr` always, by `inet` where it isn't the address's full length.
+/// `inet` or `cidr`: the prefix length is shown by `cidr` always, by `inet` where it isn't the
+/// address's full length.
 pub(super) fn write_address(cell: &[u8], out: &mut Vec<u8>) -> Result<(), ValueError> {
     let mut reader = Reader::new(cell, "inet");
     let family = reader.u8()?;
@@ -45,8 +47,9 @@ fn write_ipv4(octets: [u8; 4], out: &mut Vec<u8>) {
     }
 }
 
-/// `inet_net_ntop_ipv6` of `src/backend/utils/adt/inet_net_ntop.c`: the first longest run of at least two zero groups is `::`, and an
-/// address within `::/96` or `::ffff:0:0/96` ends as an IPv4 address. (`Ipv6Addr`'s `Display` does not do the former.)
+/// `inet_net_ntop_ipv6` of `src/backend/utils/adt/inet_net_ntop.c`: the first longest run of at
+/// least two zero groups is `::`, and an address within `::/96` or `::ffff:0:0/96` ends as an IPv4
+/// address. (`Ipv6Addr`'s `Display` does not do the former.)
 fn write_ipv6(octets: [u8; 16], out: &mut Vec<u8>) {
     let mut groups = [0_u16; 8];
     for (group, pair) in groups.iter_mut().zip(octets.chunks_exact(2)) {

@@ -1,9 +1,11 @@
-//! Integers and floats, printed as ECMAScript's `Number::toString` prints them (ECMA-262 §6.1.6.1.20).
+//! Integers and floats, printed as ECMAScript's `Number::toString` prints them (ECMA-262
+//! §6.1.6.1.20).
 
 use super::decimal;
 use super::{Rule, ValueError};
 
-/// 2⁵³ − 1, the largest integer below which a double holds every integer exactly (`Number.MAX_SAFE_INTEGER`).
+/// 2⁵³ − 1, the largest integer below which a double holds every integer exactly
+/// (`Number.MAX_SAFE_INTEGER`).
 pub(super) const MAX_SAFE_INTEGER: i64 = (1 << 53) - 1;
 
 /// An integer of 16 or 32 bits, signed or not, which a double always holds.
@@ -82,7 +84,8 @@ pub(super) fn write_float<F: ryu_js::Float + Into<f64>>(
         Rule::Plain | Rule::Json => out.extend_from_slice(text.as_bytes()),
         Rule::Text => super::string::write_plain(text.as_bytes(), out),
         Rule::Decimals(_) => {
-            // Without a fraction there is nothing to round, and an exponent as of 1e+21 stays. With one, the value is below 2⁵³.
+            // Without a fraction there is nothing to round, and an exponent as of 1e+21 stays. With
+            // one, the value is below 2⁵³.
             if wide.fract() == 0.0 {
                 out.extend_from_slice(text.as_bytes());
             } else {
@@ -98,7 +101,8 @@ pub(super) fn write_float<F: ryu_js::Float + Into<f64>>(
     Ok(())
 }
 
-/// A finite double that was written as decimal text with an exponent: an integer beyond 2⁵³ may have lost digits and is an error.
+/// A finite double that was written as decimal text with an exponent: an integer beyond 2⁵³ may
+/// have lost digits and is an error.
 pub(super) fn write_integral_checked(value: f64, out: &mut Vec<u8>) -> Result<(), ValueError> {
     const FIRST_UNSAFE: f64 = 9_007_199_254_740_992.0;
     if value.abs() >= FIRST_UNSAFE {

@@ -1,4 +1,5 @@
-//! `numeric` in the binary format of `numeric_send` (`src/backend/utils/adt/numeric.c`): digits in base 10,000.
+//! `numeric` in the binary format of `numeric_send` (`src/backend/utils/adt/numeric.c`): digits in
+//! base 10,000.
 
 use super::decimal::Decimal;
 use super::wire::Reader;
@@ -9,7 +10,8 @@ const NAN: u16 = 0xc000;
 const POSITIVE_INFINITY: u16 = 0xd000;
 const NEGATIVE_INFINITY: u16 = 0xf000;
 
-/// The header: how many base-10,000 digits follow, the power of 10,000 of the first, the sign, and the digits after the point to show.
+/// The header: how many base-10,000 digits follow, the power of 10,000 of the first, the sign, and
+/// the digits after the point to show.
 struct Header {
     group_count: usize,
     weight: i64,
@@ -68,7 +70,8 @@ pub(super) fn write(cell: &[u8], rule: Rule, out: &mut Vec<u8>) -> Result<(), Va
     Decimal { negative: header.negative, digits, point: (header.weight + 1) * 4 + 1 }.write(rule, out)
 }
 
-/// Appends the text of `numeric_out`, with the zeros of its scale, `NaN` and the infinities, as a range shows its bounds.
+/// Appends the text of `numeric_out`, with the zeros of its scale, `NaN` and the infinities, as a
+/// range shows its bounds.
 pub(super) fn write_text(cell: &[u8], out: &mut Vec<u8>) -> Result<(), ValueError> {
     let mut reader = Reader::new(cell, "numeric");
     let header = match header(&mut reader)? {
@@ -125,7 +128,8 @@ mod tests {
 
     #[test]
     fn known_encodings() {
-        // 1.50, 1.00, -12345.6789, 0.00001234, 0.000, 1e20 and 10000, as psql's numeric_send shows them.
+        // 1.50, 1.00, -12345.6789, 0.00001234, 0.000, 1e20 and 10000, as psql's numeric_send shows
+        // them.
         let one_and_a_half = cell(0, 0, 2, &[1, 5000]);
         assert_eq!(token(&one_and_a_half, Rule::Plain).unwrap(), "1.5");
         assert_eq!(text(&one_and_a_half), "1.50");

@@ -203,8 +203,12 @@ impl Column {
         let rule = self.rule;
         match self.kind {
             Kind::Bool => write_bool(exactly(cell, "bool")?, rule, out),
-            Kind::Uint4 => number::write_small_integer(u32::from_be_bytes(exactly(cell, "oid")?), rule, out)?,
-            Kind::Xid8 => number::write_unsigned(u64::from_be_bytes(exactly(cell, "xid8")?), rule, out)?,
+            Kind::Uint4 => {
+                number::write_small_integer(u32::from_be_bytes(exactly(cell, "oid")?), rule, out)?;
+            }
+            Kind::Xid8 => {
+                number::write_unsigned(u64::from_be_bytes(exactly(cell, "xid8")?), rule, out)?;
+            }
             Kind::Numeric => numeric::write(cell, rule, out)?,
             Kind::BlankPadded => {
                 let blanks = cell.iter().rev().take_while(|&&byte| byte == b' ').count();
@@ -213,8 +217,12 @@ impl Column {
             Kind::Char => write_char(exactly(cell, "\"char\"")?, out),
             Kind::Date => time::write_date(i32::from_be_bytes(exactly(cell, "date")?), out)?,
             Kind::Time => time::write_time(i64::from_be_bytes(exactly(cell, "time")?), out)?,
-            Kind::Timestamp => time::write_timestamp(i64::from_be_bytes(exactly(cell, "timestamp")?), b"", out)?,
-            Kind::TimestampTz => time::write_timestamp(i64::from_be_bytes(exactly(cell, "timestamptz")?), b"Z", out)?,
+            Kind::Timestamp => {
+                time::write_timestamp(i64::from_be_bytes(exactly(cell, "timestamp")?), b"", out)?;
+            }
+            Kind::TimestampTz => {
+                time::write_timestamp(i64::from_be_bytes(exactly(cell, "timestamptz")?), b"Z", out)?;
+            }
             Kind::TimeTz => {
                 let mut reader = Reader::new(cell, "timetz");
                 time::write_time_with_zone(reader.i64()?, reader.i32()?, out)?;
@@ -228,7 +236,9 @@ impl Column {
             Kind::Uuid => write_uuid(exactly(cell, "uuid")?, out),
             Kind::Bytea => string::write_base64(cell, out),
             Kind::Json => json::write_canonical(string::utf8(cell)?, out)?,
-            Kind::Jsonb => json::write_canonical(string::utf8(after_version(cell, "jsonb")?)?, out)?,
+            Kind::Jsonb => {
+                json::write_canonical(string::utf8(after_version(cell, "jsonb")?)?, out)?;
+            }
             Kind::JsonPath => write_string(string::utf8(after_version(cell, "jsonpath")?)?, out),
             Kind::Address => network::write_address(cell, out)?,
             Kind::Mac => network::write_mac::<6>(exactly(cell, "macaddr")?, out),
@@ -275,8 +285,8 @@ fn write_bool([value]: [u8; 1], rule: Rule, out: &mut Vec<u8>) {
     }
 }
 
-/// `"char"` is a byte: zero is the empty string, and one beyond ASCII is `\ooo` in octal digits as `charout` prints it since
-/// PostgreSQL 16 (before, it printed the byte itself, which is no UTF-8).
+/// `"char"` is a byte: zero is the empty string, and one beyond ASCII is `\ooo` in octal digits as
+/// `charout` prints it since PostgreSQL 16 (before, it printed the byte itself, which is no UTF-8).
 fn write_char([byte]: [u8; 1], out: &mut Vec<u8>) {
     out.push(b'"');
     match byte {
@@ -310,7 +320,8 @@ fn after_version<'a>(cell: &'a [u8], type_name: &'static str) -> Result<&'a [u8]
     }
 }
 
-/// `bit` and `varbit`: the number of bits, then the bits from the highest of each byte down (`varbit_send`).
+/// `bit` and `varbit`: the number of bits, then the bits from the highest of each byte down
+/// (`varbit_send`).
 fn write_bits(cell: &[u8], out: &mut Vec<u8>) -> Result<(), ValueError> {
     let mut reader = Reader::new(cell, "bit");
     let bit_count = reader.count()?;

@@ -1,4 +1,5 @@
-//! Ranges and multiranges as the text of their output functions (`src/backend/utils/adt/{rangetypes,multirangetypes}.c`): `[1,10)`.
+//! Ranges and multiranges as the text of their output functions
+//! (`src/backend/utils/adt/{rangetypes,multirangetypes}.c`): `[1,10)`.
 
 use super::ValueError;
 use super::json::write_string;
@@ -70,7 +71,8 @@ fn push_range(bound: Bound, cell: &[u8], text: &mut Vec<u8>) -> Result<(), Value
     reader.end()
 }
 
-/// A bound, in double quotes where it holds a blank; none of these types prints a quote, a bracket or a comma.
+/// A bound, in double quotes where it holds a blank; none of these types prints a quote, a bracket
+/// or a comma.
 fn push_bound(bound: Bound, cell: &[u8], text: &mut Vec<u8>) -> Result<(), ValueError> {
     let start = text.len();
     match bound {
@@ -84,7 +86,9 @@ fn push_bound(bound: Bound, cell: &[u8], text: &mut Vec<u8>) -> Result<(), Value
         }
         Bound::Numeric => numeric::write_text(cell, text)?,
         Bound::Date => write_date_text(i32::from_be_bytes(exactly(cell, "daterange")?), text),
-        Bound::Timestamp => write_timestamp_text(i64::from_be_bytes(exactly(cell, "tsrange")?), b"", text),
+        Bound::Timestamp => {
+            write_timestamp_text(i64::from_be_bytes(exactly(cell, "tsrange")?), b"", text);
+        }
         Bound::TimestampTz => write_timestamp_text(i64::from_be_bytes(exactly(cell, "tstzrange")?), b"+00", text),
     }
     if text[start..].contains(&b' ') {

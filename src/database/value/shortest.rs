@@ -1,7 +1,8 @@
 //! `float8` as PostgreSQL's own text, which geometric types are made of (`src/common/d2s.c`).
 //!
-//! It differs from ECMAScript's in three ways: an exponent of at least two digits stands below 1e-4 and from 1e15 on, `-0` keeps its sign,
-//! and a decimal that lies exactly on the border to the next float isn't used (`acceptBounds = false`): 1e23 is `9.999999999999999e+22`.
+//! It differs from ECMAScript's in three ways: an exponent of at least two digits stands below 1e-4
+//! and from 1e15 on, `-0` keeps its sign, and a decimal that lies exactly on the border to the next
+//! float isn't used (`acceptBounds = false`): 1e23 is `9.999999999999999e+22`.
 
 /// Appends the text of `float8out` under `extra_float_digits = 1`, the default.
 pub(super) fn write_float8_text(value: f64, out: &mut Vec<u8>) {
@@ -48,15 +49,22 @@ pub(super) fn write_float8_text(value: f64, out: &mut Vec<u8>) {
     }
 }
 
-/// The shortest digits that lie within the float's interval, its borders excluded, and the decimal exponent of the first.
+/// The shortest digits that lie within the float's interval, its borders excluded, and the decimal
+/// exponent of the first.
 fn digits(value: f64) -> (String, i32) {
-    // Rust's own shortest form; then, where that lies on the border, the nearest decimal of each longer length.
-    let shortest = format!("{value:e}");
-    let mut candidate = split(&shortest);
-    let mut precision = candidate.0.len();
-    while !is_inside(&candidate, value) && precision < 18 {
-        candidate = split(&format!("{value:.precision$e}"));
+    let shortest = split(&format!("{value:e}"));
+    let mut precision = shortest.0.len() - 1;
+    let mut candidate = split(&format!("{value:.precision$e}"));
+    // The nearest decimal of the shortest length is the one to take, and of two equally near ones
+    // the even one. It can lie outside below a power of two, where the interval is half as wide as
+    // above.
+    if !is_inside(&candidate, value) {
+        candidate = shortest;
+    }
+    // What lies on the border needs more digits.
+    while !is_inside(&candidate, value) && precision < 17 {
         precision += 1;
+        candidate = split(&format!("{value:.precision$e}"));
     }
     let (digits, exponent) = candidate;
     (digits.trim_end_matches('0').to_owned(), exponent)
@@ -106,6 +114,8 @@ mod tests {
             (0.000_01, "1e-05"),
             (1e23, "9.999999999999999e+22"),
             (5e-324, "5e-324"),
+            (2_f64.powi(-25), "2.9802322387695312e-08"),
+            (2_f64.powi(-1017), "7.120236347223045e-307"),
             (9_007_199_254_740_992.0, "9.007199254740992e+15"),
             (f64::MAX, "1.7976931348623157e+308"),
             (f64::NAN, "NaN"),

@@ -1,4 +1,5 @@
-//! SQLite cells. A value carries its storage class with it (<https://sqlite.org/datatype3.html>), so a cell is one tag byte, then:
+//! SQLite cells. A value carries its storage class with it (<https://sqlite.org/datatype3.html>),
+//! so a cell is one tag byte, then:
 //!
 //! | tag | storage class | payload |
 //! |---|---|---|

@@ -1,4 +1,5 @@
-//! Text columns: UTF-8 checked, then by the rule a JSON string, a JSON value, a boolean or a rounded decimal.
+//! Text columns: UTF-8 checked, then by the rule a JSON string, a JSON value, a boolean or a
+//! rounded decimal.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -39,7 +40,8 @@ pub(super) fn write(cell: &[u8], rule: Rule, out: &mut Vec<u8>) -> Result<(), Va
 pub(super) fn write_base64(cell: &[u8], out: &mut Vec<u8>) {
     out.push(b'"');
     let start = out.len();
-    // An encoded length beyond `usize` cannot happen: the cell itself is in memory, and no address space is filled to three quarters.
+    // An encoded length beyond `usize` cannot happen: the cell itself is in memory, and no address
+    // space is filled to three quarters.
     let length = cell.len().div_ceil(3) * 4;
     out.resize(start + length, 0);
     let written = STANDARD.encode_slice(cell, &mut out[start..]).unwrap_or_default();
@@ -47,7 +49,8 @@ pub(super) fn write_base64(cell: &[u8], out: &mut Vec<u8>) {
     out.push(b'"');
 }
 
-/// Bytes that are known to be ASCII without quotes, back slashes and control characters, as a JSON string.
+/// Bytes that are known to be ASCII without quotes, back slashes and control characters, as a JSON
+/// string.
 pub(super) fn write_plain(text: &[u8], out: &mut Vec<u8>) {
     out.push(b'"');
     out.extend_from_slice(text);

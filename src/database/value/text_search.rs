@@ -1,4 +1,5 @@
-//! `tsvector` and `tsquery` as the text of their output functions (`src/backend/utils/adt/{tsvector,tsquery}.c`).
+//! `tsvector` and `tsquery` as the text of their output functions
+//! (`src/backend/utils/adt/{tsvector,tsquery}.c`).
 
 use super::ValueError;
 use super::json::write_string;
@@ -14,7 +15,8 @@ pub(super) fn write_vector(cell: &[u8], out: &mut Vec<u8>) -> Result<(), ValueEr
         }
         push_lexeme(reader.c_string()?, &mut text);
         for index in 0..reader.u16()? {
-            // A position has 14 bits; the two above are its weight, where D is the one that isn't shown.
+            // A position has 14 bits; the two above are its weight, where D is the one that isn't
+            // shown.
             let entry = reader.u16()?;
             text.push(if index == 0 { ':' } else { ',' });
             text.push_str(itoa::Buffer::new().format(entry & 0x3fff));
@@ -38,7 +40,8 @@ fn push_lexeme(lexeme: &str, text: &mut String) {
     text.push('\'');
 }
 
-/// A part of a query that is already text, with what its parent must know to put parentheses around it.
+/// A part of a query that is already text, with what its parent must know to put parentheses around
+/// it.
 struct Operand {
     text: String,
     priority: u8,
@@ -69,8 +72,8 @@ const VALUE_PRIORITY: u8 = 5;
 
 /// Appends a `tsquery`: `'a' & !( 'b' | 'c' )`.
 ///
-/// The wire holds the tree in prefix order with the right operand first. Read backwards that is postfix order, which needs a stack but
-/// no recursion, however long the query is.
+/// The wire holds the tree in prefix order with the right operand first. Read backwards that is
+/// postfix order, which needs a stack but no recursion, however long the query is.
 pub(super) fn write_query(cell: &[u8], out: &mut Vec<u8>) -> Result<(), ValueError> {
     let mut reader = Reader::new(cell, "tsquery");
     let mut items = Vec::new();
@@ -136,7 +139,8 @@ fn value(lexeme: &str, weights: u8, prefix: bool) -> Operand {
     Operand { text, priority: VALUE_PRIORITY, is_phrase: false }
 }
 
-/// Appends to the left operand's own text, so that a long chain costs one pass and not one per operator.
+/// Appends to the left operand's own text, so that a long chain costs one pass and not one per
+/// operator.
 fn binary(left: Operand, right: &Operand, priority: u8, symbol: &Symbol) -> Operand {
     let is_phrase = matches!(symbol, Symbol::Phrase(_));
     let mut text = if left.priority < priority {

@@ -20,7 +20,8 @@ struct Civil {
 }
 
 impl Civil {
-    /// Howard Hinnant's `civil_from_days` (<https://howardhinnant.github.io/date_algorithms.html>), from days since 2000-01-01.
+    /// Howard Hinnant's `civil_from_days` (<https://howardhinnant.github.io/date_algorithms.html>),
+    /// from days since 2000-01-01.
     fn from_days(days: i64) -> Self {
         /// 0000-03-01, where the algorithm's 400-year eras begin, to 2000-01-01.
         const DAYS_TO_2000: i64 = 730_425;
@@ -113,7 +114,8 @@ pub(super) fn write_date(days: i32, out: &mut Vec<u8>) -> Result<(), ValueError>
     Ok(())
 }
 
-/// `timestamp`, with the suffix `""`, and `timestamptz`, with `Z`: microseconds since 2000-01-01, there in UTC.
+/// `timestamp`, with the suffix `""`, and `timestamptz`, with `Z`: microseconds since 2000-01-01,
+/// there in UTC.
 #[inline]
 pub(super) fn write_timestamp(microseconds: i64, suffix: &[u8], out: &mut Vec<u8>) -> Result<(), ValueError> {
     if let Some(name) = infinity(&microseconds, &i64::MIN, &i64::MAX) {
@@ -139,8 +141,8 @@ pub(super) fn write_time(microseconds: i64, out: &mut Vec<u8>) -> Result<(), Val
     Ok(())
 }
 
-/// `timetz`: microseconds since midnight and seconds *west* of UTC. The offset is `+02:00`, with seconds only where it has some; zero is
-/// `+00:00`, so that every value has the same form.
+/// `timetz`: microseconds since midnight and seconds *west* of UTC. The offset is `+02:00`, with
+/// seconds only where it has some; zero is `+00:00`, so that every value has the same form.
 pub(super) fn write_time_with_zone(microseconds: i64, seconds_west: i32, out: &mut Vec<u8>) -> Result<(), ValueError> {
     let offset = i64::from(seconds_west).abs();
     if !(0..=MICROSECONDS_PER_DAY).contains(&microseconds) || offset >= 86_400 {

@@ -1,4 +1,5 @@
-//! The names, OIDs and array types of PostgreSQL's built-in types (`src/include/catalog/pg_type.dat`), the same on every server.
+//! The names, OIDs and array types of PostgreSQL's built-in types
+//! (`src/include/catalog/pg_type.dat`), the same on every server.
 
 /// A built-in type.
 struct BuiltIn {

@@ -1,7 +1,8 @@
-//! JSON text → the one text of the same value: keys sorted, no white space, numbers and strings by the rules of the other columns.
+//! JSON text → the one text of the same value: keys sorted, no white space, numbers and strings by
+//! the rules of the other columns.
 //!
-//! It works on the text because `serde_json::Value` would turn every decimal number into a double. The grammar is RFC 8259's, strictly:
-//! what SQLite's JSON5 allows beyond it is an error.
+//! It works on the text because `serde_json::Value` would turn every decimal number into a double.
+//! The grammar is RFC 8259's, strictly: what SQLite's JSON5 allows beyond it is an error.
 
 use super::super::{Rule, ValueError, decimal, number};
 use super::{MAX_DEPTH, must_escape, write_string};
@@ -9,8 +10,9 @@ use std::borrow::Cow;
 
 /// Appends the canonical form of the JSON value that `text` holds.
 ///
-/// Object keys are sorted by their UTF-8 bytes; of members with one name the last wins, as in `jsonb`. Numbers without an exponent keep
-/// their decimal digits, numbers with one pass through a double. Equal values in `json`, `jsonb` and SQLite's text so give equal bytes.
+/// Object keys are sorted by their UTF-8 bytes; of members with one name the last wins, as in
+/// `jsonb`. Numbers without an exponent keep their decimal digits, numbers with one pass through a
+/// double. Equal values in `json`, `jsonb` and SQLite's text so give equal bytes.
 pub fn write_canonical(text: &str, out: &mut Vec<u8>) -> Result<(), ValueError> {
     let mut writer = Writer { text, at: 0, members: Vec::new(), scratch: Vec::new() };
     writer.skip_white_space();
@@ -25,7 +27,8 @@ pub fn write_canonical(text: &str, out: &mut Vec<u8>) -> Result<(), ValueError> 
 struct Writer<'a> {
     text: &'a str,
     at: usize,
-    /// The members of all open objects, the innermost last, so that a document costs one allocation and not one per object.
+    /// The members of all open objects, the innermost last, so that a document costs one allocation
+    /// and not one per object.
     members: Vec<Member<'a>>,
     scratch: Vec<u8>,
 }
@@ -160,13 +163,15 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
-    /// Puts the members from `first_member` on, whose text begins at `body` in `out`, in the order of their keys.
+    /// Puts the members from `first_member` on, whose text begins at `body` in `out`, in the order
+    /// of their keys.
     fn sort_members(&mut self, first_member: usize, body: usize, out: &mut Vec<u8>) {
         self.scratch.clear();
         self.scratch.extend_from_slice(&out[body..]);
         out.truncate(body);
         let members = &mut self.members[first_member..];
-        // The sort is stable, so that members with one name keep their order and the last of them is the one to keep.
+        // The sort is stable, so that members with one name keep their order and the last of them
+        // is the one to keep.
         members.sort_by(|a, b| a.key.cmp(&b.key));
         for (index, member) in members.iter().enumerate() {
             if members.get(index + 1).is_some_and(|next| next.key == member.key) {
@@ -296,7 +301,8 @@ impl<'a> Writer<'a> {
         } else {
             decimal::write_text(text, Rule::Plain, out)
         };
-        // The front matter's `text` reaches whole columns only, so that its advice would mislead here.
+        // The front matter's `text` reaches whole columns only, so that its advice would mislead
+        // here.
         written.map_err(|error| match error {
             ValueError::BeyondSafeInteger(digits) => ValueError::BeyondSafeIntegerInJson(digits),
             other => other,
@@ -311,3 +317,7 @@ impl<'a> Writer<'a> {
         if self.at == start { Err(self.error("expected a digit")) } else { Ok(()) }
     }
 }
+
+#[cfg(test)]
+#[path = "canonical_test.rs"]
+mod tests;

@@ -1,5 +1,5 @@
-//! `interval` as ISO 8601 §4.4.3.2 durations, as PostgreSQL prints them under `intervalstyle = iso_8601`
-//! (`EncodeInterval` in `src/backend/utils/adt/datetime.c`): each part with its own sign.
+//! `interval` as ISO 8601 §4.4.3.2 durations, as PostgreSQL prints them under `intervalstyle =
+//! iso_8601` (`EncodeInterval` in `src/backend/utils/adt/datetime.c`): each part with its own sign.
 
 use super::super::ValueError;
 use super::MICROSECONDS_PER_SECOND;

@@ -1,5 +1,5 @@
-//! Dates and timestamps as the bounds of ranges show them: PostgreSQL's own text under `DateStyle = ISO` in UTC, where years before 1 and
-//! after 9999 and the infinities have a form.
+//! Dates and timestamps as the bounds of ranges show them: PostgreSQL's own text under `DateStyle =
+//! ISO` in UTC, where years before 1 and after 9999 and the infinities have a form.
 
 use super::{Civil, Clock, MICROSECONDS_PER_DAY, infinity, two};
 

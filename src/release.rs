@@ -1,0 +1,25 @@
+//! Releases: the life cycle of a set of documents, from a build to the stable paths.
+//!
+//! A publish *builds* the documents of its templates without holding anything but one database connection, *merges*
+//! what it saw into the committed release, *stages* blobs and a manifest that nobody sees, *commits* by one
+//! compare-and-swap of `head.json`, and *activates*: the stable paths come to show the blobs. A crash before the commit
+//! changes nothing; after it any later run finishes the job from the store alone. Only what changed is written.
+
+mod activate;
+mod build;
+mod catalogue;
+mod domain_rows;
+mod draft;
+pub mod head;
+mod id;
+mod inspect;
+pub mod manifest;
+mod merge;
+mod progress;
+mod publish;
+
+pub use draft::Difference;
+pub use id::{ReleaseId, RunId};
+pub use inspect::{Release, document, live_document, releases};
+pub use progress::{Phase, Progress};
+pub use publish::{Counts, Job, Report, TemplateReport, run};

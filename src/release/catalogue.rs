@@ -1,0 +1,164 @@
+//! The catalogue, `index.json`: what a frontend asks first. Which templates there are, where their documents lie,
+//! which values their keys may take, and how old they are.
+//!
+//! It is a document like any other, in the manifest under the reserved name `index`. What changes with every run
+//! (serial, instants) doesn't count as a change of it, or an unchanged night would write it again.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use super::id::ReleaseId;
+use super::manifest::TemplateEntry;
+use crate::key::KeyValue;
+use crate::template::Template;
+use crate::template::domain::{Column, Domains, Entry};
+
+/// The reserved template name under which the catalogue stands in the manifest.
+pub const NAME: &str = "index";
+/// Its object path.
+pub const PATH: &str = "index.json";
+/// A column with more values than this gets a file of its own, so that the catalogue stays small.
+const MAX_INLINE_VALUES: usize = 1_000;
+
+/// The catalogue's document, as far as tintype reads it back.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Catalogue {
+    format: u32,
+    serial: u64,
+    release: String,
+    as_of: Option<String>,
+    changed_at: String,
+    templates: BTreeMap<String, Value>,
+}
+
+/// The values of a template's keys, and the files for those that are too many.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Keys {
+    /// The entries of `keys`, in the order of the path.
+    pub columns: Vec<Value>,
+    /// Object path and body of each further file.
+    pub files: Vec<(String, Value)>,
+}
+
+/// Describes the keys of a template.
+pub fn keys(template: &Template, domains: &Domains) -> Keys {
+    let mut keys = Keys::default();
+    for (at, (name, column)) in template.columns().iter().zip(domains.columns()).enumerate() {
+        let mut entry = Map::new();
+        entry.insert("name".to_owned(), json!(name));
+        if !column.with.is_empty() {
+            let with: Vec<&String> = column.with.iter().map(|other| &template.columns()[*other]).collect();
+            entry.insert("with".to_owned(), json!(with));
+        }
+        let values: Vec<Value> =
+            column.entries.iter().map(|value| described(template, domains, at, column, value)).collect();
+        if values.len() > MAX_INLINE_VALUES {
+            let path = format!("{NAME}/{}/{name}.json", template.name);
+            entry.insert("count".to_owned(), json!(values.len()));
+            entry.insert("url".to_owned(), json!(path));
+            let mut file = entry.clone();
+            file.remove("url");
+            file.insert("template".to_owned(), json!(template.name));
+            file.insert("values".to_owned(), Value::Array(values));
+            keys.files.push((path, Value::Object(file)));
+        } else {
+            entry.insert("values".to_owned(), Value::Array(values));
+        }
+        keys.columns.push(Value::Object(entry));
+    }
+    keys
+}
+
+/// A value of a key column; what equals the slug is left out.
+fn described(template: &Template, domains: &Domains, at: usize, column: &Column, entry: &Entry) -> Value {
+    let mut object = Map::new();
+    object.insert("slug".to_owned(), json!(entry.slug));
+    if !matches!(&entry.value, KeyValue::Text(text) if *text == entry.slug) {
+        object.insert("value".to_owned(), json!(entry.value));
+    }
+    let label = entry.label.clone().unwrap_or_else(|| entry.value.to_string());
+    if label != entry.slug {
+        object.insert("label".to_owned(), json!(label));
+    }
+    if !entry.published {
+        object.insert("published".to_owned(), json!(false));
+    }
+    if !column.with.is_empty() {
+        let parents = domains.parent_slugs(at, entry);
+        let with: Map<String, Value> =
+            parents.into_iter().map(|(other, slug)| (template.columns()[other].clone(), json!(slug))).collect();
+        object.insert("with".to_owned(), Value::Object(with));
+    }
+    Value::Object(object)
+}
+
+fn instant(at: DateTime<Utc>) -> String {
+    at.to_rfc3339_opts(SecondsFormat::Secs, true)
+}
+
+impl Catalogue {
+    /// The catalogue of a release, given its templates and the `keys` of each.
+    pub fn new(
+        id: &ReleaseId,
+        as_of: Option<DateTime<Utc>>,
+        now: DateTime<Utc>,
+        templates: &BTreeMap<String, TemplateEntry>,
+        keys: &BTreeMap<String, Vec<Value>>,
+    ) -> Catalogue {
+        let mut described = BTreeMap::new();
+        for (name, entry) in templates.iter().filter(|(name, _)| *name != NAME) {
+            let entry = json!({
+                "path": entry.path,
+                "shape": entry.shape,
+                "count": entry.count,
+                "status": entry.status,
+                "as_of": instant(entry.as_of),
+                "changed_at": instant(entry.changed_at),
+                "columns": entry.columns,
+                "keys": keys.get(name).cloned().unwrap_or_default(),
+            });
+            described.insert(name.clone(), entry);
+        }
+        Catalogue {
+            format: super::head::FORMAT,
+            serial: id.serial,
+            release: id.to_string(),
+            as_of: as_of.map(instant),
+            changed_at: instant(now),
+            templates: described,
+        }
+    }
+
+    /// Reads a catalogue back.
+    pub fn parse(body: &[u8]) -> Option<Catalogue> {
+        serde_json::from_slice(body).ok()
+    }
+
+    /// The `keys` of a template, as the catalogue holds them.
+    pub fn keys(&self, template: &str) -> Option<Vec<Value>> {
+        self.templates.get(template)?.get("keys")?.as_array().cloned()
+    }
+
+    /// The document's bytes.
+    pub fn body(&self) -> Vec<u8> {
+        serde_json::to_vec(self).unwrap_or_default()
+    }
+
+    /// True if both say the same, apart from serial and instants.
+    pub fn says_the_same(&self, other: &Catalogue) -> bool {
+        let timeless = |catalogue: &Catalogue| -> Vec<(String, Value)> {
+            let mut templates: Vec<_> = catalogue.templates.clone().into_iter().collect();
+            for (_, entry) in &mut templates {
+                if let Some(entry) = entry.as_object_mut() {
+                    entry.remove("as_of");
+                    entry.remove("changed_at");
+                }
+            }
+            templates
+        };
+        timeless(self) == timeless(other)
+    }
+}

@@ -1,0 +1,490 @@
+//! Drafts: the release that a run would commit, put together in memory from the committed one and what the run saw.
+//!
+//! A draft can be made again on another base, because others may commit between the build and the commit. Making one
+//! writes nothing; `write` stages its objects, each under a name that holds the run and the attempt.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+
+use super::build::{Built, Cost};
+use super::catalogue::{self, Catalogue};
+use super::head::{Checked, FORMAT, Head};
+use super::id::{ReleaseId, RunId};
+use super::manifest::{
+    Change, ChangeKind, ChangeList, DocumentRow, Kind, Manifest, Root, Row, Status, TemplateEntry, find, policy_hash,
+    write_lines,
+};
+use super::merge::{Merged, Observation, merge};
+use super::publish::{Counts, Job, Outcome, Report, Seconds, TemplateReport};
+use crate::diagnostic::Diagnostic;
+use crate::error::Error;
+use crate::key::Key;
+use crate::snapshot::{Digest, Gzip, gunzip};
+use crate::store::Store;
+use crate::template::{HeaderPolicy, Shape, Template};
+
+/// Largest catalogue that is read back.
+const MAX_CATALOGUE_BYTES: u64 = 1 << 30;
+/// The name of the list of changes among the shards of a run; no template can be called so.
+const CHANGES: &str = "-changes";
+
+/// What a run built, ready to be merged.
+pub struct Draft {
+    job: Job,
+    as_of: DateTime<Utc>,
+    outcomes: Vec<Outcome>,
+    attempt: u32,
+}
+
+/// A release in memory.
+pub struct Drafted {
+    /// The release; none if nothing changes.
+    pub manifest: Option<Arc<Manifest>>,
+    /// The committed release that it was made on.
+    base_count: u64,
+    changes: Vec<Change>,
+    /// Templates whose shard is to be written.
+    shards: BTreeSet<String>,
+    blobs: Vec<(String, Vec<u8>)>,
+    reports: Vec<TemplateReport>,
+    orphans: Vec<String>,
+}
+
+/// A changed document, before and after.
+#[derive(Debug, Clone)]
+pub struct Difference {
+    /// The object path.
+    pub path: Box<str>,
+    /// What happens to it.
+    pub change: ChangeKind,
+    /// Rows before, if it was there.
+    pub rows_before: Option<u64>,
+    /// Rows after, if it will be there.
+    pub rows_after: Option<u64>,
+    /// Bytes of the blob to write.
+    pub gzip_bytes: u64,
+}
+
+/// The release as it grows, template by template.
+struct Growing {
+    entries: BTreeMap<String, TemplateEntry>,
+    rows: BTreeMap<String, Vec<Row>>,
+    keys: BTreeMap<String, Vec<Value>>,
+    files: BTreeMap<String, Value>,
+    changes: Vec<Change>,
+    shards: BTreeSet<String>,
+    policies: BTreeMap<String, HeaderPolicy>,
+}
+
+impl Draft {
+    /// Takes what a run built.
+    pub fn new(job: &Job, as_of: DateTime<Utc>, outcomes: Vec<Outcome>) -> Draft {
+        Draft { job: job.clone(), as_of, outcomes, attempt: 0 }
+    }
+
+    /// The templates that were read whole, for the head.
+    pub fn checked(&self) -> BTreeMap<String, Checked> {
+        let at = self.job.now;
+        let whole = self.outcomes.iter().filter(|(_, built)| built.as_ref().is_ok_and(Built::is_whole));
+        whole.map(|(template, _)| (template.name.clone(), Checked { as_of: self.as_of, at })).collect()
+    }
+
+    /// Makes the release on a base.
+    pub async fn onto(&mut self, base: Option<&Manifest>, head: &Head, store: &Store) -> Result<Drafted, Error> {
+        self.attempt += 1;
+        let mut growing = Growing::from(base);
+        let before = committed_catalogue(base, store).await?;
+        for name in growing.entries.keys().filter(|name| *name != catalogue::NAME) {
+            if let Some(keys) = before.as_ref().and_then(|before| before.keys(name)) {
+                growing.keys.insert(name.clone(), keys);
+            }
+        }
+        let known: BTreeSet<&str> = self.job.templates.iter().map(|template| template.name.as_str()).collect();
+        let mut reports = Vec::new();
+        for (template, built) in &self.outcomes {
+            let committed = base.and_then(|base| base.rows.get(&template.name)).map_or(&[][..], Vec::as_slice);
+            let checked = head.checked.get(&template.name).map(|checked| checked.as_of);
+            let report = match built {
+                Ok(built) => self.merge_one(&mut growing, template, built, committed, checked, &known),
+                Err(failure) => Err(failure.clone()),
+            };
+            reports.push(report.unwrap_or_else(|failure| growing.fail(template, failure)));
+        }
+        let orphans: Vec<String> = growing
+            .entries
+            .keys()
+            .filter(|name| *name != catalogue::NAME && !known.contains(name.as_str()))
+            .cloned()
+            .collect();
+        let run = match self.attempt {
+            1 => self.job.run.clone(),
+            attempt => self.job.run.attempt(attempt),
+        };
+        let id = ReleaseId { serial: base.map_or(0, |base| base.root.id.serial) + 1, run };
+        let blobs = self.catalogue(&mut growing, &id, before.as_ref());
+        let base_count = base.map_or(0, Manifest::count);
+        let mut drafted = Drafted {
+            manifest: None,
+            base_count,
+            changes: Vec::new(),
+            shards: BTreeSet::new(),
+            blobs,
+            reports,
+            orphans,
+        };
+        let changed_catalogue = !drafted.blobs.is_empty();
+        if !growing.changes.is_empty() || changed_catalogue {
+            let root = self.root(&growing, id, base);
+            drafted.manifest = Some(Arc::new(Manifest { root, rows: growing.rows }));
+        }
+        drafted.changes = growing.changes;
+        drafted.shards = growing.shards;
+        Ok(drafted)
+    }
+
+    fn merge_one(
+        &self,
+        growing: &mut Growing,
+        template: &Arc<Template>,
+        built: &Built,
+        committed: &[Row],
+        checked: Option<DateTime<Utc>>,
+        known: &BTreeSet<&str>,
+    ) -> Result<TemplateReport, Diagnostic> {
+        let rewrite = self.job.kind == Kind::Republish;
+        let seen = Observation { scope: &built.scope, rows: &built.rows, as_of: self.as_of, rewrite };
+        let merged = merge(committed, checked, &seen);
+        growing.refuse_collisions(template, &merged, known)?;
+        let keys = catalogue::keys(template, &built.summary.domains);
+        growing.keys.insert(template.name.clone(), keys.columns);
+        growing.files.extend(keys.files);
+        growing.policies.insert(policy_hash(&template.policy).into(), template.policy.clone());
+        let counts = counts(&merged);
+        let changes = differences(&merged.changes, committed, &merged.rows, &self.job.run);
+        growing.put(template, built, merged, counts, self.as_of, self.job.now);
+        Ok(TemplateReport {
+            name: template.name.clone(),
+            failure: None,
+            counts,
+            rows: built.rows_read,
+            rows_skipped: built.summary.rows_skipped,
+            over_max_keys: built.summary.over_max_keys,
+            cost: built.cost,
+            changes,
+        })
+    }
+
+    /// Adds the catalogue and its files to the release, if they say something new or anything else changed.
+    fn catalogue(&self, growing: &mut Growing, id: &ReleaseId, before: Option<&Catalogue>) -> Vec<(String, Vec<u8>)> {
+        let catalogue = Catalogue::new(id, Some(self.as_of), self.job.now, &growing.entries, &growing.keys);
+        let policy = catalogue_policy();
+        let hash = policy_hash(&policy);
+        let committed = growing.rows.get(catalogue::NAME).cloned().unwrap_or_default();
+        let mut gzip = Gzip::default();
+        let mut blobs = Vec::new();
+        let mut rows: BTreeMap<Box<str>, Row> = committed.iter().map(|row| (row.path.clone(), row.clone())).collect();
+        let mut put = |path: &str, body: &[u8], changes: &mut Vec<Change>| {
+            let digest = Digest::of(body);
+            let old = find(&committed, path).and_then(|row| row.document.as_ref());
+            if old.is_some_and(|old| old.digest == digest && old.policy == hash) {
+                return;
+            }
+            let bytes = gzip.compress(body);
+            let document = DocumentRow {
+                digest,
+                run: id.run.clone(),
+                size_bytes: body.len() as u64,
+                gzip_bytes: bytes.len() as u64,
+                rows: 0,
+                policy: hash.clone(),
+                changed_at: self.job.now,
+            };
+            blobs.push((document.blob(), bytes));
+            let change = if old.is_some() { ChangeKind::Changed } else { ChangeKind::Added };
+            changes.push(Change { path: path.into(), change });
+            let row = Row { path: path.into(), key: Key(Vec::new()), document: Some(document), as_of: self.as_of };
+            rows.insert(path.into(), row);
+        };
+        for (path, file) in &growing.files {
+            put(path, &serde_json::to_vec(file).unwrap_or_default(), &mut growing.changes);
+        }
+        let stale = growing.stale_files(&committed);
+        let says_the_same = before.is_some_and(|before| before.says_the_same(&catalogue));
+        if !says_the_same || !growing.changes.is_empty() || !stale.is_empty() {
+            put(catalogue::PATH, &catalogue.body(), &mut growing.changes);
+        }
+        for path in stale {
+            rows.remove(&path);
+            growing.changes.push(Change { path, change: ChangeKind::Removed });
+        }
+        if !blobs.is_empty() {
+            growing.policies.insert(hash.into(), policy);
+            growing.shards.insert(catalogue::NAME.to_owned());
+            growing
+                .entries
+                .insert(catalogue::NAME.to_owned(), catalogue_entry(rows.len() as u64, self.as_of, self.job.now));
+            growing.rows.insert(catalogue::NAME.to_owned(), rows.into_values().collect());
+        }
+        blobs
+    }
+
+    fn root(&self, growing: &Growing, id: ReleaseId, base: Option<&Manifest>) -> Root {
+        let mut templates = growing.entries.clone();
+        for name in &growing.shards {
+            if let Some(entry) = templates.get_mut(name) {
+                entry.shard = shard_name(&id.run, name);
+            }
+        }
+        let used: BTreeSet<&str> =
+            growing.rows.values().flatten().filter_map(|row| Some(row.document.as_ref()?.policy.as_ref())).collect();
+        let policies = growing.policies.iter().filter(|(hash, _)| used.contains(hash.as_str()));
+        let count = |kind| growing.changes.iter().filter(|change| change.change == kind).count() as u64;
+        Root {
+            format: FORMAT,
+            parent: base.map(|base| base.root.id.clone()),
+            kind: self.job.kind,
+            author: self.job.author.clone(),
+            note: self.job.note.clone(),
+            created_at: self.job.now,
+            as_of: Some(self.as_of),
+            tintype: env!("CARGO_PKG_VERSION").to_owned(),
+            policies: policies.map(|(hash, policy)| (hash.clone(), policy.clone())).collect(),
+            templates,
+            changes: ChangeList {
+                object: shard_name(&id.run, CHANGES),
+                added: count(ChangeKind::Added),
+                changed: count(ChangeKind::Changed),
+                removed: count(ChangeKind::Removed),
+                rewritten: count(ChangeKind::Rewritten),
+            },
+            id,
+        }
+    }
+
+    /// Stages what the release consists of besides the documents: catalogue, shards, changes, and last the root.
+    pub async fn write(&self, drafted: &Drafted, store: &Store) -> Result<(), Error> {
+        let Some(manifest) = &drafted.manifest else { return Ok(()) };
+        for (name, bytes) in &drafted.blobs {
+            store.create(name, bytes).await?;
+        }
+        for name in &drafted.shards {
+            if let (Some(entry), Some(rows)) = (manifest.root.templates.get(name), manifest.rows.get(name)) {
+                write_lines(store, &entry.shard, rows).await?;
+            }
+        }
+        write_lines(store, &manifest.root.changes.object, &drafted.changes).await?;
+        manifest.root.write(store).await
+    }
+
+    /// The report of the run, without what comes after the commit.
+    pub fn report(&self, drafted: Drafted, release: Option<ReleaseId>, committed: bool) -> Report {
+        Report {
+            release,
+            committed,
+            as_of: self.as_of,
+            templates: drafted.reports,
+            orphans: drafted.orphans,
+            activated: super::activate::Activated::default(),
+            documents_before: drafted.base_count,
+            seconds: Seconds::default(),
+        }
+    }
+}
+
+impl Growing {
+    fn from(base: Option<&Manifest>) -> Growing {
+        Growing {
+            entries: base.map(|base| base.root.templates.clone()).unwrap_or_default(),
+            rows: base.map(|base| base.rows.clone()).unwrap_or_default(),
+            keys: BTreeMap::new(),
+            files: BTreeMap::new(),
+            changes: Vec::new(),
+            shards: BTreeSet::new(),
+            policies: base.map(|base| base.root.policies.clone()).unwrap_or_default(),
+        }
+    }
+
+    /// Two templates can't share a path. One whose file is gone gives its paths up: it was probably renamed.
+    fn refuse_collisions(
+        &mut self,
+        template: &Template,
+        merged: &Merged,
+        known: &BTreeSet<&str>,
+    ) -> Result<(), Diagnostic> {
+        for change in merged.changes.iter().filter(|change| change.change == ChangeKind::Added) {
+            let has = |rows: &Vec<Row>| find(rows, &change.path).is_some_and(|row| row.document.is_some());
+            let other = self
+                .rows
+                .iter()
+                .find(|(name, rows)| **name != template.name && has(rows))
+                .map(|(name, _)| name.clone());
+            let Some(other) = other else { continue };
+            if known.contains(other.as_str()) {
+                let describe = |row: Option<&Row>, columns: &[String]| {
+                    row.map(|row| row.key.describe(columns)).unwrap_or_default()
+                };
+                let theirs = describe(find(&self.rows[&other], &change.path), &self.entries[&other].key_columns);
+                let ours = describe(find(&merged.rows, &change.path), template.columns());
+                return Err(template
+                    .error(format!(
+                        "two keys have one object path `{}`: {ours}, and {theirs} of the template {other}",
+                        change.path
+                    ))
+                    .hint("give the templates different paths"));
+            }
+            if let Some(rows) = self.rows.get_mut(&other) {
+                rows.retain(|row| row.path != change.path);
+                let count = rows.iter().filter(|row| row.document.is_some()).count() as u64;
+                self.shards.insert(other.clone());
+                match self.entries.get_mut(&other) {
+                    Some(entry) if count > 0 => entry.count = count,
+                    _ => self.forget(&other),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn forget(&mut self, name: &str) {
+        self.entries.remove(name);
+        self.rows.remove(name);
+        self.keys.remove(name);
+        self.shards.remove(name);
+    }
+
+    fn put(
+        &mut self,
+        template: &Template,
+        built: &Built,
+        merged: Merged,
+        counts: Counts,
+        as_of: DateTime<Utc>,
+        now: DateTime<Utc>,
+    ) {
+        let name = &template.name;
+        let before = self.entries.get(name).cloned();
+        let entry = TemplateEntry {
+            shard: before.as_ref().map(|entry| entry.shard.clone()).unwrap_or_default(),
+            path: template.pattern.as_str().to_owned(),
+            shape: template.shape,
+            key_columns: template.columns().to_vec(),
+            columns: built.summary.columns.clone(),
+            count: counts.keys,
+            as_of: before.as_ref().map_or(as_of, |entry| entry.as_of),
+            changed_at: before.as_ref().map_or(now, |entry| entry.changed_at),
+            status: Status::Ok,
+        };
+        let same_rows = self.rows.get(name).is_some_and(|rows| *rows == merged.rows);
+        if before.as_ref() == Some(&entry) && same_rows {
+            return;
+        }
+        let changes = !merged.changes.is_empty() || before.is_none();
+        let (as_of, changed_at) = if changes { (as_of, now) } else { (entry.as_of, entry.changed_at) };
+        self.entries.insert(name.clone(), TemplateEntry { as_of, changed_at, ..entry });
+        if !same_rows || before.is_none() {
+            self.shards.insert(name.clone());
+        }
+        self.rows.insert(name.clone(), merged.rows);
+        self.changes.extend(merged.changes);
+    }
+
+    /// A template that failed keeps its last good rows, and the catalogue says so.
+    fn fail(&mut self, template: &Template, failure: Diagnostic) -> TemplateReport {
+        let mut counts = Counts::default();
+        if let Some(entry) = self.entries.get_mut(&template.name) {
+            entry.status = Status::LastGood;
+            counts.keys = entry.count;
+            counts.unchanged = entry.count;
+        }
+        TemplateReport {
+            name: template.name.clone(),
+            failure: Some(failure),
+            counts,
+            rows: 0,
+            rows_skipped: 0,
+            over_max_keys: false,
+            cost: Cost::default(),
+            changes: Vec::new(),
+        }
+    }
+
+    /// Catalogue files that no template's keys refer to any more.
+    fn stale_files(&self, committed: &[Row]) -> Vec<Box<str>> {
+        let referred = |path: &str| {
+            self.keys.values().flatten().any(|column| column.get("url").and_then(Value::as_str) == Some(path))
+        };
+        committed
+            .iter()
+            .filter(|row| *row.path != *catalogue::PATH && !referred(&row.path))
+            .map(|row| row.path.clone())
+            .collect()
+    }
+}
+
+fn shard_name(run: &RunId, name: &str) -> String {
+    format!("shard/{run}/{name}.jsonl.gz")
+}
+
+/// The catalogue changes with every release, so browsers and the edge keep it for minutes only.
+fn catalogue_policy() -> HeaderPolicy {
+    let seconds = std::time::Duration::from_secs;
+    HeaderPolicy::new(
+        seconds(60),
+        seconds(300),
+        seconds(3600),
+        seconds(7 * 24 * 3600),
+        vec![catalogue::NAME.to_owned()],
+    )
+}
+
+fn catalogue_entry(count: u64, as_of: DateTime<Utc>, now: DateTime<Utc>) -> TemplateEntry {
+    TemplateEntry {
+        shard: String::new(),
+        path: catalogue::PATH.to_owned(),
+        shape: Shape::Json,
+        key_columns: Vec::new(),
+        columns: Vec::new(),
+        count,
+        as_of,
+        changed_at: now,
+        status: Status::Ok,
+    }
+}
+
+async fn committed_catalogue(base: Option<&Manifest>, store: &Store) -> Result<Option<Catalogue>, Error> {
+    let row = base.and_then(|base| find(base.rows.get(catalogue::NAME)?, catalogue::PATH));
+    let Some(document) = row.and_then(|row| row.document.as_ref()) else { return Ok(None) };
+    let Some(bytes) = store.read(&document.blob()).await? else { return Ok(None) };
+    Ok(gunzip(&bytes, MAX_CATALOGUE_BYTES).ok().and_then(|body| Catalogue::parse(&body)))
+}
+
+fn counts(merged: &Merged) -> Counts {
+    let count = |kind| merged.changes.iter().filter(|change| change.change == kind).count() as u64;
+    Counts {
+        keys: merged.rows.iter().filter(|row| row.document.is_some()).count() as u64,
+        added: count(ChangeKind::Added),
+        changed: count(ChangeKind::Changed),
+        removed: count(ChangeKind::Removed),
+        rewritten: count(ChangeKind::Rewritten),
+        unchanged: merged.unchanged,
+    }
+}
+
+fn differences(changes: &[Change], before: &[Row], after: &[Row], run: &RunId) -> Vec<Difference> {
+    let document = |rows: &[Row], path: &str| find(rows, path).and_then(|row| row.document.clone());
+    let of = |change: &Change| {
+        let (old, new) = (document(before, &change.path), document(after, &change.path));
+        let written = new.as_ref().filter(|new| new.run == *run);
+        Difference {
+            path: change.path.clone(),
+            change: change.change,
+            rows_before: old.map(|old| old.rows),
+            gzip_bytes: written.map_or(0, |new| new.gzip_bytes),
+            rows_after: new.map(|new| new.rows),
+        }
+    };
+    changes.iter().map(of).collect()
+}

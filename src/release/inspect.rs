@@ -1,0 +1,104 @@
+//! Looking at releases: which there are, and what a document of one of them says.
+
+use std::sync::Arc;
+
+use chrono::Utc;
+
+use super::build::{BuildError, Builder};
+use super::head::HeadRead;
+use super::id::{ReleaseId, RunId};
+use super::manifest::{Manifest, Root, Row};
+use super::progress::Progress;
+use crate::database::{Database, ReadSettings};
+use crate::error::Error;
+use crate::snapshot::gunzip;
+use crate::store::Store;
+use crate::template::Template;
+use crate::template::select::Selector;
+
+/// Largest body that is read back.
+const MAX_BODY_BYTES: u64 = 1 << 30;
+
+/// A release in a listing.
+#[derive(Debug)]
+pub struct Release {
+    /// Its root.
+    pub root: Root,
+    /// True for the one that the stable paths show.
+    pub active: bool,
+    /// True for a release that was staged but never committed, or that another run's release replaced in the history.
+    pub committed: bool,
+}
+
+/// The releases of a store, newest first.
+pub async fn releases(store: &Store) -> Result<Vec<Release>, Error> {
+    let head = HeadRead::read(store).await?.head;
+    let mut ids: Vec<ReleaseId> = store
+        .list("release/")
+        .await?
+        .iter()
+        .filter_map(|name| name.strip_prefix("release/")?.strip_suffix(".json")?.parse().ok())
+        .collect();
+    ids.sort_by(|a, b| b.cmp(a));
+    // The history is the chain of parents; a root beside it belongs to a run that lost its commit.
+    let mut next = head.desired.clone();
+    let mut found = Vec::new();
+    for id in ids {
+        let root = Root::read(store, &id).await?;
+        let committed = next.as_ref() == Some(&id);
+        if committed {
+            next.clone_from(&root.parent);
+        }
+        found.push(Release { active: head.active.as_ref() == Some(&id), committed, root });
+    }
+    Ok(found)
+}
+
+/// The body of a document, from the store: from its stable path, or from a release.
+pub async fn document(store: &Store, path: &str, release: Option<&Manifest>) -> Result<Option<Vec<u8>>, Error> {
+    let (name, bytes) = match release {
+        None => (path.to_owned(), store.read_public(path).await?),
+        Some(manifest) => match manifest.row(path).and_then(|row| row.document.as_ref()) {
+            Some(document) => (document.blob(), store.read(&document.blob()).await?),
+            None => return Ok(None),
+        },
+    };
+    let Some(bytes) = bytes else { return Ok(None) };
+    let body = gunzip(&bytes, MAX_BODY_BYTES)
+        .map_err(|error| Error::Corrupt { object: name, reason: format!("isn't valid gzip: {error}") })?;
+    Ok(Some(body))
+}
+
+/// Builds the selected keys from the database, without a store, and hands each document over.
+pub async fn live_document(
+    store: &Arc<Store>,
+    database: &Database,
+    settings: &ReadSettings,
+    template: &Arc<Template>,
+    selector: &Selector,
+    run: RunId,
+    put: Arc<dyn Fn(&str, &[u8]) + Send + Sync>,
+) -> Result<Vec<Row>, Error> {
+    let mut transaction = database.begin(settings, &format!("tintype/get/{run}")).await?;
+    let head = HeadRead::read(store).await?.head;
+    let base = match &head.desired {
+        Some(id) => Some(Arc::new(Manifest::read(store, id).await?)),
+        None => None,
+    };
+    let builder = Builder {
+        store: Arc::clone(store),
+        run,
+        base,
+        stage: false,
+        now: Utc::now(),
+        progress: Arc::new(Progress::default()),
+        observe: Some(put),
+    };
+    let built = builder.build(&mut transaction, template, &[selector]).await;
+    transaction.finish().await?;
+    match built {
+        Ok(built) => Ok(built.rows),
+        Err(BuildError::Template(finding)) => Err(Error::Failed(vec![*finding])),
+        Err(BuildError::Fatal(error)) => Err(error),
+    }
+}
