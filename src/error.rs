@@ -56,11 +56,24 @@ pub enum Error {
         reason: String,
     },
     /// Ctrl-C. Exit code 130.
-    #[error("interrupted; nothing was activated")]
-    Interrupted,
+    #[error("interrupted; {}", left_behind(*committed))]
+    Interrupted {
+        /// True if the release was committed already.
+        committed: bool,
+    },
     /// SIGTERM. Exit code 143.
-    #[error("terminated; nothing was activated")]
-    Terminated,
+    #[error("terminated; {}", left_behind(*committed))]
+    Terminated {
+        /// True if the release was committed already.
+        committed: bool,
+    },
+}
+
+fn left_behind(committed: bool) -> &'static str {
+    match committed {
+        true => "the release is committed and partly activated, and the next publish finishes it",
+        false => "nothing was activated",
+    }
 }
 
 impl Error {
@@ -74,8 +87,8 @@ impl Error {
         match self {
             Error::Usage { .. } | Error::Invalid(_) | Error::Database(DatabaseError::Url { .. }) => 2,
             Error::Locked { .. } => 5,
-            Error::Interrupted => 130,
-            Error::Terminated => 143,
+            Error::Interrupted { .. } => 130,
+            Error::Terminated { .. } => 143,
             _ => 1,
         }
     }

@@ -1,1 +1,7 @@
-fn main() {}
+//! The `tintype` command.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    tintype::cli::main()
+}

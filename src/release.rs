@@ -20,6 +20,6 @@ mod publish;
 
 pub use draft::Difference;
 pub use id::{ReleaseId, RunId};
-pub use inspect::{Release, document, live_document, releases};
+pub use inspect::{Release, document, live_documents, releases};
 pub use progress::{Phase, Progress};
 pub use publish::{Counts, Job, Report, TemplateReport, run};

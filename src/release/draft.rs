@@ -14,7 +14,7 @@ use super::catalogue::{self, Catalogue};
 use super::head::{Checked, FORMAT, Head};
 use super::id::{ReleaseId, RunId};
 use super::manifest::{
-    Change, ChangeKind, ChangeList, DocumentRow, Kind, Manifest, Root, Row, Status, TemplateEntry, find, policy_hash,
+    Change, ChangeKind, ChangeList, DocumentRow, Manifest, Root, Row, Status, TemplateEntry, find, policy_hash,
     write_lines,
 };
 use super::merge::{Merged, Observation, merge};
@@ -154,8 +154,7 @@ impl Draft {
         checked: Option<DateTime<Utc>>,
         known: &BTreeSet<&str>,
     ) -> Result<TemplateReport, Diagnostic> {
-        let rewrite = self.job.kind == Kind::Republish;
-        let seen = Observation { scope: &built.scope, rows: &built.rows, as_of: self.as_of, rewrite };
+        let seen = Observation { scope: &built.scope, rows: &built.rows, as_of: self.as_of, rewrite: self.job.rewrite };
         let merged = merge(committed, checked, &seen);
         growing.refuse_collisions(template, &merged, known)?;
         let keys = catalogue::keys(template, &built.summary.domains);

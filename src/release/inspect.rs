@@ -70,12 +70,12 @@ pub async fn document(store: &Store, path: &str, release: Option<&Manifest>) -> 
 }
 
 /// Builds the selected keys from the database, without a store, and hands each document over.
-pub async fn live_document(
+pub async fn live_documents(
     store: &Arc<Store>,
     database: &Database,
     settings: &ReadSettings,
     template: &Arc<Template>,
-    selector: &Selector,
+    selectors: &[&Selector],
     run: RunId,
     put: Arc<dyn Fn(&str, &[u8]) + Send + Sync>,
 ) -> Result<Vec<Row>, Error> {
@@ -94,7 +94,7 @@ pub async fn live_document(
         progress: Arc::new(Progress::default()),
         observe: Some(put),
     };
-    let built = builder.build(&mut transaction, template, &[selector]).await;
+    let built = builder.build(&mut transaction, template, selectors).await;
     transaction.finish().await?;
     match built {
         Ok(built) => Ok(built.rows),

@@ -36,8 +36,10 @@ pub struct Job {
     pub templates: Vec<Arc<Template>>,
     /// What to build of them.
     pub selectors: Vec<Selector>,
-    /// Publish, or republish: the latter writes its keys even if they didn't change.
+    /// Publish or republish, for the history.
     pub kind: Kind,
+    /// Write what was built even if it didn't change.
+    pub rewrite: bool,
     /// False for a plan, which writes nothing.
     pub commit: bool,
     /// Who asked for it.

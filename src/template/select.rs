@@ -10,6 +10,7 @@ use super::Template;
 use super::domain::Domains;
 use super::scope::{KeyFilter, Scope};
 use crate::diagnostic::did_you_mean;
+use crate::key::Key;
 
 /// One KEY as it was understood: for each key column, what was asked of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -223,6 +224,16 @@ impl Selector {
     /// True if the selector asks nothing of any column.
     pub fn is_all(&self) -> bool {
         self.wanted.iter().all(|wanted| *wanted == Wanted::Any)
+    }
+
+    /// Says whether a document of a release is meant. Labels aren't known here: a release holds values and paths only.
+    pub fn means(&self, template: &Template, path: &str, key: &Key) -> bool {
+        let Some(slugs) = template.pattern.slugs(path) else { return false };
+        self.wanted.iter().zip(slugs).zip(&key.0).all(|((wanted, slug), value)| match wanted {
+            Wanted::Any => true,
+            Wanted::Slug(glob) => glob == slug || glob_match(glob, slug),
+            Wanted::OneOf(texts) => texts.iter().any(|text| text == slug || *text == value.to_string()),
+        })
     }
 
     /// Turns the selector into values.

@@ -1,0 +1,261 @@
+//! The command line: a contract, because others script against it.
+//!
+//! Data goes to stdout, everything else to stderr. Off a terminal success is silent unless `-v`, so that cron mails
+//! nothing. The exit code is the gravest of what happened; [`Outcome`] and [`Error::exit_code`] say which.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::builder::Styles;
+use clap::builder::styling::{AnsiColor, Effects};
+use clap::{ArgAction, Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
+
+use crate::error::Error;
+use crate::release::{Phase, Progress};
+
+mod check;
+mod context;
+mod demo;
+mod get;
+mod init;
+mod print;
+mod progress;
+mod publish;
+mod releases;
+mod report;
+mod status;
+
+use context::Context;
+
+const STYLES: Styles = Styles::styled()
+    .header(AnsiColor::Green.on_default().effects(Effects::BOLD))
+    .usage(AnsiColor::Green.on_default().effects(Effects::BOLD))
+    .literal(AnsiColor::Cyan.on_default().effects(Effects::BOLD))
+    .placeholder(AnsiColor::Cyan.on_default());
+
+const EXIT_CODES: &str = "\
+Exit codes: 0 done, or nothing to do · 1 nothing committed and something failed · 2 usage, config or template invalid ·
+4 committed, but a template or some paths are behind · 5 another publisher is committing · 10 plan --exit-code with
+changes · 130/143 interrupted";
+
+/// Runs hot aggregation queries once and publishes the answers as gzipped JSON snapshots.
+#[derive(Debug, Parser)]
+#[command(name = "tintype", version, styles = STYLES, after_help = EXIT_CODES, propagate_version = true, max_term_width = 100)]
+struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// What every command takes.
+#[derive(Debug, Clone, Args)]
+pub struct Global {
+    /// The config file.
+    #[arg(short, long, global = true, value_name = "FILE", default_value = "tintype.toml", env = "TINTYPE_CONFIG")]
+    config: PathBuf,
+    /// How results are written to stdout.
+    #[arg(long, global = true, value_enum, default_value_t = Format::Human)]
+    format: Format,
+    /// Say nothing but errors.
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    quiet: bool,
+    /// Say more; twice for debugging.
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    verbose: u8,
+    /// When to use colours.
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    color: Color,
+    /// Show no progress bar.
+    #[arg(long, global = true)]
+    no_progress: bool,
+    /// Answer every question with yes.
+    #[arg(short, long, global = true)]
+    yes: bool,
+}
+
+/// How results are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// For people.
+    Human,
+    /// One JSON document.
+    Json,
+}
+
+/// When to use colours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Color {
+    /// On a terminal, unless `NO_COLOR` is set.
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Write a config and three templates to start from, with a demo database unless --database names yours.
+    Init(init::Init),
+    /// Show the whole idea working: a demo database, published and served on this machine.
+    Demo(demo::Demo),
+    /// Check config and templates, and with a database every statement and its plan.
+    Check(check::Check),
+    /// Run the queries and show what a publish would change; writes nothing.
+    Plan(publish::Plan),
+    /// Build templates and publish what changed.
+    Publish(publish::Publish),
+    /// Publish chosen keys now, even if they didn't change.
+    Republish(publish::Republish),
+    /// Show what is live, how old it is, and whether anything is unfinished.
+    Status(status::Status),
+    /// List releases, or show one.
+    Releases(releases::Releases),
+    /// Print documents.
+    Get(get::Get),
+    /// Print a completion script for a shell.
+    #[command(hide = true)]
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page.
+    #[command(hide = true)]
+    Man,
+}
+
+impl Command {
+    fn name(&self) -> &'static str {
+        match self {
+            Command::Init(_) => "init",
+            Command::Demo(_) => "demo",
+            Command::Check(_) => "check",
+            Command::Plan(_) => "plan",
+            Command::Publish(_) => "publish",
+            Command::Republish(_) => "republish",
+            Command::Status(_) => "status",
+            Command::Releases(_) => "releases",
+            Command::Get(_) => "get",
+            Command::Completions { .. } => "completions",
+            Command::Man => "man",
+        }
+    }
+}
+
+/// How a command ended that didn't end in an [`Error`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Outcome {
+    /// Done, or nothing to do.
+    Done,
+    /// Nothing was committed, and something failed.
+    Failed,
+    /// A file is wrong.
+    Invalid,
+    /// Committed, but something is behind.
+    Behind,
+    /// A plan with changes, where that was asked for.
+    Changes,
+}
+
+impl Outcome {
+    fn exit_code(self) -> u8 {
+        match self {
+            Outcome::Done => 0,
+            Outcome::Failed => 1,
+            Outcome::Invalid => 2,
+            Outcome::Behind => 4,
+            Outcome::Changes => 10,
+        }
+    }
+}
+
+/// Parses the command line, runs the command, and reports how it ended.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version come here too; clap knows which stream and which code each takes.
+            let _ = error.print();
+            return u8::try_from(error.exit_code()).map_or(ExitCode::from(2), ExitCode::from);
+        }
+    };
+    print::set_color(cli.global.color);
+    crate::logging::init(cli.global.format == Format::Json, cli.global.quiet, cli.global.verbose);
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            print::note(&format!("can't start: {error}"));
+            return ExitCode::FAILURE;
+        }
+    };
+    let name = cli.command.name();
+    let context = Context::new(cli.global, name);
+    let progress = Arc::clone(&context.progress);
+    let result = runtime.block_on(async {
+        tokio::select! {
+            result = run(&context, cli.command) => result,
+            error = interrupted(&progress) => Err(error),
+        }
+    });
+    // Threads that still work on an interrupted build end with the process.
+    runtime.shutdown_background();
+    match result {
+        Ok(outcome) => outcome.exit_code().into(),
+        Err(error) => {
+            context.error(&error);
+            error.exit_code().into()
+        }
+    }
+}
+
+async fn run(context: &Context, command: Command) -> Result<Outcome, Error> {
+    match command {
+        Command::Init(init) => init.run(context).await,
+        Command::Demo(demo) => demo.run(context).await,
+        Command::Check(check) => check.run(context).await,
+        Command::Plan(plan) => plan.run(context).await,
+        Command::Publish(publish) => publish.run(context).await,
+        Command::Republish(republish) => republish.run(context).await,
+        Command::Status(status) => status.run(context).await,
+        Command::Releases(releases) => releases.run(context).await,
+        Command::Get(get) => get.run(context).await,
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "tintype", &mut script);
+            print::data(&script);
+            Ok(Outcome::Done)
+        }
+        Command::Man => {
+            let mut page = Vec::new();
+            let rendered = clap_mangen::Man::new(Cli::command()).render(&mut page);
+            rendered.map_err(|error| Error::Local { action: "write", object: "the manual page".to_owned(), reason: error.to_string() })?;
+            print::data(&page);
+            Ok(Outcome::Done)
+        }
+    }
+}
+
+/// Waits for Ctrl-C or SIGTERM. Dropping the command then closes its connection, which ends the statement on the server.
+async fn interrupted(progress: &Progress) -> Error {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) else {
+        return std::future::pending().await;
+    };
+    let committed = || progress.phase() == Phase::Activate;
+    tokio::select! {
+        _ = interrupt.recv() => Error::Interrupted { committed: committed() },
+        _ = terminate.recv() => Error::Terminated { committed: committed() },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+}

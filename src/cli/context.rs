@@ -1,0 +1,129 @@
+//! What a command works with: the config and what it leads to, opened when first needed.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::Utc;
+use url::Url;
+
+use super::{Format, Global, print};
+use crate::config::Config;
+use crate::database::{Database, ReadSettings};
+use crate::diagnostic::Diagnostic;
+use crate::error::Error;
+use crate::release::{Progress, RunId};
+use crate::store::{Directory, Store};
+use crate::template::Template;
+
+/// The global options and the command's name.
+pub struct Context {
+    pub global: Global,
+    pub command: &'static str,
+    /// Moved by the run, read by the progress bar.
+    pub progress: Arc<Progress>,
+}
+
+/// A config with all that it names.
+pub struct Project {
+    pub config: Config,
+    pub store: Arc<Store>,
+    pub templates: Vec<Arc<Template>>,
+    pub settings: ReadSettings,
+}
+
+impl Context {
+    pub fn new(global: Global, command: &'static str) -> Context {
+        Context { global, command, progress: Arc::new(Progress::default()) }
+    }
+
+    /// True where stdout takes one JSON document.
+    pub fn is_json(&self) -> bool {
+        self.global.format == Format::Json
+    }
+
+    /// True where success may be talked about: on a terminal, or where `-v` asks for it.
+    pub fn is_talkative(&self) -> bool {
+        !self.global.quiet && (self.global.verbose > 0 || print::is_terminal())
+    }
+
+    /// Reads the config file and what the environment says.
+    pub fn config(&self) -> Result<Config, Error> {
+        Config::load(&self.global.config, &environment())
+    }
+
+    /// Reads the config and every template.
+    pub fn project(&self) -> Result<Project, Error> {
+        Project::open(self.config()?)
+    }
+
+    /// Reports an error, in the form that was asked for.
+    pub fn error(&self, error: &Error) {
+        if self.is_json() {
+            print::json(&print::error_json(self.command, error));
+        }
+        print::error(error);
+    }
+
+    /// A name for this run.
+    pub fn run_id(&self) -> RunId {
+        RunId::new(Utc::now(), getrandom::u32().unwrap_or_else(|_| std::process::id()))
+    }
+}
+
+impl Project {
+    /// Opens what a config names; reads every template.
+    pub fn open(config: Config) -> Result<Project, Error> {
+        let templates = Template::load_all(&config.paths.templates, &config.paths.templates_shown).map_err(Error::Invalid)?;
+        let store = Store::Directory(Directory::new(config.store.public.clone(), config.store.control.clone()));
+        let settings = config.read_settings();
+        Ok(Project { config, store: Arc::new(store), templates: templates.into_iter().map(Arc::new).collect(), settings })
+    }
+
+    /// The database that the config names.
+    pub fn database(&self) -> Result<Database, Error> {
+        let url = self.config.database.url.as_ref().ok_or_else(|| {
+            Error::usage(
+                "no database is configured",
+                "set [database] url in the config, or TINTYPE_DATABASE_URL: postgres://user@host/database or sqlite:file.db",
+            )
+        })?;
+        Ok(Database::from_url(url.expose(), &self.config.folder)?)
+    }
+
+    /// Where readers fetch the documents, if the config says so.
+    pub fn base_url(&self) -> Option<&Url> {
+        self.config.cdn.url.as_ref()
+    }
+
+    /// How long to wait for another publisher.
+    pub fn lease_wait(&self) -> Duration {
+        self.config.store.lease_wait
+    }
+
+    /// The templates, as the functions that only look at them take them.
+    pub fn template_list(&self) -> Vec<Template> {
+        self.templates.iter().map(|template| Template::clone(template)).collect()
+    }
+}
+
+/// The whole environment; names and values that aren't UTF-8 are none of ours.
+pub fn environment() -> Vec<(String, String)> {
+    std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))).collect()
+}
+
+/// Who this process is, for the other publishers.
+pub fn holder() -> String {
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    format!("{host} process {}", std::process::id())
+}
+
+/// Findings about a whole file or folder, as one error.
+pub fn invalid(findings: Vec<Diagnostic>) -> Error {
+    Error::Invalid(findings)
+}
+
+/// A local file error.
+pub fn local(action: &'static str, path: &Path, error: &std::io::Error) -> Error {
+    Error::Local { action, object: path.display().to_string(), reason: error.to_string() }
+}

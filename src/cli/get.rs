@@ -1,0 +1,176 @@
+//! `get`: the document itself, as readers see it, as a release holds it, or as the database would answer now.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use clap::{Args, ValueEnum};
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+
+use super::context::{Context, Project};
+use super::publish::{Keys, job};
+use super::releases::find;
+use super::{Outcome, print};
+use crate::diagnostic::did_you_mean;
+use crate::error::Error;
+use crate::release::head::HeadRead;
+use crate::release::manifest::Manifest;
+use crate::release::{self, live_documents, releases};
+use crate::snapshot::Digest;
+use crate::template::select::Selector;
+
+/// Options of `get`.
+#[derive(Debug, Args)]
+pub struct Get {
+    #[command(flatten)]
+    keys: Keys,
+    /// Where from.
+    #[arg(long, value_enum, default_value_t = From::Store)]
+    from: From,
+    /// From an older release instead of the stable path.
+    #[arg(long, value_name = "ID", conflicts_with = "from")]
+    release: Option<String>,
+}
+
+/// Where a document is taken from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum From {
+    /// The stable path in the store: what readers see.
+    Store,
+    /// The database, now: the same template, the same bytes.
+    Live,
+    /// Both; compares their digests.
+    All,
+}
+
+/// Documents by path.
+type Bodies = BTreeMap<String, Vec<u8>>;
+
+impl Get {
+    pub async fn run(self, context: &Context) -> Result<Outcome, Error> {
+        if self.keys.keys.is_empty() && self.keys.conditions.is_empty() {
+            return Err(Error::usage("get needs to know what", "name a KEY such as world-map/crispr/low, or paste a URL"));
+        }
+        let project = context.project()?;
+        let selectors = job(context, &project, &self.keys)?.selectors;
+        match self.from {
+            From::Store => {
+                let bodies = self.stored(&project, &selectors).await?;
+                show(context, &bodies, "store");
+                Ok(Outcome::Done)
+            }
+            From::Live => {
+                let bodies = live(context, &project, &selectors).await?;
+                show(context, &bodies, "live");
+                Ok(Outcome::Done)
+            }
+            From::All => {
+                let stored = self.stored(&project, &selectors).await?;
+                let live = live(context, &project, &selectors).await?;
+                Ok(compare(context, &stored, &live))
+            }
+        }
+    }
+
+    async fn stored(&self, project: &Project, selectors: &[Selector]) -> Result<Bodies, Error> {
+        let manifest = match &self.release {
+            Some(id) => Some(find(&releases(&project.store).await?, id)?.root.id.clone()),
+            None => HeadRead::read(&project.store).await?.head.desired,
+        };
+        let nothing = || Error::usage("nothing is published yet", "`tintype publish` does it; `--from live` asks the database");
+        let manifest = Manifest::read(&project.store, &manifest.ok_or_else(nothing)?).await?;
+        let mut bodies = Bodies::new();
+        for path in paths(project, &manifest, selectors)? {
+            let release = self.release.is_some().then_some(&manifest);
+            if let Some(body) = release::document(&project.store, &path, release).await? {
+                bodies.insert(path, body);
+            }
+        }
+        Ok(bodies)
+    }
+}
+
+/// The paths of a release that selectors mean; a selector that means none is a mistake.
+fn paths(project: &Project, manifest: &Manifest, selectors: &[Selector]) -> Result<Vec<String>, Error> {
+    let mut found = Vec::new();
+    for selector in selectors {
+        let Some(template) = project.templates.iter().find(|template| template.name == selector.template) else { continue };
+        let rows = manifest.rows.get(&template.name).map_or(&[][..], Vec::as_slice);
+        let rows = || rows.iter().filter(|row| row.document.is_some());
+        let before = found.len();
+        found.extend(rows().filter(|row| selector.means(template, &row.path, &row.key)).map(|row| row.path.to_string()));
+        if found.len() == before {
+            let typed = if selector.typed.ends_with(".json") { selector.typed.clone() } else { format!("{}.json", selector.typed) };
+            let hint = match did_you_mean(&typed, rows().map(|row| row.path.as_ref())) {
+                Some(near) => format!("did you mean `{}`?", near.trim_end_matches(".json")),
+                None => "index.json lists what is published; `--from live` asks the database".to_owned(),
+            };
+            return Err(Error::usage(format!("`{}` isn't in the release {}", selector.typed, manifest.root.id), hint));
+        }
+    }
+    found.sort();
+    found.dedup();
+    Ok(found)
+}
+
+/// What the database answers now.
+async fn live(context: &Context, project: &Project, selectors: &[Selector]) -> Result<Bodies, Error> {
+    let database = project.database()?;
+    let bodies = Arc::new(Mutex::new(Bodies::new()));
+    for template in &project.templates {
+        let meant: Vec<&Selector> = selectors.iter().filter(|selector| selector.template == template.name).collect();
+        if meant.is_empty() {
+            continue;
+        }
+        let collected = Arc::clone(&bodies);
+        let put = Arc::new(move |path: &str, body: &[u8]| {
+            if let Ok(mut bodies) = collected.lock() {
+                bodies.insert(path.to_owned(), body.to_owned());
+            }
+        });
+        live_documents(&project.store, &database, &project.settings, template, &meant, context.run_id(), put).await?;
+    }
+    let mut bodies = bodies.lock().map_err(|_| Error::usage("the read was interrupted", "try again"))?;
+    Ok(std::mem::take(&mut *bodies))
+}
+
+fn show(context: &Context, bodies: &Bodies, source: &str) {
+    if !context.is_json() {
+        for body in bodies.values() {
+            print::data(body);
+            print::data(b"\n");
+        }
+        return;
+    }
+    let documents: Vec<Value> = bodies
+        .iter()
+        .map(|(path, body)| {
+            let raw = std::str::from_utf8(body).ok().and_then(|text| serde_json::from_str::<&RawValue>(text).ok());
+            json!({ "path": path, "digest": Digest::of(body), "size_bytes": body.len(), "source": source, "body": raw })
+        })
+        .collect();
+    print::json(&json!({ "version": 1, "command": "get", "documents": documents }));
+}
+
+/// The editor's proof: does the database say now what readers see?
+fn compare(context: &Context, stored: &Bodies, live: &Bodies) -> Outcome {
+    let paths: std::collections::BTreeSet<&String> = stored.keys().chain(live.keys()).collect();
+    let mut documents = Vec::new();
+    let mut equal = true;
+    for path in paths {
+        let of = |bodies: &Bodies| bodies.get(path).map(|body| Digest::of(body).to_string());
+        let (store, live) = (of(stored), of(live));
+        let same = store == live;
+        equal &= same;
+        if !context.is_json() {
+            let word = if same { print::styled(print::GREEN, "same     ") } else { print::styled(print::RED, "different") };
+            let short = |digest: &Option<String>| digest.as_ref().map_or_else(|| "absent".to_owned(), |digest| digest[..12].to_owned());
+            print::line(&format!("{word}  {path}  store {}  live {}", short(&store), short(&live)));
+        }
+        documents.push(json!({ "path": path, "same": same, "store": store, "live": live }));
+    }
+    if context.is_json() {
+        print::json(&json!({ "version": 1, "command": "get", "same": equal, "documents": documents }));
+    }
+    if equal { Outcome::Done } else { Outcome::Failed }
+}

@@ -1,0 +1,78 @@
+//! The progress bar: what a run is doing, how far it is, and when it will be done.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use super::context::Context;
+use super::print;
+use crate::release::{Phase, Progress};
+
+/// How often the bar looks at the counters.
+const TICK: Duration = Duration::from_millis(100);
+
+/// A bar that follows a run until it is dropped.
+pub struct Bar {
+    bar: ProgressBar,
+    follower: Option<tokio::task::JoinHandle<()>>,
+}
+
+impl Bar {
+    /// Shows a bar on a terminal, unless that was refused.
+    pub fn follow(context: &Context) -> Bar {
+        let hidden = context.global.no_progress || context.global.quiet || context.global.verbose > 1 || !print::is_terminal();
+        if hidden {
+            return Bar { bar: ProgressBar::hidden(), follower: None };
+        }
+        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+        let (shown, progress) = (bar.clone(), Arc::clone(&context.progress));
+        let follower = tokio::spawn(async move {
+            let mut phase = None;
+            loop {
+                update(&shown, &progress, &mut phase);
+                tokio::time::sleep(TICK).await;
+            }
+        });
+        Bar { bar, follower: Some(follower) }
+    }
+}
+
+impl Drop for Bar {
+    fn drop(&mut self) {
+        if let Some(follower) = &self.follower {
+            follower.abort();
+        }
+        self.bar.finish_and_clear();
+    }
+}
+
+fn update(bar: &ProgressBar, progress: &Progress, shown: &mut Option<(Phase, u64)>) {
+    let phase = progress.phase();
+    let (done, expected) = progress.documents();
+    if *shown != Some((phase, expected)) {
+        *shown = Some((phase, expected));
+        bar.reset();
+        let template = match (phase, expected) {
+            (Phase::Build | Phase::Activate, 1..) => "{prefix:>9} {bar:30.green/dim} {human_pos}/{human_len} {msg} ETA {eta}",
+            _ => "{prefix:>9} {spinner} {human_pos} {msg} {elapsed}",
+        };
+        if let Ok(style) = ProgressStyle::with_template(template) {
+            bar.set_style(style);
+        }
+        bar.set_length(expected);
+    }
+    bar.set_prefix(match phase {
+        Phase::Prepare => "Preparing",
+        Phase::Build => "Building",
+        Phase::Stage => "Staging",
+        Phase::Activate => "Activating",
+    });
+    bar.set_message(match phase {
+        Phase::Build => format!("documents, {} rows", print::grouped(progress.rows())),
+        Phase::Activate => "paths".to_owned(),
+        Phase::Prepare | Phase::Stage => String::new(),
+    });
+    bar.set_position(done);
+    bar.tick();
+}

@@ -1,0 +1,232 @@
+//! `plan`, `publish` and `republish`: one job with different endings.
+
+use std::sync::Arc;
+
+use chrono::{SecondsFormat, Utc};
+use clap::Args;
+use serde_json::{Value, json};
+
+use super::context::{Context, Project, holder};
+use super::progress::Bar;
+use super::{Outcome, print, report};
+use crate::error::Error;
+use crate::release::manifest::Kind;
+use crate::release::{self, Job, Report};
+use crate::template::select::{SelectError, Where, selectors};
+
+/// Which documents are meant.
+#[derive(Debug, Clone, Args)]
+pub struct Keys {
+    /// A template, template/seg/seg, an object path (globs allowed), or a URL pasted from the browser.
+    #[arg(value_name = "KEY")]
+    pub keys: Vec<String>,
+    /// Only keys with this value or slug: topic=crispr, or topic=crispr,cancer. Repeated, all must hold.
+    #[arg(long = "where", value_name = "COLUMN=VALUE")]
+    pub conditions: Vec<String>,
+}
+
+/// Options of `plan`.
+#[derive(Debug, Args)]
+pub struct Plan {
+    #[command(flatten)]
+    keys: Keys,
+    /// Exit with 10 if a publish would change anything.
+    #[arg(long)]
+    exit_code: bool,
+}
+
+/// Options of `publish`.
+#[derive(Debug, Args)]
+pub struct Publish {
+    #[command(flatten)]
+    keys: Keys,
+    /// Write every document again, even if it didn't change.
+    #[arg(long)]
+    force: bool,
+    /// Show what would change; write nothing.
+    #[arg(short = 'n', long)]
+    dry_run: bool,
+    #[command(flatten)]
+    why: Why,
+}
+
+/// Options of `republish`.
+#[derive(Debug, Args)]
+pub struct Republish {
+    #[command(flatten)]
+    keys: Keys,
+    /// Show what would be written; write nothing.
+    #[arg(short = 'n', long)]
+    dry_run: bool,
+    #[command(flatten)]
+    why: Why,
+}
+
+/// Who and why, for the list of releases.
+#[derive(Debug, Clone, Args)]
+struct Why {
+    /// Why, for the list of releases.
+    #[arg(long, value_name = "TEXT")]
+    note: Option<String>,
+    /// Who, for the list of releases.
+    #[arg(long, value_name = "NAME", env = "TINTYPE_AUTHOR")]
+    author: Option<String>,
+}
+
+impl From<SelectError> for Error {
+    fn from(error: SelectError) -> Error {
+        Error::Usage { message: error.message, hint: error.hint }
+    }
+}
+
+impl Plan {
+    pub async fn run(self, context: &Context) -> Result<Outcome, Error> {
+        let project = context.project()?;
+        let job = Job { commit: false, ..job(context, &project, &self.keys)? };
+        let report = execute(context, &project, &job).await?;
+        show(context, &job, &report, &project);
+        let failed = report.templates.iter().any(|template| template.failure.is_some());
+        Ok(match report::changes(&report) {
+            _ if failed => Outcome::Failed,
+            0 => Outcome::Done,
+            _ if self.exit_code => Outcome::Changes,
+            _ => Outcome::Done,
+        })
+    }
+}
+
+impl Publish {
+    pub async fn run(self, context: &Context) -> Result<Outcome, Error> {
+        let project = context.project()?;
+        let job = Job {
+            rewrite: self.force,
+            commit: !self.dry_run,
+            author: self.why.author,
+            note: self.why.note,
+            ..job(context, &project, &self.keys)?
+        };
+        let report = execute(context, &project, &job).await?;
+        show(context, &job, &report, &project);
+        Ok(outcome(&report))
+    }
+}
+
+impl Republish {
+    pub async fn run(self, context: &Context) -> Result<Outcome, Error> {
+        if self.keys.keys.is_empty() && self.keys.conditions.is_empty() {
+            return Err(Error::usage(
+                "republish needs to know what",
+                "name a KEY such as 'world-map/crispr/*', or paste a URL; everything is `tintype publish --force`",
+            ));
+        }
+        let project = context.project()?;
+        let job = Job {
+            kind: Kind::Republish,
+            rewrite: true,
+            commit: !self.dry_run,
+            author: self.why.author,
+            note: self.why.note,
+            ..job(context, &project, &self.keys)?
+        };
+        let report = execute(context, &project, &job).await?;
+        show(context, &job, &report, &project);
+        Ok(outcome(&report))
+    }
+}
+
+/// A publish of the given keys.
+pub fn job(context: &Context, project: &Project, keys: &Keys) -> Result<Job, Error> {
+    let conditions = keys.conditions.iter().map(|text| Where::parse(text)).collect::<Result<Vec<_>, _>>()?;
+    let selectors = selectors(&keys.keys, &conditions, &project.template_list(), project.base_url())?;
+    let run = context.run_id();
+    Ok(Job {
+        templates: project.templates.clone(),
+        selectors,
+        kind: Kind::Publish,
+        rewrite: false,
+        commit: true,
+        author: None,
+        note: None,
+        holder: format!("{}, run {run}", holder()),
+        run,
+        now: Utc::now(),
+        lease_wait: project.lease_wait(),
+    })
+}
+
+/// Runs a job with a progress bar.
+pub async fn execute(context: &Context, project: &Project, job: &Job) -> Result<Report, Error> {
+    let database = project.database()?;
+    let _bar = Bar::follow(context);
+    release::run(job, &project.store, &database, &project.settings, &context.progress).await
+}
+
+fn outcome(report: &Report) -> Outcome {
+    let failed = report.templates.iter().any(|template| template.failure.is_some());
+    match (report.committed, failed, report.activated.failed.is_empty()) {
+        (false, true, _) => Outcome::Failed,
+        (_, true, _) | (_, _, false) => Outcome::Behind,
+        _ => Outcome::Done,
+    }
+}
+
+/// Tells what a job did, or would do.
+pub fn show(context: &Context, job: &Job, report: &Report, project: &Project) {
+    let is_plan = !job.commit;
+    for template in &report.templates {
+        if let Some(failure) = &template.failure {
+            print::finding(failure);
+        }
+    }
+    report::warnings(report);
+    if context.is_json() {
+        print::json(&document(context, job, report, project));
+    } else if is_plan {
+        report::plan(report, context.global.verbose > 0);
+    } else if context.is_talkative() {
+        report::published(report, job, project);
+    }
+}
+
+/// The document of `--format json`.
+fn document(context: &Context, job: &Job, report: &Report, project: &Project) -> Value {
+    let templates: Vec<Value> = report.templates.iter().map(|template| report::template_json(template, job.commit)).collect();
+    let failed = report.templates.iter().any(|template| template.failure.is_some());
+    let outcome = match (job.commit, report.committed) {
+        (false, _) => "planned",
+        (true, true) => "published",
+        (true, false) if failed => "failed",
+        (true, false) => "unchanged",
+    };
+    let behind: Vec<Value> = report
+        .activated
+        .failed
+        .iter()
+        .map(|(path, error)| json!({ "path": path, "error": error.to_string() }))
+        .collect();
+    let seconds = &report.seconds;
+    let round = |seconds: f64| (seconds * 1000.0).round() / 1000.0;
+    json!({
+        "version": 1,
+        "command": context.command,
+        "outcome": outcome,
+        "release": report.release.as_ref().map(ToString::to_string),
+        "serial": report.release.as_ref().map(|release| release.serial),
+        "run": job.run.as_str(),
+        "as_of": report.as_of.to_rfc3339_opts(SecondsFormat::Micros, true),
+        "connections": 1,
+        "templates": templates,
+        "orphans": report.orphans,
+        "activated": { "shown": report.activated.shown, "removed": report.activated.removed, "failed": behind },
+        "store": Arc::clone(&project.store).requests(),
+        "seconds": {
+            "query": round(seconds.query),
+            "hold": round(seconds.hold),
+            "encode": round(seconds.encode),
+            "stage": round(seconds.stage),
+            "commit": round(seconds.commit),
+            "activate": round(seconds.activate),
+            "total": round(seconds.total),
+        },
+    })
+}

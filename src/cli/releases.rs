@@ -1,0 +1,126 @@
+//! `releases`: the history of what was live, and one release in detail.
+
+use clap::Args;
+use serde_json::{Value, json};
+
+use super::context::Context;
+use super::print::{self, grouped, styled};
+use super::status::instant;
+use super::Outcome;
+use crate::diagnostic::did_you_mean;
+use crate::error::Error;
+use crate::release::manifest::{Change, ChangeKind};
+use crate::release::{Release, releases};
+
+/// Options of `releases`.
+#[derive(Debug, Args)]
+pub struct Releases {
+    /// A release's id or serial number: shows what it changed.
+    #[arg(value_name = "ID")]
+    id: Option<String>,
+}
+
+impl Releases {
+    pub async fn run(self, context: &Context) -> Result<Outcome, Error> {
+        let project = context.project()?;
+        let all = releases(&project.store).await?;
+        let Some(id) = &self.id else {
+            list(context, &all);
+            return Ok(Outcome::Done);
+        };
+        let release = find(&all, id)?;
+        let changes = release.root.changes(&project.store).await?;
+        if context.is_json() {
+            let mut document = described(release);
+            document["version"] = json!(1);
+            document["command"] = json!("releases");
+            document["changes"] = json!(changes);
+            print::json(&document);
+        } else {
+            show(release, &changes);
+        }
+        Ok(Outcome::Done)
+    }
+}
+
+/// The release that an id, or a serial number of the history, names.
+pub fn find<'a>(all: &'a [Release], id: &str) -> Result<&'a Release, Error> {
+    let by_serial = id.parse::<u64>().ok();
+    let names = |release: &&Release| match by_serial {
+        Some(serial) => release.committed && release.root.id.serial == serial,
+        None => release.root.id.to_string() == id,
+    };
+    all.iter().find(names).ok_or_else(|| {
+        let ids: Vec<String> = all.iter().map(|release| release.root.id.to_string()).collect();
+        let hint = match did_you_mean(id, ids.iter().map(String::as_str)) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => "`tintype releases` lists them".to_owned(),
+        };
+        Error::usage(format!("there is no release `{id}`"), hint)
+    })
+}
+
+fn described(release: &Release) -> Value {
+    let root = &release.root;
+    json!({
+        "release": root.id.to_string(),
+        "serial": root.id.serial,
+        "active": release.active,
+        "committed": release.committed,
+        "kind": root.kind,
+        "author": root.author,
+        "note": root.note,
+        "created_at": instant(root.created_at),
+        "as_of": root.as_of.map(instant),
+        "parent": root.parent.as_ref().map(ToString::to_string),
+        "added": root.changes.added,
+        "changed": root.changes.changed,
+        "removed": root.changes.removed,
+        "rewritten": root.changes.rewritten,
+    })
+}
+
+fn list(context: &Context, all: &[Release]) {
+    if context.is_json() {
+        let releases: Vec<Value> = all.iter().map(described).collect();
+        print::json(&json!({ "version": 1, "command": "releases", "releases": releases }));
+        return;
+    }
+    if all.is_empty() {
+        print::line("no releases yet; `tintype publish` makes the first");
+    }
+    for release in all {
+        print::line(&head_line(release));
+    }
+}
+
+fn head_line(release: &Release) -> String {
+    let root = &release.root;
+    let mark = match (release.active, release.committed) {
+        (true, _) => styled(print::GREEN, "active   "),
+        (false, true) => "         ".to_owned(),
+        (false, false) => styled(print::DIM, "abandoned"),
+    };
+    let kind = format!("{:?}", root.kind).to_lowercase();
+    let changes = &root.changes;
+    let counts = format!("+{} ~{} -{} ={}", grouped(changes.added), grouped(changes.changed), grouped(changes.removed), grouped(changes.rewritten));
+    let by = root.author.as_ref().map(|author| format!("  by {author}")).unwrap_or_default();
+    let note = root.note.as_ref().map(|note| format!("  “{note}”")).unwrap_or_default();
+    format!("{mark}  {}  {}  {kind:9}  {counts}{by}{note}", styled(print::CYAN, &root.id), root.created_at.format("%Y-%m-%d %H:%M:%S UTC"))
+}
+
+fn show(release: &Release, changes: &[Change]) {
+    print::line(&head_line(release));
+    for (name, entry) in &release.root.templates {
+        print::line(&format!("  {name}: {} documents, {}", grouped(entry.count), entry.path));
+    }
+    for change in changes {
+        let sign = match change.change {
+            ChangeKind::Added => styled(print::GREEN, "+"),
+            ChangeKind::Changed => styled(print::YELLOW, "~"),
+            ChangeKind::Removed => styled(print::RED, "-"),
+            ChangeKind::Rewritten => styled(print::CYAN, "="),
+        };
+        print::line(&format!("  {sign} {}", change.path));
+    }
+}

@@ -1,0 +1,177 @@
+//! What a run did, or would do, in words and numbers.
+
+use bytesize::ByteSize;
+use serde_json::{Value, json};
+
+use super::context::Project;
+use super::print::{self, counted, grouped, styled};
+use crate::release::manifest::{ChangeKind, Kind};
+use crate::release::{Counts, Difference, Job, Report, TemplateReport};
+
+/// How many changes of a template a plan lists unless `-v` asks for all.
+const LISTED: usize = 20;
+
+/// Documents that a run changes.
+pub fn changes(report: &Report) -> u64 {
+    report.templates.iter().map(|template| touched(&template.counts)).sum()
+}
+
+fn touched(counts: &Counts) -> u64 {
+    counts.added + counts.changed + counts.removed + counts.rewritten
+}
+
+/// What to look at, although nothing failed.
+pub fn warnings(report: &Report) {
+    let warn = |text: String| print::note(&format!("{}: {text}", styled(print::YELLOW, "warning")));
+    for template in &report.templates {
+        if template.over_max_keys {
+            warn(format!(
+                "{}: more combinations are published than max_keys, so keys without rows got no empty document",
+                template.name
+            ));
+        }
+    }
+    for orphan in &report.orphans {
+        warn(format!("the template {orphan} of the active release has no file any more; its documents stay as they are"));
+    }
+    for (path, error) in report.activated.failed.iter().take(LISTED) {
+        warn(format!("{path} still shows what it showed before: {error}"));
+    }
+    let more = report.activated.failed.len().saturating_sub(LISTED);
+    if more > 0 {
+        warn(format!("and {more} more paths; the next publish tries them again"));
+    }
+}
+
+/// A plan as a table, its changes below each template.
+pub fn plan(report: &Report, all: bool) {
+    let names = report.templates.iter().map(|template| template.name.chars().count()).max().unwrap_or(0);
+    let mut bytes = 0;
+    for template in &report.templates {
+        print::line(&summary(template, names));
+        bytes += template.changes.iter().map(|change| change.gzip_bytes).sum::<u64>();
+        let listed = if all { usize::MAX } else { LISTED };
+        for change in template.changes.iter().take(listed) {
+            print::line(&format!("  {}", difference(change)));
+        }
+        let more = template.changes.len().saturating_sub(listed);
+        if more > 0 {
+            print::line(&styled(print::DIM, format!("  … and {} more; -v lists them", grouped(more as u64))));
+        }
+    }
+    let total = |of: fn(&Counts) -> u64| grouped(report.templates.iter().map(|template| of(&template.counts)).sum());
+    print::line(&format!(
+        "Plan: {} to add, {} to change, {} to remove, {} unchanged; {} to write",
+        total(|counts| counts.added),
+        total(|counts| counts.changed + counts.rewritten),
+        total(|counts| counts.removed),
+        total(|counts| counts.unchanged),
+        ByteSize(bytes),
+    ));
+    print::line(&costs(report));
+}
+
+fn costs(report: &Report) -> String {
+    let rows = report.templates.iter().map(|template| template.rows).sum();
+    let queries = report.templates.iter().map(|template| template.cost.queries).sum();
+    let text = format!(
+        "1 connection for {}, {}, {} rows",
+        print::duration(report.seconds.hold),
+        counted(queries, "statement"),
+        grouped(rows)
+    );
+    styled(print::DIM, text)
+}
+
+fn summary(template: &TemplateReport, width: usize) -> String {
+    let counts = &template.counts;
+    let name = format!("{:width$}", template.name);
+    if template.failure.is_some() {
+        let kept = match counts.keys {
+            0 => "nothing of it is published".to_owned(),
+            keys => format!("its last good {} stay", counted(keys, "document")),
+        };
+        return format!("{name}  {}; {kept}", styled(print::RED, "failed"));
+    }
+    let mut parts = vec![format!("{:>9} {}", grouped(counts.keys), if counts.keys == 1 { "key " } else { "keys" })];
+    let kinds = [
+        (counts.added, "added", print::GREEN),
+        (counts.changed, "changed", print::YELLOW),
+        (counts.removed, "removed", print::RED),
+        (counts.rewritten, "rewritten", print::CYAN),
+    ];
+    parts.extend(kinds.iter().filter(|(count, ..)| *count > 0).map(|(count, word, style)| styled(*style, format!("{} {word}", grouped(*count)))));
+    if counts.unchanged > 0 {
+        parts.push(styled(print::DIM, format!("{} unchanged", grouped(counts.unchanged))));
+    }
+    format!("{name}{}", parts.join("   "))
+}
+
+fn difference(change: &Difference) -> String {
+    let (sign, style) = match change.change {
+        ChangeKind::Added => ("+", print::GREEN),
+        ChangeKind::Changed => ("~", print::YELLOW),
+        ChangeKind::Removed => ("-", print::RED),
+        ChangeKind::Rewritten => ("=", print::CYAN),
+    };
+    let rows = match (change.rows_before, change.rows_after) {
+        (Some(before), Some(after)) if before != after => format!("rows {} → {}", grouped(before), grouped(after)),
+        (_, Some(rows)) | (Some(rows), None) => counted(rows, "row"),
+        (None, None) => String::new(),
+    };
+    let size = if change.gzip_bytes > 0 { ByteSize(change.gzip_bytes).to_string() } else { String::new() };
+    format!("{}  {rows}  {size}", styled(style, format!("{sign} {}", change.path))).trim_end().to_owned()
+}
+
+/// What a publish did.
+pub fn published(report: &Report, job: &Job, project: &Project) {
+    let names = report.templates.iter().map(|template| template.name.chars().count()).max().unwrap_or(0);
+    for template in &report.templates {
+        print::note(&summary(template, names));
+    }
+    let release = report.release.as_ref().map(ToString::to_string).unwrap_or_default();
+    let total = print::duration(report.seconds.total);
+    if !report.committed {
+        print::note(&format!("{}: release {release} is still what is live, in {total}", styled(print::GREEN, "Unchanged")));
+    } else {
+        let word = if job.kind == Kind::Republish { "Republished" } else { "Published" };
+        print::note(&format!(
+            "{} release {}: {} written, {} removed, in {total}",
+            styled(print::GREEN, word),
+            styled(print::CYAN, release),
+            counted(report.activated.shown, "path"),
+            grouped(report.activated.removed),
+        ));
+    }
+    print::note(&costs(report));
+    if report.committed && report.documents_before == 0 {
+        print::note(&styled(print::DIM, format!("in {}", project.store.describe())));
+    }
+}
+
+/// A template of a run, for programs.
+pub fn template_json(template: &TemplateReport, committing: bool) -> Value {
+    let counts = &template.counts;
+    let outcome = match &template.failure {
+        Some(_) => "failed",
+        None if touched(counts) == 0 => "unchanged",
+        None if committing => "published",
+        None => "planned",
+    };
+    json!({
+        "name": template.name,
+        "outcome": outcome,
+        "reason": template.failure.as_ref().map(ToString::to_string),
+        "finding": template.failure.as_ref().map(print::finding_json),
+        "keys": counts.keys,
+        "added": counts.added,
+        "changed": counts.changed,
+        "removed": counts.removed,
+        "rewritten": counts.rewritten,
+        "unchanged": counts.unchanged,
+        "rows": template.rows,
+        "rows_skipped": template.rows_skipped,
+        "queries": template.cost.queries,
+        "changes": template.changes.iter().map(|change| json!({ "path": change.path, "change": change.change })).collect::<Vec<_>>(),
+    })
+}

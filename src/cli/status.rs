@@ -1,0 +1,123 @@
+//! `status`: what is live, how old it is, and whether anything is unfinished.
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use clap::Args;
+use serde_json::{Value, json};
+
+use super::context::Context;
+use super::print::{self, grouped, styled};
+use super::{Outcome, context};
+use crate::error::Error;
+use crate::release::head::{Head, HeadRead};
+use crate::release::manifest::{Root, Status as TemplateStatus};
+
+/// Options of `status`.
+#[derive(Debug, Args)]
+pub struct Status {}
+
+impl Status {
+    pub async fn run(self, context: &Context) -> Result<Outcome, Error> {
+        let project = context.project()?;
+        let head = HeadRead::read(&project.store).await?.head;
+        let Some(desired) = &head.desired else {
+            if context.is_json() {
+                print::json(&json!({ "version": 1, "command": "status", "outcome": "empty", "release": null, "templates": [] }));
+            } else {
+                print::line(&format!("nothing is published in {} yet; `tintype publish` does it", project.store.describe()));
+            }
+            return Ok(Outcome::Done);
+        };
+        let root = Root::read(&project.store, desired).await?;
+        if context.is_json() {
+            print::json(&document(&head, &root, &project));
+        } else {
+            show(&head, &root, &project);
+        }
+        Ok(Outcome::Done)
+    }
+}
+
+fn is_finished(head: &Head) -> bool {
+    head.active == head.desired
+}
+
+fn document(head: &Head, root: &Root, project: &context::Project) -> Value {
+    let templates: Vec<Value> = documents(root)
+        .map(|(name, entry)| {
+            json!({
+                "name": name,
+                "keys": entry.count,
+                "status": entry.status,
+                "has_file": project.templates.iter().any(|template| template.name == **name),
+                "as_of": instant(entry.as_of),
+                "changed_at": instant(entry.changed_at),
+                "checked": head.checked.get(name).map(|checked| json!({ "as_of": instant(checked.as_of), "at": instant(checked.at) })),
+            })
+        })
+        .collect();
+    json!({
+        "version": 1,
+        "command": "status",
+        "outcome": if is_finished(head) { "active" } else { "unfinished" },
+        "release": head.desired.as_ref().map(ToString::to_string),
+        "active": head.active.as_ref().map(ToString::to_string),
+        "serial": root.id.serial,
+        "created_at": instant(root.created_at),
+        "as_of": root.as_of.map(instant),
+        "lease": head.lease,
+        "templates": templates,
+    })
+}
+
+fn documents(root: &Root) -> impl Iterator<Item = (&String, &crate::release::manifest::TemplateEntry)> {
+    root.templates.iter().filter(|(name, _)| *name != "index")
+}
+
+fn show(head: &Head, root: &Root, project: &context::Project) {
+    let now = Utc::now();
+    let by = root.author.as_ref().map(|author| format!(" by {author}")).unwrap_or_default();
+    print::line(&format!("release {}  {} ago{by}", styled(print::CYAN, &root.id), age(root.created_at, now)));
+    if !is_finished(head) {
+        let active = head.active.as_ref().map_or_else(|| "none".to_owned(), ToString::to_string);
+        print::line(&format!(
+            "{}: it is committed but not every path shows it; active is {active}. The next publish finishes it",
+            styled(print::YELLOW, "unfinished")
+        ));
+        if let Some(lease) = &head.lease {
+            print::line(&format!("lease: {}, for {}", lease.holder, age(lease.taken_at, now)));
+        }
+    }
+    let width = documents(root).map(|(name, _)| name.chars().count()).max().unwrap_or(0);
+    for (name, entry) in documents(root) {
+        let seen = head.checked.get(name).map_or(entry.as_of, |checked| checked.as_of.max(entry.as_of));
+        let mut text = format!(
+            "{name:width$}  {:>9} keys   data {} old   changed {} ago",
+            grouped(entry.count),
+            age(seen, now),
+            age(entry.changed_at, now)
+        );
+        if entry.status == TemplateStatus::LastGood {
+            text.push_str(&format!("   {}", styled(print::RED, "last run failed")));
+        }
+        if !project.templates.iter().any(|template| template.name == *name) {
+            text.push_str(&format!("   {}", styled(print::YELLOW, "its file is gone")));
+        }
+        print::line(&text);
+    }
+    for template in project.templates.iter().filter(|template| !root.templates.contains_key(&template.name)) {
+        print::line(&format!("{:width$}  {}", template.name, styled(print::YELLOW, "never published")));
+    }
+}
+
+fn age(at: DateTime<Utc>, now: DateTime<Utc>) -> String {
+    let seconds = (now - at).num_seconds().max(0);
+    print::duration(match seconds {
+        0..60 => (now - at).num_milliseconds().max(0) as f64 / 1000.0,
+        _ => seconds as f64,
+    })
+}
+
+/// An instant as every JSON document shows it.
+pub fn instant(at: DateTime<Utc>) -> String {
+    at.to_rfc3339_opts(SecondsFormat::Micros, true)
+}
