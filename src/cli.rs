@@ -12,6 +12,7 @@ use clap::builder::styling::{AnsiColor, Effects};
 use clap::{ArgAction, Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 
 use crate::error::Error;
+use crate::logging::Logging;
 use crate::release::{Phase, Progress};
 
 mod check;
@@ -182,7 +183,10 @@ pub fn main() -> ExitCode {
         }
     };
     print::set_color(cli.global.color);
-    crate::logging::init(cli.global.format == Format::Json, cli.global.quiet, cli.global.verbose);
+    if let Err(error) = start_logging(&cli.global) {
+        print::error(&error);
+        return error.exit_code().into();
+    }
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -210,6 +214,16 @@ pub fn main() -> ExitCode {
     }
 }
 
+fn start_logging(global: &Global) -> Result<(), Error> {
+    let directives = std::env::var("TINTYPE_LOG").ok();
+    crate::logging::start(Logging {
+        verbosity: if global.quiet { -1 } else { i8::try_from(global.verbose).unwrap_or(2) },
+        directives: directives.as_deref(),
+        json: global.format == Format::Json,
+        color: print::has_color(),
+    })
+}
+
 async fn run(context: &Context, command: Command) -> Result<Outcome, Error> {
     match command {
         Command::Init(init) => init.run(context).await,
@@ -230,7 +244,11 @@ async fn run(context: &Context, command: Command) -> Result<Outcome, Error> {
         Command::Man => {
             let mut page = Vec::new();
             let rendered = clap_mangen::Man::new(Cli::command()).render(&mut page);
-            rendered.map_err(|error| Error::Local { action: "write", object: "the manual page".to_owned(), reason: error.to_string() })?;
+            rendered.map_err(|error| Error::Local {
+                action: "write",
+                object: "the manual page".to_owned(),
+                reason: error.to_string(),
+            })?;
             print::data(&page);
             Ok(Outcome::Done)
         }
@@ -240,7 +258,8 @@ async fn run(context: &Context, command: Command) -> Result<Outcome, Error> {
 /// Waits for Ctrl-C or SIGTERM. Dropping the command then closes its connection, which ends the statement on the server.
 async fn interrupted(progress: &Progress) -> Error {
     use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) else {
+    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    else {
         return std::future::pending().await;
     };
     let committed = || progress.phase() == Phase::Activate;

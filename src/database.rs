@@ -71,6 +71,11 @@ impl ColumnType {
         }
     }
 
+    /// True for PostgreSQL's float4 and float8; SQLite's columns have no type of their own.
+    pub fn is_float(&self) -> bool {
+        matches!(self, ColumnType::Postgres { oid: 700 | 701, .. })
+    }
+
     /// Writes parameter `number` so that it compares with this type by the type's own rules and indexes.
     pub fn parameter(&self, number: usize) -> String {
         match self {

@@ -1,12 +1,48 @@
 //! tintype runs hot aggregation queries **once**, writes the answers as gzipped JSON snapshots keyed by topic, region
 //! and confidence (or any other key columns), and publishes them so that frontends fetch them without a database.
+//!
+//! # How data flows
+//!
+//! A *template* is one SQL file: a family of documents, one for every combination of its *key columns*. A *publish*
+//! reads each template once, over one connection and in one read transaction, so that all of them show one instant.
+//! The rows of every key arrive in one stream, which is split into documents where the key changes:
+//!
+//! ```text
+//!  templates/*.sql ──► template ──► database ──► snapshot ──► release ──► store
+//!     text, spans      scope,       rows as      documents,   merge,      blobs, manifests,
+//!                      domains      raw cells    digests      commit      head.json, stable paths
+//! ```
+//!
+//! Data flows one way, and so do imports: a module uses those to its left, never one to its right. The modules below
+//! stand in that order.
+//!
+//! - [`key`] is the one place for naming: values → slugs → object paths, and back into slugs.
+//! - [`template`] reads the files and keeps every span, so that an error points at a line. Its domains say which keys
+//!   exist; its scopes turn one SQL text into a statement over all keys or over some.
+//! - [`database`] opens the transaction and streams raw cells; `database::value` turns a cell into its JSON token, the
+//!   same for the same data on PostgreSQL and SQLite.
+//! - [`snapshot`] splits rows into documents and makes their bytes canonical: the same data gives the same bytes on
+//!   every run, so a digest tells whether anything has to be written at all.
+//! - [`store`] keeps the documents under their stable paths, and beside them, unseen, blobs, manifests and `head.json`.
+//! - [`release`] is the protocol. A build changes nothing that is visible. The commit is one compare-and-swap of
+//!   `head.json`; after it, stable paths are made to show the new blobs, and if that is interrupted any later run
+//!   finishes it from the store alone. The order of these steps is what keeps a live site whole; read its essay before
+//!   changing it.
+//! - [`config`], [`scaffold`] and [`demo`] are what a project consists of; [`cli`] is the only module that prints.
+//!
+//! Errors in files that people write are [`diagnostic`] findings with a span and a hint; everything else is an
+//! [`error`] whose kind decides the exit code.
 
-mod database;
-pub mod demo;
-mod diagnostic;
-mod error;
 mod key;
-mod release;
+mod diagnostic;
+mod template;
+mod database;
 mod snapshot;
 mod store;
-mod template;
+mod error;
+mod release;
+mod config;
+pub mod demo;
+mod scaffold;
+mod logging;
+pub mod cli;

@@ -8,6 +8,7 @@
 mod activate;
 mod build;
 mod catalogue;
+mod check;
 mod domain_rows;
 mod draft;
 pub mod head;
@@ -18,6 +19,7 @@ mod merge;
 mod progress;
 mod publish;
 
+pub use check::check_template;
 pub use draft::Difference;
 pub use id::{ReleaseId, RunId};
 pub use inspect::{Release, document, live_documents, releases};

@@ -74,10 +74,16 @@ impl Context {
 impl Project {
     /// Opens what a config names; reads every template.
     pub fn open(config: Config) -> Result<Project, Error> {
-        let templates = Template::load_all(&config.paths.templates, &config.paths.templates_shown).map_err(Error::Invalid)?;
+        let templates =
+            Template::load_all(&config.paths.templates, &config.paths.templates_shown).map_err(Error::Invalid)?;
         let store = Store::Directory(Directory::new(config.store.public.clone(), config.store.control.clone()));
-        let settings = config.read_settings();
-        Ok(Project { config, store: Arc::new(store), templates: templates.into_iter().map(Arc::new).collect(), settings })
+        let settings = config.database.build.read_settings();
+        Ok(Project {
+            config,
+            store: Arc::new(store),
+            templates: templates.into_iter().map(Arc::new).collect(),
+            settings,
+        })
     }
 
     /// The database that the config names.
@@ -109,7 +115,9 @@ impl Project {
 
 /// The whole environment; names and values that aren't UTF-8 are none of ours.
 pub fn environment() -> Vec<(String, String)> {
-    std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))).collect()
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect()
 }
 
 /// Who this process is, for the other publishers.

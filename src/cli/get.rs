@@ -49,7 +49,10 @@ type Bodies = BTreeMap<String, Vec<u8>>;
 impl Get {
     pub async fn run(self, context: &Context) -> Result<Outcome, Error> {
         if self.keys.keys.is_empty() && self.keys.conditions.is_empty() {
-            return Err(Error::usage("get needs to know what", "name a KEY such as world-map/crispr/low, or paste a URL"));
+            return Err(Error::usage(
+                "get needs to know what",
+                "name a KEY such as world-map/crispr/low, or paste a URL",
+            ));
         }
         let project = context.project()?;
         let selectors = job(context, &project, &self.keys)?.selectors;
@@ -77,7 +80,8 @@ impl Get {
             Some(id) => Some(find(&releases(&project.store).await?, id)?.root.id.clone()),
             None => HeadRead::read(&project.store).await?.head.desired,
         };
-        let nothing = || Error::usage("nothing is published yet", "`tintype publish` does it; `--from live` asks the database");
+        let nothing =
+            || Error::usage("nothing is published yet", "`tintype publish` does it; `--from live` asks the database");
         let manifest = Manifest::read(&project.store, &manifest.ok_or_else(nothing)?).await?;
         let mut bodies = Bodies::new();
         for path in paths(project, &manifest, selectors)? {
@@ -94,13 +98,20 @@ impl Get {
 fn paths(project: &Project, manifest: &Manifest, selectors: &[Selector]) -> Result<Vec<String>, Error> {
     let mut found = Vec::new();
     for selector in selectors {
-        let Some(template) = project.templates.iter().find(|template| template.name == selector.template) else { continue };
+        let Some(template) = project.templates.iter().find(|template| template.name == selector.template) else {
+            continue;
+        };
         let rows = manifest.rows.get(&template.name).map_or(&[][..], Vec::as_slice);
         let rows = || rows.iter().filter(|row| row.document.is_some());
         let before = found.len();
-        found.extend(rows().filter(|row| selector.means(template, &row.path, &row.key)).map(|row| row.path.to_string()));
+        found
+            .extend(rows().filter(|row| selector.means(template, &row.path, &row.key)).map(|row| row.path.to_string()));
         if found.len() == before {
-            let typed = if selector.typed.ends_with(".json") { selector.typed.clone() } else { format!("{}.json", selector.typed) };
+            let typed = if selector.typed.ends_with(".json") {
+                selector.typed.clone()
+            } else {
+                format!("{}.json", selector.typed)
+            };
             let hint = match did_you_mean(&typed, rows().map(|row| row.path.as_ref())) {
                 Some(near) => format!("did you mean `{}`?", near.trim_end_matches(".json")),
                 None => "index.json lists what is published; `--from live` asks the database".to_owned(),
@@ -163,8 +174,11 @@ fn compare(context: &Context, stored: &Bodies, live: &Bodies) -> Outcome {
         let same = store == live;
         equal &= same;
         if !context.is_json() {
-            let word = if same { print::styled(print::GREEN, "same     ") } else { print::styled(print::RED, "different") };
-            let short = |digest: &Option<String>| digest.as_ref().map_or_else(|| "absent".to_owned(), |digest| digest[..12].to_owned());
+            let word =
+                if same { print::styled(print::GREEN, "same     ") } else { print::styled(print::RED, "different") };
+            let short = |digest: &Option<String>| {
+                digest.as_ref().map_or_else(|| "absent".to_owned(), |digest| digest[..12].to_owned())
+            };
             print::line(&format!("{word}  {path}  store {}  live {}", short(&store), short(&live)));
         }
         documents.push(json!({ "path": path, "same": same, "store": store, "live": live }));

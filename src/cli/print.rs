@@ -35,6 +35,11 @@ pub fn is_terminal() -> bool {
     std::io::stderr().is_terminal()
 }
 
+/// True if stderr shows colours.
+pub fn has_color() -> bool {
+    anstream::AutoStream::choice(&std::io::stderr()) != anstream::ColorChoice::Never
+}
+
 /// Wraps a text in a style; the streams drop it again where colours aren't wanted.
 pub fn styled(style: Style, text: impl std::fmt::Display) -> String {
     format!("{style}{text}{style:#}")
@@ -83,7 +88,9 @@ pub fn finding(finding: &Diagnostic) {
         Severity::Error => (RED, "error"),
         Severity::Warning => (YELLOW, "warning"),
     };
-    let place = finding.position().map_or_else(|| finding.file().to_owned(), |(line, column)| format!("{}:{line}:{column}", finding.file()));
+    let place = finding
+        .position()
+        .map_or_else(|| finding.file().to_owned(), |(line, column)| format!("{}:{line}:{column}", finding.file()));
     note(&format!("{}: {place}: {}", styled(style, word), finding.message));
     if let Some(drawing) = drawing(finding) {
         note(drawing.trim_matches('\n'));
@@ -96,10 +103,11 @@ pub fn finding(finding: &Diagnostic) {
 /// The lines that a finding is about, with the place underlined.
 fn drawing(finding: &Diagnostic) -> Option<String> {
     finding.position()?;
-    let theme = if is_terminal() { GraphicalTheme::unicode() } else { GraphicalTheme::unicode_nocolor() };
+    let theme = if has_color() { GraphicalTheme::unicode() } else { GraphicalTheme::unicode_nocolor() };
     let width = terminal_size::terminal_size().map_or(100, |(width, _)| usize::from(width.0));
     let mut text = String::new();
-    let handler = GraphicalReportHandler::new_themed(theme).with_context_lines(1).with_width(width).with_footer(String::new());
+    let handler =
+        GraphicalReportHandler::new_themed(theme).with_context_lines(1).with_width(width).with_footer(String::new());
     handler.render_report(&mut text, &Snippet(finding)).ok()?;
     Some(text.lines().skip_while(|line| !line.contains('╭')).collect::<Vec<_>>().join("\n"))
 }

@@ -21,7 +21,8 @@ pub struct Bar {
 impl Bar {
     /// Shows a bar on a terminal, unless that was refused.
     pub fn follow(context: &Context) -> Bar {
-        let hidden = context.global.no_progress || context.global.quiet || context.global.verbose > 1 || !print::is_terminal();
+        let hidden =
+            context.global.no_progress || context.global.quiet || context.global.verbose > 1 || !print::is_terminal();
         if hidden {
             return Bar { bar: ProgressBar::hidden(), follower: None };
         }
@@ -54,7 +55,9 @@ fn update(bar: &ProgressBar, progress: &Progress, shown: &mut Option<(Phase, u64
         *shown = Some((phase, expected));
         bar.reset();
         let template = match (phase, expected) {
-            (Phase::Build | Phase::Activate, 1..) => "{prefix:>9} {bar:30.green/dim} {human_pos}/{human_len} {msg} ETA {eta}",
+            (Phase::Build | Phase::Activate, 1..) => {
+                "{prefix:>9} {bar:30.green/dim} {human_pos}/{human_len} {msg} ETA {eta}"
+            }
             _ => "{prefix:>9} {spinner} {human_pos} {msg} {elapsed}",
         };
         if let Ok(style) = ProgressStyle::with_template(template) {

@@ -161,7 +161,8 @@ pub async fn execute(context: &Context, project: &Project, job: &Job) -> Result<
     release::run(job, &project.store, &database, &project.settings, &context.progress).await
 }
 
-fn outcome(report: &Report) -> Outcome {
+/// How a run ended.
+pub fn outcome(report: &Report) -> Outcome {
     let failed = report.templates.iter().any(|template| template.failure.is_some());
     match (report.committed, failed, report.activated.failed.is_empty()) {
         (false, true, _) => Outcome::Failed,
@@ -190,7 +191,8 @@ pub fn show(context: &Context, job: &Job, report: &Report, project: &Project) {
 
 /// The document of `--format json`.
 fn document(context: &Context, job: &Job, report: &Report, project: &Project) -> Value {
-    let templates: Vec<Value> = report.templates.iter().map(|template| report::template_json(template, job.commit)).collect();
+    let templates: Vec<Value> =
+        report.templates.iter().map(|template| report::template_json(template, job.commit)).collect();
     let failed = report.templates.iter().any(|template| template.failure.is_some());
     let outcome = match (job.commit, report.committed) {
         (false, _) => "planned",

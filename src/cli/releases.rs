@@ -3,10 +3,10 @@
 use clap::Args;
 use serde_json::{Value, json};
 
+use super::Outcome;
 use super::context::Context;
 use super::print::{self, grouped, styled};
 use super::status::instant;
-use super::Outcome;
 use crate::diagnostic::did_you_mean;
 use crate::error::Error;
 use crate::release::manifest::{Change, ChangeKind};
@@ -103,10 +103,20 @@ fn head_line(release: &Release) -> String {
     };
     let kind = format!("{:?}", root.kind).to_lowercase();
     let changes = &root.changes;
-    let counts = format!("+{} ~{} -{} ={}", grouped(changes.added), grouped(changes.changed), grouped(changes.removed), grouped(changes.rewritten));
+    let counts = format!(
+        "+{} ~{} -{} ={}",
+        grouped(changes.added),
+        grouped(changes.changed),
+        grouped(changes.removed),
+        grouped(changes.rewritten)
+    );
     let by = root.author.as_ref().map(|author| format!("  by {author}")).unwrap_or_default();
     let note = root.note.as_ref().map(|note| format!("  “{note}”")).unwrap_or_default();
-    format!("{mark}  {}  {}  {kind:9}  {counts}{by}{note}", styled(print::CYAN, &root.id), root.created_at.format("%Y-%m-%d %H:%M:%S UTC"))
+    format!(
+        "{mark}  {}  {}  {kind:9}  {counts}{by}{note}",
+        styled(print::CYAN, &root.id),
+        root.created_at.format("%Y-%m-%d %H:%M:%S UTC")
+    )
 }
 
 fn show(release: &Release, changes: &[Change]) {

@@ -32,7 +32,9 @@ pub fn warnings(report: &Report) {
         }
     }
     for orphan in &report.orphans {
-        warn(format!("the template {orphan} of the active release has no file any more; its documents stay as they are"));
+        warn(format!(
+            "the template {orphan} of the active release has no file any more; its documents stay as they are"
+        ));
     }
     for (path, error) in report.activated.failed.iter().take(LISTED) {
         warn(format!("{path} still shows what it showed before: {error}"));
@@ -100,7 +102,12 @@ fn summary(template: &TemplateReport, width: usize) -> String {
         (counts.removed, "removed", print::RED),
         (counts.rewritten, "rewritten", print::CYAN),
     ];
-    parts.extend(kinds.iter().filter(|(count, ..)| *count > 0).map(|(count, word, style)| styled(*style, format!("{} {word}", grouped(*count)))));
+    parts.extend(
+        kinds
+            .iter()
+            .filter(|(count, ..)| *count > 0)
+            .map(|(count, word, style)| styled(*style, format!("{} {word}", grouped(*count)))),
+    );
     if counts.unchanged > 0 {
         parts.push(styled(print::DIM, format!("{} unchanged", grouped(counts.unchanged))));
     }
@@ -123,16 +130,24 @@ fn difference(change: &Difference) -> String {
     format!("{}  {rows}  {size}", styled(style, format!("{sign} {}", change.path))).trim_end().to_owned()
 }
 
-/// What a publish did.
-pub fn published(report: &Report, job: &Job, project: &Project) {
+/// What became of each template, a line each.
+pub fn templates(report: &Report) {
     let names = report.templates.iter().map(|template| template.name.chars().count()).max().unwrap_or(0);
     for template in &report.templates {
         print::note(&summary(template, names));
     }
+}
+
+/// What a publish did.
+pub fn published(report: &Report, job: &Job, project: &Project) {
+    templates(report);
     let release = report.release.as_ref().map(ToString::to_string).unwrap_or_default();
     let total = print::duration(report.seconds.total);
     if !report.committed {
-        print::note(&format!("{}: release {release} is still what is live, in {total}", styled(print::GREEN, "Unchanged")));
+        print::note(&format!(
+            "{}: release {release} is still what is live, in {total}",
+            styled(print::GREEN, "Unchanged")
+        ));
     } else {
         let word = if job.kind == Kind::Republish { "Republished" } else { "Published" };
         print::note(&format!(

@@ -21,9 +21,14 @@ impl Status {
         let head = HeadRead::read(&project.store).await?.head;
         let Some(desired) = &head.desired else {
             if context.is_json() {
-                print::json(&json!({ "version": 1, "command": "status", "outcome": "empty", "release": null, "templates": [] }));
+                print::json(
+                    &json!({ "version": 1, "command": "status", "outcome": "empty", "release": null, "templates": [] }),
+                );
             } else {
-                print::line(&format!("nothing is published in {} yet; `tintype publish` does it", project.store.describe()));
+                print::line(&format!(
+                    "nothing is published in {} yet; `tintype publish` does it",
+                    project.store.describe()
+                ));
             }
             return Ok(Outcome::Done);
         };

@@ -394,7 +394,7 @@ fn split(
 }
 
 /// Reads the domains of a template in the build's own transaction.
-async fn read_domains(transaction: &mut ReadTransaction, template: &Template) -> Result<Domains, BuildError> {
+pub async fn read_domains(transaction: &mut ReadTransaction, template: &Template) -> Result<Domains, BuildError> {
     let mut answers: Vec<(&crate::template::DomainSource, DomainRows)> = Vec::new();
     for source in &template.domains {
         answers.push((source, domain_rows(transaction, template, source).await?));
@@ -403,7 +403,7 @@ async fn read_domains(transaction: &mut ReadTransaction, template: &Template) ->
 }
 
 /// The types of the key columns, so that parameters compare by them.
-async fn key_types(transaction: &mut ReadTransaction, template: &Template) -> Result<Vec<ColumnType>, BuildError> {
+pub async fn key_types(transaction: &mut ReadTransaction, template: &Template) -> Result<Vec<ColumnType>, BuildError> {
     let all = statement(template, &Scope::All, &|number, _| format!("${number}"));
     let columns: Vec<ResultColumn> =
         transaction.columns(&all).await.map_err(|error| statement_error(template, &all, error))?;

@@ -1,0 +1,67 @@
+//! `check`: config and templates, and with a database every statement and its plan.
+
+use clap::Args;
+use serde_json::{Value, json};
+
+use super::context::Context;
+use super::{Outcome, print};
+use crate::diagnostic::{Diagnostic, Severity};
+use crate::error::Error;
+use crate::release::check_template;
+use crate::template::Template;
+use crate::template::lint::lint;
+
+/// Options of `check`.
+#[derive(Debug, Args)]
+pub struct Check {
+    /// Check the files only; don't connect.
+    #[arg(long)]
+    offline: bool,
+}
+
+impl Check {
+    pub async fn run(self, context: &Context) -> Result<Outcome, Error> {
+        let project = context.project()?;
+        let templates: Vec<&Template> = project.templates.iter().map(AsRef::as_ref).collect();
+        let mut findings: Vec<Diagnostic> = templates.iter().flat_map(|template| lint(template)).collect();
+        let with_database = !self.offline && project.config.database.url.is_some();
+        if with_database {
+            let database = project.database()?;
+            let run = context.run_id();
+            let mut transaction = database.begin(&project.settings, &format!("tintype/check/{run}")).await?;
+            for template in &templates {
+                findings.extend(check_template(&mut transaction, template).await?);
+            }
+            transaction.finish().await?;
+        }
+        show(context, &findings, templates.len(), with_database);
+        let wrong = findings.iter().any(|finding| finding.severity == Severity::Error);
+        Ok(if wrong { Outcome::Invalid } else { Outcome::Done })
+    }
+}
+
+fn show(context: &Context, findings: &[Diagnostic], templates: usize, with_database: bool) {
+    let count = |severity| findings.iter().filter(|finding| finding.severity == severity).count() as u64;
+    let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
+    if context.is_json() {
+        let found: Vec<Value> = findings.iter().map(print::finding_json).collect();
+        let outcome = if errors > 0 { "invalid" } else { "ok" };
+        print::json(&json!({
+            "version": 1, "command": "check", "outcome": outcome, "templates": templates,
+            "database": with_database, "errors": errors, "warnings": warnings, "findings": found,
+        }));
+        return;
+    }
+    for finding in findings {
+        print::finding(finding);
+    }
+    if context.is_talkative() {
+        let scope = if with_database { "against the database" } else { "without a database" };
+        print::note(&format!(
+            "Checked {} {scope}: {}, {}",
+            print::counted(templates as u64, "template"),
+            print::counted(errors, "error"),
+            print::counted(warnings, "warning")
+        ));
+    }
+}

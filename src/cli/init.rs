@@ -1,0 +1,67 @@
+//! `init`: a folder to start from.
+
+use std::path::PathBuf;
+
+use bytesize::ByteSize;
+use clap::Args;
+use serde_json::{Value, json};
+
+use super::Outcome;
+use super::context::Context;
+use super::print::{self, styled};
+use crate::error::Error;
+use crate::scaffold::{self, Written};
+
+/// Options of `init`.
+#[derive(Debug, Args)]
+pub struct Init {
+    /// The folder to write; new or empty.
+    #[arg(value_name = "DIR", default_value = ".")]
+    folder: PathBuf,
+    /// Your database; without it a demo database is written.
+    #[arg(long, value_name = "URL", hide_env_values = true)]
+    database: Option<String>,
+    /// Where documents go; without it into the folder `public`.
+    #[arg(long, value_name = "URL")]
+    store: Option<String>,
+}
+
+impl Init {
+    pub async fn run(self, context: &Context) -> Result<Outcome, Error> {
+        let written = scaffold::init(&self.folder, self.database.as_deref(), self.store.as_deref()).await?;
+        if context.is_json() {
+            print::json(&document(&written));
+        } else if context.is_talkative() {
+            show(&written);
+            let config = written.config.display().to_string();
+            print::note(&format!("Next: {}", styled(print::CYAN, format!("tintype -c {config} publish"))));
+        }
+        Ok(Outcome::Done)
+    }
+}
+
+/// Lists what was written.
+pub fn show(written: &Written) {
+    for file in &written.files {
+        let path = written.folder.join(&file.path);
+        print::note(&format!("{} {}  {}", styled(print::GREEN, "wrote"), path.display(), ByteSize(file.size_bytes)));
+    }
+    if let Some(demo) = &written.demo {
+        let counts = &demo.counts;
+        let number = |count: usize| print::grouped(count as u64);
+        print::note(&format!(
+            "      {} countries and {} cities are real; {} authorships of {} papers are generated, in {}",
+            number(counts.countries),
+            number(counts.cities),
+            number(counts.authorships),
+            number(counts.papers),
+            print::duration(demo.took.as_secs_f64())
+        ));
+    }
+}
+
+fn document(written: &Written) -> Value {
+    let files: Vec<Value> =
+        written.files.iter().map(|file| json!({ "path": file.path, "size_bytes": file.size_bytes })).collect();
+    json!({ "version": 1, "command": "init", "outcome": "written", "folder": written.folder, "config": written.config, "files": files })
+}

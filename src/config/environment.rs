@@ -1,0 +1,93 @@
+//! Values from the environment, and a refusal of every `TINTYPE_` name that means nothing.
+
+use std::path::Path;
+
+use super::keys::{DATABASE_URL, KEYS, Key, Kind};
+use super::values::{Origin, Refusal, Value, Values};
+use crate::diagnostic::did_you_mean;
+
+const PREFIX: &str = "TINTYPE_";
+/// Names that the command line reads itself.
+const ELSEWHERE: [&str; 3] = ["TINTYPE_AUTHOR", "TINTYPE_LOG", "TINTYPE_CONFIG"];
+/// What hosting platforms call the database's URL; weaker than our own name, stronger than the file.
+const PLATFORM_DATABASE_URL: &str = "DATABASE_URL";
+
+/// Sets what the environment says over what the file says. An empty variable counts as unset.
+pub fn overlay(values: &mut Values, environment: &[(String, String)]) -> Vec<Refusal> {
+    let set: Vec<(&str, &str)> = environment
+        .iter()
+        .map(|(name, text)| (name.as_str(), text.as_str()))
+        .filter(|(_, text)| !text.is_empty())
+        .collect();
+    let mut refusals: Vec<Refusal> = set.iter().filter_map(|(name, _)| unknown(name)).collect();
+    let find = |name: &str| set.iter().find(|(known, _)| *known == name).map(|(_, text)| *text);
+    if let Some(text) = find(PLATFORM_DATABASE_URL) {
+        values.set(&DATABASE_URL, value(PLATFORM_DATABASE_URL, text));
+    }
+    for key in KEYS {
+        let Some(name) = key.variable() else { continue };
+        let file_name = format!("{name}_FILE");
+        let file = find(&file_name).filter(|_| key.kind == Kind::Secret);
+        match (find(&name), file) {
+            (None, None) => {}
+            (Some(text), None) => values.set(key, value(&name, text)),
+            (None, Some(path)) => match secret_file(&file_name, path) {
+                Ok(found) => values.set(key, found),
+                Err(refusal) => refusals.push(refusal),
+            },
+            (Some(_), Some(_)) => {
+                refusals.push(refusal(&name, format!("is set, and {file_name} too"), "unset one of the two".to_owned()))
+            }
+        }
+    }
+    refusals
+}
+
+fn value(name: &str, text: &str) -> Value {
+    Value { text: text.to_owned(), origin: Origin::Variable(name.to_owned()) }
+}
+
+fn refusal(name: &str, reason: String, hint: String) -> Refusal {
+    Refusal { origin: Origin::Variable(name.to_owned()), reason, hint }
+}
+
+/// Editors end a file with a line break, which is no part of a secret.
+fn secret_file(name: &str, path: &str) -> Result<Value, Refusal> {
+    let text = std::fs::read_to_string(Path::new(path)).map_err(|error| {
+        refusal(name, format!("can't read the file {path}: {error}"), "may tintype's user read it?".to_owned())
+    })?;
+    let text = text.strip_suffix('\n').unwrap_or(&text);
+    let text = text.strip_suffix('\r').unwrap_or(text);
+    if text.is_empty() {
+        return Err(refusal(name, format!("the file {path} is empty"), "write the value into it".to_owned()));
+    }
+    Ok(value(name, text))
+}
+
+/// Refuses a name with our prefix that isn't ours: a misspelt variable would otherwise silently do nothing.
+fn unknown(name: &str) -> Option<Refusal> {
+    let rest = name.strip_prefix(PREFIX)?;
+    let known: Vec<String> = KEYS
+        .iter()
+        .filter_map(|key| Some((key, key.variable()?)))
+        .flat_map(|(key, name)| {
+            let file = (key.kind == Kind::Secret).then(|| format!("{name}_FILE"));
+            std::iter::once(name).chain(file)
+        })
+        .chain(ELSEWHERE.map(str::to_owned))
+        .collect();
+    if known.iter().any(|known| known == name) {
+        return None;
+    }
+    let is_table = |key: &&&Key| {
+        key.kind == Kind::Table && rest.eq_ignore_ascii_case(&format!("{}_{}", key.section.replace('.', "_"), key.name))
+    };
+    let hint = if let Some(key) = KEYS.iter().find(is_table) {
+        format!("{} is a table and can only be set in the file", key.label())
+    } else if let Some(near) = did_you_mean(rest, known.iter().filter_map(|known| known.strip_prefix(PREFIX))) {
+        format!("did you mean {PREFIX}{near}?")
+    } else {
+        format!("known are {}", known.join(", "))
+    };
+    Some(refusal(name, "isn't a variable that tintype knows".to_owned(), hint))
+}

@@ -1,0 +1,149 @@
+//! From the text of `tintype.toml` to values, with a finding for everything in it that has no meaning.
+//!
+//! The parsed tree is walked by hand instead of by serde: serde stops at the first error, knows keys only by their own
+//! struct and points at whole tables where a name is wrong.
+
+use std::ops::Range;
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::keys::{KEYS, Key, Kind};
+use super::values::{Origin, Refusal, Value, Values};
+use crate::diagnostic::did_you_mean;
+
+/// Reads the text.
+pub fn read(text: &str) -> (Values, Vec<Refusal>) {
+    let mut walk = Walk { values: Values::none(), refusals: Vec::new() };
+    match DeTable::parse(text) {
+        Ok(table) => walk.section("", table.get_ref()),
+        Err(error) => walk.refuse(
+            error.span().unwrap_or(0..0),
+            format!("the file isn't TOML: {}", error.message().lines().collect::<Vec<_>>().join(", ")),
+            "text stands in quotes: url = \"sqlite:demo.db\"",
+        ),
+    }
+    (walk.values, walk.refusals)
+}
+
+struct Walk {
+    values: Values,
+    refusals: Vec<Refusal>,
+}
+
+impl Walk {
+    fn refuse(&mut self, span: Range<usize>, reason: impl Into<String>, hint: impl Into<String>) {
+        self.refusals.push(Refusal { origin: Origin::File(span), reason: reason.into(), hint: hint.into() });
+    }
+
+    /// Reads what stands in a section; the text before the first one is the section without a name.
+    fn section(&mut self, section: &str, table: &DeTable<'_>) {
+        for (name, value) in table {
+            let path = join(section, name.get_ref());
+            if let Some(key) = KEYS.into_iter().find(|key| key.section == section && key.name == *name.get_ref()) {
+                self.key(key, value);
+            } else if !is_section(&path) {
+                let reason = unknown(section, name.get_ref(), value);
+                self.refuse(name.span(), reason, hint(section, name.get_ref(), value));
+            } else if let Some(table) = value.get_ref().as_table() {
+                self.section(&path, table);
+            } else {
+                let reason = format!("`{path}` is a section, and this is a value ({})", value.get_ref().type_str());
+                self.refuse(value.span(), reason, format!("write [{path}] on a line of its own"));
+            }
+        }
+    }
+
+    fn key(&mut self, key: &'static Key, value: &Spanned<DeValue<'_>>) {
+        match (key.kind, value.get_ref()) {
+            (Kind::Table, DeValue::Table(table)) => self.settings(table),
+            (Kind::Table, other) => self.refuse(
+                value.span(),
+                format!("{} is a table, and this is a value ({})", key.label(), other.type_str()),
+                format!("write for example {}", key.example()),
+            ),
+            (_, DeValue::String(text)) => {
+                self.values.set(key, Value { text: text.to_string(), origin: Origin::File(value.span()) });
+            }
+            (_, other) => self.refuse(
+                value.span(),
+                format!("{} is text in quotes, and this isn't ({})", key.label(), other.type_str()),
+                format!("write for example {}", key.example()),
+            ),
+        }
+    }
+
+    fn settings(&mut self, table: &DeTable<'_>) {
+        for (name, value) in table {
+            match value.get_ref() {
+                DeValue::String(text) => self.values.settings.push((
+                    Value { text: name.get_ref().to_string(), origin: Origin::File(name.span()) },
+                    Value { text: text.to_string(), origin: Origin::File(value.span()) },
+                )),
+                other => self.refuse(
+                    value.span(),
+                    format!(
+                        "the setting `{}` is text in quotes, and this isn't ({})",
+                        name.get_ref(),
+                        other.type_str()
+                    ),
+                    "write it as PostgreSQL's SET takes it: work_mem = \"64MB\"",
+                ),
+            }
+        }
+    }
+}
+
+fn join(section: &str, name: &str) -> String {
+    if section.is_empty() { name.to_owned() } else { format!("{section}.{name}") }
+}
+
+fn is_section(path: &str) -> bool {
+    KEYS.iter().any(|key| key.section.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with('.')))
+}
+
+fn unknown(section: &str, name: &str, value: &Spanned<DeValue<'_>>) -> String {
+    match (section, value.get_ref()) {
+        (_, DeValue::Table(_)) => format!("unknown section [{}]", join(section, name)),
+        ("", _) => format!("unknown key `{name}` outside of a section"),
+        _ => format!("unknown key `{name}` in [{section}]"),
+    }
+}
+
+/// The nearest name here, or the section that the name belongs to, or all names that are known here.
+fn hint(section: &str, name: &str, value: &Spanned<DeValue<'_>>) -> String {
+    let keys = KEYS.iter().filter(|key| key.section == section).map(|key| key.name);
+    let sections: Vec<&str> = KEYS.iter().filter_map(|key| below(section, key.section)).collect();
+    let is_table = value.get_ref().is_table();
+    let known: Vec<&str> = match is_table {
+        true => sections.iter().copied().chain(keys).collect(),
+        false => keys.chain(sections.iter().copied()).collect(),
+    };
+    if let Some(near) = did_you_mean(name, known.iter().copied()) {
+        return match sections.contains(&near) {
+            true => format!("did you mean the section [{}]?", join(section, near)),
+            false => format!("did you mean `{near}`?"),
+        };
+    }
+    let elsewhere: Vec<String> =
+        KEYS.iter().filter(|key| key.name == name).map(|key| format!("[{}]", key.section)).collect();
+    if !is_table && !elsewhere.is_empty() {
+        return format!("`{name}` belongs into {}", elsewhere.join(" or "));
+    }
+    let mut known: Vec<String> = KEYS
+        .iter()
+        .map(|key| match key.section == section {
+            true => key.name.to_owned(),
+            false => format!("[{}]", key.section),
+        })
+        .filter(|shown| section.is_empty() || !shown.starts_with('['))
+        .collect();
+    known.dedup();
+    format!("known here are {}", known.join(", "))
+}
+
+/// The next part of a section's name below another section: `build` for `database.build` in `database`.
+fn below(section: &str, candidate: &'static str) -> Option<&'static str> {
+    let rest = if section.is_empty() { candidate } else { candidate.strip_prefix(section)?.strip_prefix('.')? };
+    rest.split('.').next()
+}

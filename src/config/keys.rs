@@ -1,0 +1,274 @@
+//! The closed table of keys: `tintype.toml`, the environment and the file that `init` writes all go by it.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use super::secret::holds_password;
+
+/// What a key's value is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Text that is never shown; the environment can also name a file that holds it.
+    Secret,
+    /// Text.
+    Text,
+    /// A duration, within these bounds.
+    Duration {
+        /// The shortest that works.
+        min: Duration,
+        /// The longest that works.
+        max: Duration,
+    },
+    /// A table of texts, which has no variable in the environment.
+    Table,
+}
+
+/// One key of `tintype.toml`.
+#[derive(Debug)]
+pub struct Key {
+    /// The section without brackets: `database.build`.
+    pub section: &'static str,
+    /// The name within the section.
+    pub name: &'static str,
+    /// What its value is.
+    pub kind: Kind,
+    /// The value without a setting, as text; `None` if there is none or if another key decides it.
+    pub default: Option<&'static str>,
+    /// What the written file shows, as TOML: the default, or an example where there is none.
+    shown: &'static str,
+    /// What the written file says about it.
+    comment: &'static [&'static str],
+}
+
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+/// Where the data is.
+pub static DATABASE_URL: Key = Key {
+    section: "database",
+    name: "url",
+    kind: Kind::Secret,
+    default: None,
+    shown: "\"sqlite:demo.db\"",
+    comment: &["Where the data is: postgres://user@host:5432/database?sslmode=verify-full, or sqlite:file.db."],
+};
+
+/// How long to wait for a connection.
+pub static ACQUIRE_TIMEOUT: Key = Key {
+    section: "database.build",
+    name: "acquire_timeout",
+    kind: Kind::Duration { min: Duration::from_millis(1), max: DAY },
+    default: Some("30s"),
+    shown: "\"30s\"",
+    comment: &[
+        "How long to wait for the one connection. Too short: a build fails while the server restarts.",
+        "Too long: a server that is down goes unnoticed.",
+    ],
+};
+
+/// How long one statement may take. PostgreSQL counts it in milliseconds in 31 bits, which is nearly 25 days.
+pub static STATEMENT_TIMEOUT: Key = Key {
+    section: "database.build",
+    name: "statement_timeout",
+    kind: Kind::Duration { min: Duration::ZERO, max: Duration::from_secs(24 * 24 * 3600) },
+    default: Some("30m"),
+    shown: "\"30m\"",
+    comment: &[
+        "How long one template's query may take; \"0s\" is without limit. Too short: the heaviest template fails and",
+        "keeps its last rows. Too long: a runaway query holds back VACUUM for as long as it runs.",
+    ],
+};
+
+/// Further settings of the build's transaction.
+pub static SETTINGS: Key = Key {
+    section: "database.build",
+    name: "settings",
+    kind: Kind::Table,
+    default: None,
+    shown: "{ work_mem = \"64MB\" }",
+    comment: &[
+        "PostgreSQL settings for the build's transaction only; none by default. Too little work_mem: sorts and hashes",
+        "go to disk. Too much: every sort of every parallel worker may take it, and the server runs out of memory.",
+    ],
+};
+
+/// Where the snapshots go.
+pub static STORE_URL: Key = Key {
+    section: "store",
+    name: "url",
+    kind: Kind::Text,
+    default: Some("file:public"),
+    shown: "\"file:public\"",
+    comment: &["Where the snapshots go: file:FOLDER, which any web server can serve. Nothing else belongs into it."],
+};
+
+/// Where the store's own records go.
+pub static STORE_CONTROL: Key = Key {
+    section: "store",
+    name: "control",
+    kind: Kind::Text,
+    default: None,
+    shown: "\".tintype\"",
+    comment: &[
+        "Where releases and their blobs are kept; by default .tintype beside the public folder. It must not be served.",
+        "On the same file system a snapshot takes up its space once; on another one, twice.",
+    ],
+};
+
+/// How long to wait for another publisher.
+pub static LEASE_WAIT: Key = Key {
+    section: "store",
+    name: "lease_wait",
+    kind: Kind::Duration { min: Duration::ZERO, max: DAY },
+    default: Some("30s"),
+    shown: "\"30s\"",
+    comment: &[
+        "How long a publisher waits for another one's activation. Too short: it gives up with exit code 5 while the",
+        "other would soon be done. Too long: jobs pile up behind one that hangs.",
+    ],
+};
+
+/// Where readers fetch.
+pub static CDN_URL: Key = Key {
+    section: "cdn",
+    name: "url",
+    kind: Kind::Text,
+    default: None,
+    shown: "\"https://cdn.example.org\"",
+    comment: &[
+        "The address under which readers fetch the snapshots; none by default. With it, messages show whole URLs, and a",
+        "URL pasted from the browser must begin with it to name a key.",
+    ],
+};
+
+/// Where the templates are.
+pub static TEMPLATES: Key = Key {
+    section: "paths",
+    name: "templates",
+    kind: Kind::Text,
+    default: Some("templates"),
+    shown: "\"templates\"",
+    comment: &["The folder with the templates: every .sql file directly in it is one."],
+};
+
+/// All keys, in the order of the written file.
+pub static KEYS: [&Key; 9] = [
+    &DATABASE_URL,
+    &ACQUIRE_TIMEOUT,
+    &STATEMENT_TIMEOUT,
+    &SETTINGS,
+    &STORE_URL,
+    &STORE_CONTROL,
+    &LEASE_WAIT,
+    &CDN_URL,
+    &TEMPLATES,
+];
+
+impl Key {
+    /// `[store] url`, as messages name it.
+    pub fn label(&self) -> String {
+        format!("[{}] {}", self.section, self.name)
+    }
+
+    /// Its variable in the environment; a table has none.
+    pub fn variable(&self) -> Option<String> {
+        let name = || format!("TINTYPE_{}_{}", self.section.replace('.', "_"), self.name).to_ascii_uppercase();
+        (self.kind != Kind::Table).then(name)
+    }
+
+    /// A line of TOML that sets it, for hints.
+    pub fn example(&self) -> String {
+        format!("{} = {}", self.name, self.shown)
+    }
+}
+
+const HEADER: &str = "\
+# Settings of tintype. A key that is commented out shows its default, or an example where there is none.
+# Relative paths count from this file's folder. The environment outranks this file: TINTYPE_STORE_URL is [store] url.
+";
+
+const PASSWORD_COMMENT: &str = "\
+# The password stands here in plain text. Better: put the whole URL into a file that only tintype's user can read,
+# name that file in the variable TINTYPE_DATABASE_URL_FILE, and remove this line.
+";
+
+/// The text of a new `tintype.toml`: every key with what it means, commented out but for the two URLs.
+///
+/// Without `database` the demo's own, without `store` a folder `public`.
+pub fn file_text(database: Option<&str>, store: Option<&str>) -> String {
+    let mut text = HEADER.to_owned();
+    let mut section = "";
+    for key in KEYS {
+        if key.section != section {
+            section = key.section;
+            // Writing to a String cannot fail.
+            let _ = write!(text, "\n[{section}]\n");
+        }
+        for line in key.comment {
+            let _ = writeln!(text, "# {line}");
+        }
+        let given = match key {
+            key if std::ptr::eq(key, &raw const DATABASE_URL) => Some(database),
+            key if std::ptr::eq(key, &raw const STORE_URL) => Some(store),
+            _ => None,
+        };
+        let _ = match given {
+            None => writeln!(text, "#{}", key.example()),
+            Some(None) => writeln!(text, "{}", key.example()),
+            Some(Some(url)) => {
+                if holds_password(url) {
+                    text.push_str(PASSWORD_COMMENT);
+                }
+                writeln!(text, "{} = {}", key.name, toml::Value::String(url.to_owned()))
+            }
+        };
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The written text with every key set, as (section, name).
+    fn written(text: &str) -> Vec<(String, String)> {
+        let mut section = String::new();
+        let mut found = Vec::new();
+        for line in text.lines() {
+            if let Some(name) = line.strip_prefix('[').and_then(|line| line.strip_suffix(']')) {
+                name.clone_into(&mut section);
+            } else if let Some((name, _)) = line.split_once(" = ")
+                && !line.starts_with("# ")
+            {
+                found.push((section.clone(), name.trim_start_matches('#').to_owned()));
+            }
+        }
+        found
+    }
+
+    #[test]
+    fn the_written_file_and_the_table_name_the_same_keys() {
+        let known: Vec<_> = KEYS.iter().map(|key| (key.section.to_owned(), key.name.to_owned())).collect();
+        assert_eq!(written(&file_text(None, None)), known);
+        assert_eq!(written(&file_text(Some("postgres://u:p@h/d"), Some("file:out"))), known);
+    }
+
+    #[test]
+    fn every_key_is_explained_and_shows_its_default() {
+        for key in KEYS {
+            assert!((1..=2).contains(&key.comment.len()), "{}", key.label());
+            if let Some(default) = key.default {
+                assert_eq!(key.shown, format!("\"{default}\""), "{}", key.label());
+            }
+        }
+        assert!(file_text(None, None).lines().all(|line| line.chars().count() <= 120));
+    }
+
+    #[test]
+    fn a_password_gets_advice_and_odd_characters_are_quoted() {
+        let text = file_text(Some("postgres://u:p\"\\'@h/d"), None);
+        assert!(text.contains("TINTYPE_DATABASE_URL_FILE"));
+        let table: toml::Table = toml::from_str(&text).unwrap();
+        assert_eq!(table["database"]["url"].as_str(), Some("postgres://u:p\"\\'@h/d"));
+        assert!(!file_text(Some("postgres://u@h/d"), None).contains("TINTYPE_DATABASE_URL_FILE"));
+    }
+}

@@ -1,0 +1,280 @@
+use super::*;
+
+struct Case {
+    folder: tempfile::TempDir,
+    environment: Vec<(String, String)>,
+}
+
+impl Case {
+    fn new(text: &str) -> Case {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join(FILE_NAME), text).unwrap();
+        Case { folder, environment: Vec::new() }
+    }
+
+    fn with(mut self, name: &str, value: impl Into<String>) -> Case {
+        self.environment.push((name.to_owned(), value.into()));
+        self
+    }
+
+    fn load(&self) -> Result<Config, Error> {
+        Config::load(&self.folder.path().join(FILE_NAME), &self.environment)
+    }
+
+    fn config(&self) -> Config {
+        self.load().unwrap_or_else(|error| panic!("{error} {:?}", error.hint()))
+    }
+
+    /// Line, message and hint of every finding; all that could be printed must be free of the secret.
+    fn findings(&self) -> Vec<(Option<usize>, String, String)> {
+        let Err(error) = self.load() else { panic!("it loads") };
+        assert_eq!(error.exit_code(), 2);
+        let Error::Invalid(findings) = error else { panic!("{error}") };
+        for finding in &findings {
+            let mut printed = String::new();
+            miette::GraphicalReportHandler::new().render_report(&mut printed, finding).unwrap();
+            assert!(!format!("{printed}{finding}{finding:?}").contains("hunter2"), "{printed}");
+        }
+        findings
+            .into_iter()
+            .map(|finding| {
+                let line = finding.position().map(|(line, _)| line);
+                (line, finding.message.clone(), finding.hint.clone().unwrap_or_default())
+            })
+            .collect()
+    }
+
+    fn finding(&self) -> (Option<usize>, String) {
+        let findings = self.findings();
+        let [(line, message, hint)] = findings.as_slice() else { panic!("{findings:?}") };
+        (*line, format!("{message} | {hint}"))
+    }
+
+    fn usage(&self) -> String {
+        let Err(error) = self.load() else { panic!("it loads") };
+        assert_eq!(error.exit_code(), 2);
+        assert!(matches!(error, Error::Usage { .. }), "{error}");
+        let text = format!("{error} | {}", error.hint().unwrap_or_default());
+        assert!(!format!("{text}{error:?}").contains("hunter2"), "{text}");
+        text
+    }
+}
+
+fn assert_finding(text: &str, line: usize, parts: &[&str]) {
+    let (found, message) = Case::new(text).finding();
+    assert_eq!(found, Some(line), "{text}: {message}");
+    for part in parts {
+        assert!(message.contains(part), "{text}: {message} lacks {part}");
+    }
+}
+
+fn url(config: &Config) -> Option<&str> {
+    config.database.url.as_ref().map(Secret::expose)
+}
+
+#[test]
+fn an_empty_file_gives_the_defaults() {
+    let case = Case::new("");
+    let config = case.config();
+    let folder = case.folder.path();
+    assert_eq!(config.folder, folder);
+    assert_eq!(url(&config), None);
+    let build = BuildConfig {
+        acquire_timeout: Duration::from_secs(30),
+        statement_timeout: Duration::from_secs(1800),
+        settings: Vec::new(),
+    };
+    assert_eq!(config.database.build, build);
+    let store = StoreConfig {
+        public: folder.join("public"),
+        control: folder.join(".tintype"),
+        lease_wait: Duration::from_secs(30),
+    };
+    assert_eq!(config.store, store);
+    assert_eq!(config.cdn, CdnConfig { url: None });
+    assert_eq!(config.paths.templates, folder.join("templates"));
+}
+
+#[test]
+fn the_written_file_loads_and_equals_the_defaults() {
+    let defaults = Case::new("").config();
+    let text = file_text(None, None);
+    // Once as it is written, once with every default that it shows uncommented.
+    let default_lines = keys::KEYS.iter().filter(|key| key.default.is_some() || key.name == "control");
+    let uncommented = default_lines.fold(text.clone(), |text, key| {
+        assert!(text.contains(&key.example()), "{}", key.label());
+        text.replace(&format!("#{}", key.example()), &key.example())
+    });
+    for text in [text, uncommented] {
+        let case = Case::new(&text);
+        let config = case.config();
+        assert_eq!(url(&config), Some("sqlite:demo.db"));
+        assert_eq!(config.database.build, defaults.database.build);
+        assert_eq!(config.store.public, case.folder.path().join("public"));
+        assert_eq!(config.store.control, case.folder.path().join(".tintype"));
+        assert_eq!(config.store.lease_wait, defaults.store.lease_wait);
+        assert_eq!(config.cdn, defaults.cdn);
+        assert_eq!(config.paths.templates, case.folder.path().join("templates"));
+    }
+    // The examples that are no defaults work as well.
+    let all: String = file_text(None, None)
+        .lines()
+        .map(|line| match line.strip_prefix('#') {
+            Some(key) if !key.starts_with(' ') => format!("{key}\n"),
+            _ => format!("{line}\n"),
+        })
+        .collect();
+    let config = Case::new(&all).config();
+    assert_eq!(config.database.build.settings, [("work_mem".to_owned(), "64MB".to_owned())]);
+    assert_eq!(config.cdn.url.unwrap().as_str(), "https://cdn.example.org/");
+}
+
+#[test]
+fn a_missing_file_names_the_ways_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join(FILE_NAME);
+    let error = Config::load(&path, &[]).unwrap_err();
+    let hint = error.hint().unwrap();
+    assert_eq!(error.exit_code(), 2);
+    assert!(["tintype demo", "tintype init DIR", "-c"].iter().all(|part| hint.contains(part)), "{hint}");
+    assert!(!Config::is_there(&path));
+}
+
+#[test]
+fn unknown_names_give_their_line_and_what_was_meant() {
+    assert_finding("[store]\nurl = \"file:p\"\nlease_wiat = \"1s\"", 3, &["`lease_wiat` in [store]", "`lease_wait`?"]);
+    assert_finding("[store]\n\n[databse]\nurl = \"x\"", 3, &["unknown section [databse]", "[database]?"]);
+    assert_finding("[database.biuld]\n", 1, &["[database.biuld]", "did you mean the section [database.build]?"]);
+    assert_finding("url = \"sqlite:a.db\"", 1, &["outside of a section", "belongs into [database] or [store]"]);
+    assert_finding("[database]\nstatement_timeout = \"1m\"", 2, &["belongs into [database.build]"]);
+    assert_finding("[paths]\nzzzzzz = 1", 2, &["known here are templates"]);
+    assert_finding("[zzzzzz]", 1, &["known here are [database], [database.build], [store]"]);
+    assert_finding("store = \"file:p\"", 1, &["`store` is a section", "[store]"]);
+}
+
+#[test]
+fn every_finding_is_told_in_the_order_of_the_file() {
+    let findings = Case::new("[store]\nx = 1\n[cdn]\ny = 1\n[database]\nzz = 1").findings();
+    assert_eq!(findings.iter().map(|(line, ..)| line.unwrap()).collect::<Vec<_>>(), [2, 4, 6]);
+}
+
+#[test]
+fn wrong_values_give_their_line_and_an_example() {
+    assert_finding("[store]\nlease_wait = 30", 2, &["[store] lease_wait is text in quotes", "lease_wait = \"30s\""]);
+    assert_finding("[store]\nlease_wait = \"soon\"", 2, &["`soon` isn't a duration"]);
+    assert_finding("[store]\nlease_wait = \"2d\"", 2, &["too long", "0s to 1day"]);
+    assert_finding("[database.build]\nacquire_timeout = \"0s\"", 2, &["too short"]);
+    assert_finding("[database.build]\nstatement_timeout = \"25d\"", 2, &["too long"]);
+    assert_finding("[database.build]\nsettings = \"x\"", 2, &["is a table"]);
+    assert_finding("[database.build]\nsettings = { work_mem = 64 }", 2, &["`work_mem` is text", "64MB"]);
+    assert_finding(
+        "[store]\nurl = \"s3://b/p\"",
+        2,
+        &["the store URL has the scheme s3, and this version knows file:"],
+    );
+    assert_finding("[store]\nurl = \"public\"", 2, &["no scheme", "file:public"]);
+    assert_finding("[store]\nurl = \"file:\"", 2, &["names no folder"]);
+    assert_finding("[store]\nurl = \"file:..\"", 2, &["names no folder"]);
+    assert_finding("[store]\nurl = \"\"", 2, &["[store] url is empty"]);
+    assert_finding("[cdn]\nurl = \"ftp://h/\"", 2, &["scheme ftp"]);
+    assert_finding("[cdn]\nurl = \"https://u:hunter2@h/\"", 2, &["names a user"]);
+    assert_finding("[cdn]\nurl = \"https://h/?a=b\"", 2, &["query"]);
+    assert_finding("[store\n", 1, &["isn't TOML"]);
+    assert_finding("[store]\nurl = \"a\"\nurl = \"b\"", 3, &["isn't TOML", "duplicate key"]);
+}
+
+#[test]
+fn readers_can_not_fetch_what_is_not_theirs() {
+    assert_finding("[store]\nurl = \"file:.\"", 2, &["holds the configuration file"]);
+    assert_finding("[store]\ncontrol = \"public/.tintype\"", 2, &["lies in the public folder"]);
+    assert_finding("[store]\ncontrol = \"x/../public\"", 2, &["lies in the public folder"]);
+    let config = Case::new("[store]\nurl = \"file:///srv/site\"").config();
+    assert_eq!(config.store.control, Path::new("/srv/.tintype"));
+}
+
+#[test]
+fn settings_are_names_and_never_change_the_bytes() {
+    let config =
+        Case::new("[database.build.settings]\nwork_mem = \"1GB\"\n\"pg_hint_plan.enable_hint\" = \"on\"").config();
+    assert_eq!(config.database.build.read_settings().settings.len(), 2);
+    assert_finding("[database.build.settings]\n\"a = 1; --\" = \"x\"", 2, &["isn't the name of a PostgreSQL setting"]);
+    assert_finding("[database.build.settings]\nTimeZone = \"Asia/Tokyo\"", 2, &["can't be changed"]);
+    assert_finding("[database.build.settings]\nstatement_timeout = \"1s\"", 2, &["key of its own"]);
+    assert_finding("[database.build.settings]\nsearch_path = \"a\\u0000\"", 2, &["NUL"]);
+}
+
+#[test]
+fn the_environment_outranks_the_file() {
+    let text = "[database]\nurl = \"sqlite:file.db\"\n[store]\nlease_wait = \"1s\"";
+    assert_eq!(url(&Case::new(text).config()), Some("sqlite:file.db"));
+    let case = Case::new(text).with("DATABASE_URL", "sqlite:platform.db");
+    assert_eq!(url(&case.config()), Some("sqlite:platform.db"));
+    let case = case.with("TINTYPE_DATABASE_URL", "sqlite:own.db").with("TINTYPE_STORE_LEASE_WAIT", "2s");
+    assert_eq!(url(&case.config()), Some("sqlite:own.db"));
+    assert_eq!(case.config().store.lease_wait, Duration::from_secs(2));
+    let case = Case::new(text).with("DATABASE_URL", "").with("TINTYPE_DATABASE_URL", "").with("TINTYPE_ZZZ", "");
+    assert_eq!(url(&case.config()), Some("sqlite:file.db"), "an empty variable counts as unset");
+}
+
+#[test]
+fn every_variable_of_the_table_is_taken() {
+    let set = |case: Case, key: &&Key| match key.variable() {
+        Some(name) => case.with(&name, key.example().split('"').nth(1).unwrap()),
+        None => case,
+    };
+    let case = keys::KEYS.iter().fold(Case::new(""), set);
+    let config = case.with("TINTYPE_AUTHOR", "a").with("TINTYPE_LOG", "info").with("TINTYPE_CONFIG", "c").config();
+    assert_eq!(url(&config), Some("sqlite:demo.db"));
+    assert_eq!(config.cdn.url.unwrap().as_str(), "https://cdn.example.org/");
+}
+
+#[test]
+fn a_secret_can_come_from_a_file() {
+    let case = Case::new("");
+    let path = case.folder.path().join("secret");
+    std::fs::write(&path, "postgres://u:hunter2@h/d\r\n").unwrap();
+    let case =
+        case.with("DATABASE_URL", "sqlite:weaker.db").with("TINTYPE_DATABASE_URL_FILE", path.display().to_string());
+    let config = case.config();
+    assert_eq!(url(&config), Some("postgres://u:hunter2@h/d"));
+    assert!(!format!("{config:?}").contains("hunter2"));
+    std::fs::write(&path, "\n").unwrap();
+    assert!(case.usage().contains("is empty"));
+    std::fs::remove_file(&path).unwrap();
+    assert!(case.usage().starts_with("TINTYPE_DATABASE_URL_FILE: can't read the file"));
+    assert!(case.with("TINTYPE_DATABASE_URL", "sqlite:a.db").usage().contains("and TINTYPE_DATABASE_URL_FILE too"));
+}
+
+#[test]
+fn wrong_variables_are_named_without_their_secrets() {
+    let usage = |name: &str, value: &str| Case::new("").with(name, value).usage();
+    assert!(usage("TINTYPE_STORE_URI", "file:a").contains("did you mean TINTYPE_STORE_URL?"));
+    assert!(usage("TINTYPE_STORE_URL_FILE", "a").contains("TINTYPE_STORE_URL_FILE: isn't a variable"));
+    assert!(usage("TINTYPE_DATABASE_BUILD_SETTINGS", "a").contains("can only be set in the file"));
+    assert!(usage("TINTYPE_QQQQQQQ", "a").contains("known are TINTYPE_DATABASE_URL,"));
+    assert!(usage("TINTYPE_STORE_LEASE_WAIT", "soon").starts_with("TINTYPE_STORE_LEASE_WAIT: `soon` isn't a duration"));
+    assert!(
+        usage("TINTYPE_DATABASE_URL", "hunter2").starts_with("TINTYPE_DATABASE_URL: the database URL has no scheme")
+    );
+    assert!(usage("DATABASE_URL", "postgres://u:hunter2@h/d?sslmod=x").starts_with("DATABASE_URL: the database URL"));
+    assert!(usage("DATABASE_URL", "postgres://u:hunter2@h:port/d").starts_with("DATABASE_URL: the database URL"));
+}
+
+#[test]
+fn a_password_near_a_finding_is_never_printed() {
+    let case = Case::new("[database]\nurl = \"postgres://u:hunter2@h/d?sslmod=require\"\nx = 1");
+    let findings = case.findings();
+    assert_eq!(findings.len(), 2);
+    assert!(findings[0].2.contains("did you mean `sslmode`?"), "{findings:?}");
+    Case::new("[database]\nulr = \"postgres://u:hunter2@h/d\"").findings();
+    Case::new("[database]\nurl = \"postgres://u:hunter2@h/d\nx = 1").findings();
+    Case::new("[database]\nurl = postgres://u:hunter2@h/d").findings();
+    Case::new("[database]\nurl = [\"postgres://u:hunter2@h/d\"]").findings();
+}
+
+#[test]
+fn a_file_that_is_not_text_is_refused() {
+    let case = Case::new("");
+    std::fs::write(case.folder.path().join(FILE_NAME), b"[store]\nurl = \"\xff\"").unwrap();
+    assert!(case.finding().1.contains("isn't UTF-8: byte 15, in line 2"), "{:?}", case.finding());
+}

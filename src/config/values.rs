@@ -1,0 +1,68 @@
+//! Values as they were written, each with the place that it came from.
+
+use std::ops::Range;
+
+use super::keys::{KEYS, Key};
+
+/// Where a value was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    /// At these bytes of the file.
+    File(Range<usize>),
+    /// In this variable of the environment.
+    Variable(String),
+    /// Nowhere.
+    Default,
+}
+
+/// A value. It may be a secret, so it has no `Debug`.
+#[derive(Clone)]
+pub struct Value {
+    /// As it was written.
+    pub text: String,
+    /// Where.
+    pub origin: Origin,
+}
+
+/// What is wrong with a value, and what to write instead.
+#[derive(Debug)]
+pub struct Refusal {
+    /// Where it was written.
+    pub origin: Origin,
+    /// A lower-case fragment that names the value, unless it is a secret.
+    pub reason: String,
+    /// What to write instead.
+    pub hint: String,
+}
+
+/// The values of the closed table's keys.
+pub struct Values {
+    texts: [Option<Value>; KEYS.len()],
+    /// `[database.build] settings`: name and value, each with its place.
+    pub settings: Vec<(Value, Value)>,
+}
+
+impl Values {
+    /// Nothing set.
+    pub fn none() -> Values {
+        Values { texts: [const { None }; KEYS.len()], settings: Vec::new() }
+    }
+
+    /// Sets a key, over what was there.
+    pub fn set(&mut self, key: &'static Key, value: Value) {
+        if let Some(slot) = slot(key) {
+            self.texts[slot] = Some(value);
+        }
+    }
+
+    /// The value of a key, or its default.
+    pub fn get(&self, key: &'static Key) -> Option<Value> {
+        slot(key)
+            .and_then(|slot| self.texts[slot].clone())
+            .or_else(|| key.default.map(|text| Value { text: text.to_owned(), origin: Origin::Default }))
+    }
+}
+
+fn slot(key: &'static Key) -> Option<usize> {
+    KEYS.iter().position(|known| std::ptr::eq(*known, key))
+}
