@@ -13,6 +13,7 @@ use tokio::sync::mpsc;
 
 mod batch;
 mod error;
+pub mod explain;
 mod postgres;
 mod sqlite;
 pub mod url;

@@ -239,6 +239,15 @@ impl Template {
         Diagnostic::warning(&self.file, &self.source, message).at(self.path_span.clone())
     }
 
+    /// The first word of the SQL, for what is about the statement as a whole.
+    pub fn sql_start(&self) -> Range<usize> {
+        let sql = self.sql_text();
+        let first = tokens::tokens(sql).into_iter().find(|token| !token.is_comment());
+        first.map_or(self.sql.start..self.sql.start, |token| {
+            self.sql.start + token.span.start..self.sql.start + token.span.end
+        })
+    }
+
     /// Where the SQL names a result column: its last alias of that name, else its last mention, else the first word.
     pub fn span_of_column(&self, column: &str) -> Range<usize> {
         let sql = self.sql_text();

@@ -9,6 +9,7 @@ use crate::database::{ResultColumn, RowBatch};
 use crate::diagnostic::Diagnostic;
 use crate::key::{Key, KeyValue, PathPattern};
 use crate::template::domain::{Domains, Places};
+use crate::template::lint::lint_columns;
 use crate::template::scope::Scope;
 use crate::template::{ColumnRule, Template};
 
@@ -80,13 +81,6 @@ impl<'a> Splitter<'a> {
                     .error(format!("the key column `{name}` holds arrays, JSON or bytes"))
                     .at(template.span_of_column(name))
                     .hint("key columns are text, whole numbers or booleans; cast it to text"));
-            }
-        }
-        for (name, _) in &template.rules {
-            if !result.iter().any(|column| column.name == *name) {
-                return Err(template
-                    .error(format!("the front matter has a rule for `{name}`, which the query doesn't return"))
-                    .hint(returned(&result)));
             }
         }
         let document = Document::new(template, &result, &keys, encoders.clone())
@@ -290,24 +284,13 @@ impl<'a> Splitter<'a> {
     }
 }
 
-/// Where the key columns stand in the result.
+/// Where the key columns stand in the result, whose columns are those that the front matter speaks of.
 fn key_places(template: &Template, result: &[ResultColumn]) -> Result<Vec<usize>, Diagnostic> {
-    for (at, column) in result.iter().enumerate() {
-        if result[..at].iter().any(|other| other.name == column.name) {
-            return Err(template
-                .error(format!("the query returns two columns `{}`", column.name))
-                .at(template.span_of_column(&column.name))
-                .hint("give each column a name of its own with AS"));
-        }
+    let names: Vec<String> = result.iter().map(|column| column.name.clone()).collect();
+    if let Some(finding) = lint_columns(template, &names).into_iter().next() {
+        return Err(finding);
     }
-    let place = |name: &String| {
-        result.iter().position(|column| column.name == *name).ok_or_else(|| {
-            template
-                .error(format!("the query doesn't return the key column `{name}`, which the path names"))
-                .hint(returned(result))
-        })
-    };
-    template.columns().iter().map(place).collect()
+    Ok(template.columns().iter().filter_map(|name| names.iter().position(|column| column == name)).collect())
 }
 
 fn returned(result: &[ResultColumn]) -> String {

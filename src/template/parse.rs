@@ -138,7 +138,9 @@ impl Reader<'_> {
                 )
                 .hint("write it apart, or leave it out"));
         }
-        Ok((front_start..front_start + front.len(), end + 2..self.source.len()))
+        let behind = &self.source[end + 2..];
+        let sql_start = self.source.len() - behind.trim_start().len();
+        Ok((front_start..front_start + front.len(), sql_start..self.source.len()))
     }
 
     fn toml(&self, error: &toml::de::Error, offset: usize) -> Diagnostic {

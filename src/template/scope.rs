@@ -173,7 +173,7 @@ mod tests {
     fn every_key_is_the_text_as_written() {
         let template = template(SQL);
         let all = statement(&template, &Scope::All, &|n, _| format!("${n}"));
-        assert!(all.text.starts_with("\nSELECT 1") && all.text.ends_with("-- end"), "{:?}", all.text);
+        assert!(all.text.starts_with("SELECT 1") && all.text.ends_with("-- end"), "{:?}", all.text);
         assert!(all.binds.is_empty());
         let at = all.text.find("FROM").unwrap();
         assert_eq!(&SQL[all.file_offset(at).unwrap()..][..4], "FROM");
