@@ -1,1 +1,21 @@
-//! The one integration-test binary.
+//! The one integration-test binary: black-box tests that start the real `tintype` against real databases and directories.
+
+mod support;
+
+mod bad_directory;
+mod bad_settings;
+mod bad_templates;
+mod changed_only;
+mod cli;
+mod demo;
+mod interrupt;
+mod keyed_plans;
+mod keys;
+mod one_pass;
+mod readme;
+mod republish;
+mod same_bytes;
+mod shapes;
+mod size;
+mod statements;
+mod support_works;

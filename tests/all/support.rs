@@ -1,0 +1,12 @@
+//! What the tests stand on: real PostgreSQL clusters, the real binary, throw-away projects, and eyes for a published directory.
+
+pub mod demo_world;
+pub mod directory;
+pub mod http;
+pub mod places;
+pub mod postgres;
+pub mod process;
+pub mod project;
+pub mod server_log;
+pub mod skip;
+pub mod wait;
