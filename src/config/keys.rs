@@ -135,8 +135,8 @@ pub static CDN_URL: Key = Key {
     default: None,
     shown: "\"https://cdn.example.org\"",
     comment: &[
-        "The address under which readers fetch the snapshots; none by default. With it, messages show whole URLs, and a",
-        "URL pasted from the browser must begin with it to name a key.",
+        "The address under which readers fetch the snapshots; none by default. Its path, if it has one, is left out of",
+        "a document's URL that is pasted from the browser to name a key.",
     ],
 };
 
