@@ -344,3 +344,6 @@ fn order(columns: &[Column]) -> Vec<usize> {
     }
     order
 }
+
+#[cfg(test)]
+mod tests;
