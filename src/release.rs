@@ -11,11 +11,13 @@ mod catalogue;
 mod check;
 mod domain_rows;
 mod draft;
+mod growing;
 pub mod head;
 mod id;
 mod inspect;
 pub mod manifest;
 mod merge;
+mod pipeline;
 mod progress;
 mod publish;
 

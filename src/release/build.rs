@@ -1,38 +1,25 @@
-//! Building one template: domains, scope, the one statement, and its rows through the pipeline into staged blobs.
-//!
-//! Three kinds of worker run at the same time. The task that calls here reads the connection and sends batches of raw
-//! rows; one thread splits them into documents; a few threads digest the bodies, compress those that changed and write
-//! them. Every queue between them is short, so the memory in use is a few documents, whatever the size of the result.
+//! Building one template: domains, scope and the one statement, whose rows `pipeline` takes to staged blobs.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
 
 use chrono::{DateTime, Utc};
-use crossbeam_channel as channel;
-use tokio::runtime::Handle;
-use tokio::sync::{mpsc, oneshot};
 
 use super::domain_rows::domain_rows;
 use super::id::RunId;
-use super::manifest::{DocumentRow, Manifest, Row, blob_name, find, policy_hash};
+use super::manifest::{Manifest, Row};
+use super::pipeline::{self, Work};
 use super::progress::Progress;
-use crate::database::{ColumnType, DatabaseError, ReadTransaction, ResultColumn, Rows};
+use crate::database::{ColumnType, DatabaseError, ReadTransaction, ResultColumn};
 use crate::diagnostic::Diagnostic;
 use crate::error::Error;
 use crate::key::Key;
-use crate::snapshot::{Digest, Gzip, Snapshot, SplitSummary, Splitter};
-use crate::store::{Store, StoreError};
+use crate::snapshot::SplitSummary;
+use crate::store::Store;
 use crate::template::Template;
 use crate::template::domain::{DomainRows, Domains};
 use crate::template::lint::lint_domains;
 use crate::template::scope::{Scope, Statement, statement};
 use crate::template::select::{Selector, scope};
-
-/// Batches of rows between the connection and the splitter; with a quarter of a mebibyte each they hide a hiccup.
-const BATCH_QUEUE: usize = 8;
-/// Threads that compress. More than the cores would only hold more bodies in memory.
-const MAX_WORKERS: usize = 8;
 
 /// What every template of a run is built with.
 #[derive(Clone)]
@@ -178,222 +165,14 @@ impl Builder {
             (Scope::Some(_), _) => 0,
         };
         self.progress.enter(super::progress::Phase::Build, u64::try_from(expected).unwrap_or(0));
-        self.stream(transaction, template, scope, domains, statement, known).await
+        let work = Work { template: Arc::clone(template), scope, domains, known };
+        pipeline::run(self, transaction, work, &statement).await
     }
 
-    fn committed(&self, template: &Template) -> &[Row] {
+    /// The rows of a template in the release to compare with.
+    pub fn committed(&self, template: &Template) -> &[Row] {
         self.base.as_ref().and_then(|base| base.rows.get(&template.name)).map_or(&[], Vec::as_slice)
     }
-
-    /// Runs the statement and the pipeline behind it.
-    async fn stream(
-        &self,
-        transaction: &mut ReadTransaction,
-        template: &Arc<Template>,
-        scope: Scope,
-        domains: Domains,
-        statement: Statement,
-        known: Vec<Key>,
-    ) -> Result<Built, BuildError> {
-        let timing = Arc::new(Timing::default());
-        let (rows_in, rows_out) = mpsc::channel(BATCH_QUEUE);
-        let workers = std::thread::available_parallelism().map_or(2, std::num::NonZero::get).min(MAX_WORKERS);
-        let (snapshots_in, snapshots_out) = channel::bounded(workers * 2);
-        let finishers: Vec<_> =
-            (0..workers).map(|_| self.finisher(template, snapshots_out.clone(), &timing, transaction.as_of)).collect();
-        drop(snapshots_out);
-        let splitter = split(
-            Arc::clone(template),
-            scope.clone(),
-            domains,
-            known,
-            rows_out,
-            snapshots_in,
-            Arc::clone(&timing),
-            Arc::clone(&self.progress),
-        );
-
-        let started = Instant::now();
-        let read = transaction.read(&statement, &rows_in).await;
-        let query_seconds = started.elapsed().as_secs_f64();
-        drop(rows_in);
-
-        let summary = finished(splitter).await?;
-        let mut rows = Vec::new();
-        let mut store_error = None;
-        for finisher in finishers {
-            match finished(finisher).await? {
-                Ok(some) => rows.extend(some),
-                Err(error) => store_error = Some(error),
-            }
-        }
-        // The error nearest to the cause: a store that is full stops the splitter, which stops the read.
-        if let Some(error) = store_error {
-            return Err(Error::from(error).into());
-        }
-        let summary = summary?;
-        let rows_read = read.map_err(|error| statement_error(template, &statement, error))?;
-        let Some(summary) = summary else {
-            return Err(statement_error(template, &statement, DatabaseError::Stopped));
-        };
-        rows.sort_unstable_by(|a, b| a.path.cmp(&b.path));
-        Ok(Built { scope, rows, summary, rows_read, cost: timing.cost(query_seconds) })
-    }
-
-    /// A thread that takes documents to their end.
-    fn finisher(
-        &self,
-        template: &Arc<Template>,
-        snapshots: channel::Receiver<Snapshot>,
-        timing: &Arc<Timing>,
-        as_of: DateTime<Utc>,
-    ) -> oneshot::Receiver<Result<Vec<Row>, StoreError>> {
-        let (builder, template, timing) = (self.clone(), Arc::clone(template), Arc::clone(timing));
-        let policy = policy_hash(&template.policy);
-        let handle = Handle::current();
-        spawn(move || {
-            let mut gzip = Gzip::default();
-            let mut rows = Vec::new();
-            for snapshot in snapshots {
-                rows.push(builder.finish(snapshot, &template, &policy, as_of, &mut gzip, &timing, &handle)?);
-                builder.progress.add_document();
-            }
-            Ok(rows)
-        })
-    }
-
-    /// Digests a document, and compresses and stages it if its bytes aren't those of the committed release.
-    #[expect(clippy::too_many_arguments, reason = "the parts of one thread's state, called from its loop only")]
-    fn finish(
-        &self,
-        snapshot: Snapshot,
-        template: &Template,
-        policy: &str,
-        as_of: DateTime<Utc>,
-        gzip: &mut Gzip,
-        timing: &Timing,
-        handle: &Handle,
-    ) -> Result<Row, StoreError> {
-        if let Some(observe) = &self.observe {
-            observe(&snapshot.path, &snapshot.body);
-        }
-        let started = Instant::now();
-        let digest = Digest::of(&snapshot.body);
-        let committed = find(self.committed(template), &snapshot.path).and_then(|row| row.document.as_ref());
-        let same = committed.filter(|committed| committed.digest == digest);
-        let (run, gzip_bytes) = if let Some(committed) = same {
-            (committed.run.clone(), committed.gzip_bytes)
-        } else {
-            let bytes = gzip.compress(&snapshot.body);
-            Timing::add(&timing.compress, started);
-            let started = Instant::now();
-            if self.stage {
-                handle.block_on(self.store.create(&blob_name(&digest, &self.run), &bytes))?;
-            }
-            Timing::add(&timing.stage, started);
-            timing.staged_bytes.fetch_add(length(bytes.len()), Ordering::Relaxed);
-            (self.run.clone(), length(bytes.len()))
-        };
-        let document = DocumentRow {
-            digest,
-            run,
-            size_bytes: length(snapshot.body.len()),
-            gzip_bytes,
-            rows: snapshot.rows,
-            policy: policy.into(),
-            changed_at: self.now,
-        };
-        Ok(Row { path: snapshot.path.into(), key: snapshot.key, document: Some(document), as_of })
-    }
-}
-
-fn length(len: usize) -> u64 {
-    u64::try_from(len).unwrap_or(u64::MAX)
-}
-
-/// Time spent by the threads of a pipeline, in nanoseconds.
-#[derive(Default)]
-struct Timing {
-    encode: AtomicU64,
-    compress: AtomicU64,
-    stage: AtomicU64,
-    staged_bytes: AtomicU64,
-}
-
-impl Timing {
-    fn add(counter: &AtomicU64, since: Instant) {
-        counter.fetch_add(u64::try_from(since.elapsed().as_nanos()).unwrap_or(0), Ordering::Relaxed);
-    }
-
-    fn cost(&self, query_seconds: f64) -> Cost {
-        let seconds =
-            |counter: &AtomicU64| std::time::Duration::from_nanos(counter.load(Ordering::Relaxed)).as_secs_f64();
-        Cost {
-            queries: 0,
-            query_seconds,
-            encode_seconds: seconds(&self.encode),
-            compress_seconds: seconds(&self.compress),
-            stage_seconds: seconds(&self.stage),
-            staged_bytes: self.staged_bytes.load(Ordering::Relaxed),
-        }
-    }
-}
-
-/// Runs a thread and hands its result over. A thread, not a task: it must not keep the runtime from ending when the
-/// run is interrupted.
-fn spawn<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> oneshot::Receiver<T> {
-    let (done, result) = oneshot::channel();
-    std::thread::spawn(move || {
-        let _ = done.send(work());
-    });
-    result
-}
-
-async fn finished<T>(thread: oneshot::Receiver<T>) -> Result<T, Error> {
-    thread.await.map_err(|_| Error::Local {
-        action: "finish",
-        object: "a worker thread".to_owned(),
-        reason: "it panicked; please report the message above".to_owned(),
-    })
-}
-
-/// The thread that splits rows into documents. `None` means that it was stopped, or the rows broke off.
-#[expect(clippy::too_many_arguments, reason = "the parts of one thread's state, moved into it")]
-fn split(
-    template: Arc<Template>,
-    scope: Scope,
-    domains: Domains,
-    known: Vec<Key>,
-    mut rows: mpsc::Receiver<Rows>,
-    snapshots: channel::Sender<Snapshot>,
-    timing: Arc<Timing>,
-    progress: Arc<Progress>,
-) -> oneshot::Receiver<Result<Option<SplitSummary>, Diagnostic>> {
-    spawn(move || {
-        let mut domains = Some(domains);
-        let mut splitter = None;
-        let mut put = |snapshot| snapshots.send(snapshot).is_ok();
-        while let Some(message) = rows.blocking_recv() {
-            let started = Instant::now();
-            match (message, splitter.as_mut(), domains.take()) {
-                (Rows::Columns(columns), None, Some(domains)) => {
-                    splitter = Some(Splitter::new(&template, &scope, domains, columns)?);
-                }
-                (Rows::Batch(batch), Some(splitter), _) => {
-                    progress.add_rows(length(batch.rows()));
-                    if !splitter.batch(&batch, &mut put)? {
-                        return Ok(None);
-                    }
-                }
-                (Rows::End, Some(_), _) => {
-                    return splitter.take().map_or(Ok(None), |splitter| splitter.finish(&known, &mut put));
-                }
-                _ => return Ok(None),
-            }
-            Timing::add(&timing.encode, started);
-        }
-        Ok(None)
-    })
 }
 
 /// Reads the domains of a template in the build's own transaction.

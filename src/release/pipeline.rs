@@ -1,0 +1,253 @@
+//! The pipeline of one statement: raw rows in, staged blobs and manifest rows out.
+//!
+//! Three kinds of worker run at the same time. The task that calls here reads the connection and sends batches of raw
+//! rows; one thread splits them into documents; a few threads digest the bodies, compress those that changed and write
+//! them. Every queue between them is short, so the memory in use is a few documents, whatever the size of the result.
+//! An error at the far end closes the queue before it, and so on up to the connection: nobody waits for a worker that
+//! has gone.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, Utc};
+use crossbeam_channel as channel;
+use tokio::runtime::Handle;
+use tokio::sync::{mpsc, oneshot};
+
+use super::build::{BuildError, Builder, Built, Cost, statement_error};
+use super::manifest::{DocumentRow, Row, blob_name, find, policy_hash};
+use super::progress::Progress;
+use crate::database::{DatabaseError, ReadTransaction, Rows};
+use crate::diagnostic::Diagnostic;
+use crate::error::Error;
+use crate::key::Key;
+use crate::snapshot::{Digest, Gzip, Snapshot, SplitSummary, Splitter};
+use crate::store::StoreError;
+use crate::template::Template;
+use crate::template::domain::Domains;
+use crate::template::scope::{Scope, Statement};
+
+/// Batches of rows between the connection and the splitter; with a quarter of a mebibyte each they hide a hiccup.
+const BATCH_QUEUE: usize = 8;
+/// Threads that compress. More than the cores would only hold more bodies in memory.
+const MAX_WORKERS: usize = 8;
+
+/// What the rows of a statement are split by.
+pub struct Work {
+    /// The template.
+    pub template: Arc<Template>,
+    /// The keys that were asked for.
+    pub scope: Scope,
+    /// The values that the key columns may take.
+    pub domains: Domains,
+    /// Keys outside the scope that have rows.
+    pub known: Vec<Key>,
+}
+
+/// Runs a statement and takes its rows to their end.
+pub async fn run(
+    builder: &Builder,
+    transaction: &mut ReadTransaction,
+    work: Work,
+    statement: &Statement,
+) -> Result<Built, BuildError> {
+    let (template, scope) = (Arc::clone(&work.template), work.scope.clone());
+    let timing = Arc::new(Timing::default());
+    let (rows_in, rows_out) = mpsc::channel(BATCH_QUEUE);
+    let workers = std::thread::available_parallelism().map_or(2, std::num::NonZero::get).min(MAX_WORKERS);
+    let (snapshots_in, snapshots_out) = channel::bounded(workers * 2);
+    let finishers: Vec<_> = (0..workers)
+        .map(|_| {
+            let finisher = Finisher::new(builder, &template, &timing, transaction.as_of);
+            let snapshots = snapshots_out.clone();
+            spawn(move || finisher.run(&snapshots))
+        })
+        .collect();
+    drop(snapshots_out);
+    let splitting = (Arc::clone(&timing), Arc::clone(&builder.progress));
+    let splitter = spawn(move || split(work, rows_out, &snapshots_in, &splitting.0, &splitting.1));
+
+    let started = Instant::now();
+    let read = transaction.read(statement, &rows_in).await;
+    let query_seconds = started.elapsed().as_secs_f64();
+    drop(rows_in);
+
+    let summary = finished(splitter).await?;
+    let mut rows = Vec::new();
+    let mut store_error = None;
+    for finisher in finishers {
+        match finished(finisher).await? {
+            Ok(some) => rows.extend(some),
+            Err(error) => store_error = Some(error),
+        }
+    }
+    // The error nearest to the cause: a store that is full stops the splitter, which stops the read.
+    if let Some(error) = store_error {
+        return Err(Error::from(error).into());
+    }
+    let summary = summary?;
+    let rows_read = read.map_err(|error| statement_error(&template, statement, error))?;
+    let summary = summary.ok_or_else(|| statement_error(&template, statement, DatabaseError::Stopped))?;
+    rows.sort_unstable_by(|a, b| a.path.cmp(&b.path));
+    Ok(Built { scope, rows, summary, rows_read, cost: timing.cost(query_seconds) })
+}
+
+/// Splits rows into documents. `None` means that it was stopped, or that the rows broke off.
+fn split(
+    work: Work,
+    mut rows: mpsc::Receiver<Rows>,
+    snapshots: &channel::Sender<Snapshot>,
+    timing: &Timing,
+    progress: &Progress,
+) -> Result<Option<SplitSummary>, Diagnostic> {
+    let Work { template, scope, domains, known } = work;
+    let mut domains = Some(domains);
+    let mut splitter = None;
+    let mut put = |snapshot| snapshots.send(snapshot).is_ok();
+    while let Some(message) = rows.blocking_recv() {
+        let started = Instant::now();
+        match (message, splitter.as_mut(), domains.take()) {
+            (Rows::Columns(columns), None, Some(domains)) => {
+                splitter = Some(Splitter::new(&template, &scope, domains, columns)?);
+            }
+            (Rows::Batch(batch), Some(splitter), _) => {
+                progress.add_rows(length(batch.rows()));
+                if !splitter.batch(&batch, &mut put)? {
+                    return Ok(None);
+                }
+            }
+            (Rows::End, Some(_), _) => {
+                return splitter.take().map_or(Ok(None), |splitter| splitter.finish(&known, &mut put));
+            }
+            _ => return Ok(None),
+        }
+        Timing::add(&timing.encode, started);
+    }
+    Ok(None)
+}
+
+/// Takes documents to their end: digest, and where the bytes are new, compression and the store.
+struct Finisher {
+    builder: Builder,
+    template: Arc<Template>,
+    policy: Box<str>,
+    as_of: DateTime<Utc>,
+    timing: Arc<Timing>,
+    /// Stores are asynchronous, and this is a thread.
+    handle: Handle,
+    gzip: Gzip,
+}
+
+impl Finisher {
+    fn new(builder: &Builder, template: &Arc<Template>, timing: &Arc<Timing>, as_of: DateTime<Utc>) -> Finisher {
+        Finisher {
+            builder: builder.clone(),
+            template: Arc::clone(template),
+            policy: policy_hash(&template.policy),
+            as_of,
+            timing: Arc::clone(timing),
+            handle: Handle::current(),
+            gzip: Gzip::default(),
+        }
+    }
+
+    fn run(mut self, snapshots: &channel::Receiver<Snapshot>) -> Result<Vec<Row>, StoreError> {
+        let mut rows = Vec::new();
+        for snapshot in snapshots {
+            rows.push(self.finish(snapshot)?);
+            self.builder.progress.add_document();
+        }
+        Ok(rows)
+    }
+
+    fn finish(&mut self, snapshot: Snapshot) -> Result<Row, StoreError> {
+        if let Some(observe) = &self.builder.observe {
+            observe(&snapshot.path, &snapshot.body);
+        }
+        let started = Instant::now();
+        let digest = Digest::of(&snapshot.body);
+        let committed =
+            find(self.builder.committed(&self.template), &snapshot.path).and_then(|row| row.document.as_ref());
+        let same = committed.filter(|committed| committed.digest == digest);
+        let kept = same.map(|committed| (committed.run.clone(), committed.gzip_bytes));
+        let (run, gzip_bytes) = match kept {
+            Some(kept) => kept,
+            None => (self.builder.run.clone(), self.stage(&digest, &snapshot.body, started)?),
+        };
+        let document = DocumentRow {
+            digest,
+            run,
+            size_bytes: length(snapshot.body.len()),
+            gzip_bytes,
+            rows: snapshot.rows,
+            policy: self.policy.clone(),
+            changed_at: self.builder.now,
+        };
+        Ok(Row { path: snapshot.path.into(), key: snapshot.key, document: Some(document), as_of: self.as_of })
+    }
+
+    /// Compresses a body and writes its blob; returns the blob's size.
+    fn stage(&mut self, digest: &Digest, body: &[u8], started: Instant) -> Result<u64, StoreError> {
+        let bytes = self.gzip.compress(body);
+        Timing::add(&self.timing.compress, started);
+        let started = Instant::now();
+        if self.builder.stage {
+            let name = blob_name(digest, &self.builder.run);
+            self.handle.block_on(self.builder.store.create(&name, &bytes))?;
+        }
+        Timing::add(&self.timing.stage, started);
+        let size = length(bytes.len());
+        self.timing.staged_bytes.fetch_add(size, Ordering::Relaxed);
+        Ok(size)
+    }
+}
+
+fn length(len: usize) -> u64 {
+    u64::try_from(len).unwrap_or(u64::MAX)
+}
+
+/// Time spent by the threads of a pipeline, in nanoseconds.
+#[derive(Default)]
+struct Timing {
+    encode: AtomicU64,
+    compress: AtomicU64,
+    stage: AtomicU64,
+    staged_bytes: AtomicU64,
+}
+
+impl Timing {
+    fn add(counter: &AtomicU64, since: Instant) {
+        counter.fetch_add(u64::try_from(since.elapsed().as_nanos()).unwrap_or(0), Ordering::Relaxed);
+    }
+
+    fn cost(&self, query_seconds: f64) -> Cost {
+        let seconds = |counter: &AtomicU64| Duration::from_nanos(counter.load(Ordering::Relaxed)).as_secs_f64();
+        Cost {
+            queries: 0,
+            query_seconds,
+            encode_seconds: seconds(&self.encode),
+            compress_seconds: seconds(&self.compress),
+            stage_seconds: seconds(&self.stage),
+            staged_bytes: self.staged_bytes.load(Ordering::Relaxed),
+        }
+    }
+}
+
+/// Runs a thread and hands its result over. A thread, not a task: it must not keep the runtime from ending when the
+/// run is interrupted.
+fn spawn<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> oneshot::Receiver<T> {
+    let (done, result) = oneshot::channel();
+    std::thread::spawn(move || {
+        let _ = done.send(work());
+    });
+    result
+}
+
+async fn finished<T>(thread: oneshot::Receiver<T>) -> Result<T, Error> {
+    thread.await.map_err(|_| Error::Local {
+        action: "finish",
+        object: "a worker thread".to_owned(),
+        reason: "it panicked; please report the message above".to_owned(),
+    })
+}
