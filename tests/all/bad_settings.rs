@@ -7,7 +7,7 @@ use crate::support::project::Project;
 #[test]
 fn bad_configuration() {
     let cases: &[(&str, &str, i32, &[&str])] = &[
-        ("[storee]\nurl = \"file:public\"\n", "[storee]", 2, &["storee", "did you mean `store`"]),
+        ("[storee]\nurl = \"file:public\"\n", "[storee]", 2, &["storee", "did you mean", "[store]"]),
         ("[guard]\nrows_dropp = \"20%\"\n", "rows_dropp", 2, &["rows_dropp"]),
         ("[database]\nurl = \"again\"\n", "[database]\nurl = \"again\"", 2, &["database"]),
         ("[budget]\nlimit = many\n", "limit = many", 2, &["tintype.toml"]),
