@@ -40,8 +40,6 @@ const CONTROL_NAME: &str = ".tintype";
 pub struct Config {
     /// The folder from which relative paths count, absolute.
     pub folder: PathBuf,
-    /// The file that was read, as the user named it.
-    pub file: Option<PathBuf>,
     /// `[database]`
     pub database: DatabaseConfig,
     /// `[store]`
@@ -123,11 +121,6 @@ impl Config {
         let config = reader.config();
         if reader.refusals.is_empty() { Ok(config) } else { Err(report(path, &text, reader.refusals)) }
     }
-
-    /// Whether the file exists, for commands that can do without.
-    pub fn is_there(path: &Path) -> bool {
-        path.is_file()
-    }
 }
 
 /// Understands the URL of a store: the folder that readers see; a relative one counts from `folder`.
@@ -167,7 +160,7 @@ fn report(path: &Path, text: &str, refusals: Vec<Refusal>) -> Error {
     for Refusal { origin, reason, hint } in refusals {
         match origin {
             Origin::File(span) => {
-                findings.push((span.start, Diagnostic::error(path, &source, reason).at(span).hint(hint)))
+                findings.push((span.start, Diagnostic::error(path, &source, reason).at(span).hint(hint)));
             }
             Origin::Variable(name) => usage.push((format!("{name}: {reason}"), hint)),
             Origin::Default => usage.push((reason, hint)),
@@ -193,7 +186,6 @@ impl Reader<'_> {
     fn config(&mut self) -> Config {
         Config {
             folder: self.folder.to_owned(),
-            file: Some(self.path.to_owned()),
             database: self.database(),
             store: self.store(),
             cdn: CdnConfig { url: self.understood(&keys::CDN_URL, |text, _| base_url(text)) },

@@ -103,14 +103,6 @@ enum Connection {
 }
 
 impl Database {
-    /// The engine's name in messages.
-    pub fn engine(&self) -> &'static str {
-        match self {
-            Database::Postgres(_) => "PostgreSQL",
-            Database::Sqlite(_) => "SQLite",
-        }
-    }
-
     /// What the database is called in messages; never its password.
     pub fn describe(&self) -> String {
         match self {

@@ -21,7 +21,7 @@ mod publish;
 
 pub use check::check_template;
 pub use draft::Difference;
-pub use id::{ReleaseId, RunId};
+pub use id::RunId;
 pub use inspect::{Release, document, live_documents, releases};
 pub use progress::{Phase, Progress};
 pub use publish::{Counts, Job, Report, TemplateReport, run};

@@ -4,7 +4,7 @@
 //! The *control* part lies beside it, outside of what is served, and holds blobs, manifests and releases, each written
 //! once under a name that is never used again, and `head.json`, the one record that changes, by compare-and-swap.
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -85,7 +85,11 @@ pub struct StoreError {
 #[derive(Debug)]
 pub enum Lock {
     /// On a directory.
-    Directory(DirectoryLock),
+    Directory {
+        /// Held until it is dropped.
+        #[expect(dead_code, reason = "what matters is when it is dropped")]
+        held: DirectoryLock,
+    },
 }
 
 impl Store {
@@ -162,7 +166,7 @@ impl Store {
     /// Waits at most `wait` for the right to commit and activate; `None` if another publisher keeps it.
     pub async fn lock(&self, wait: Duration) -> Result<Option<Lock>, StoreError> {
         match self {
-            Store::Directory(directory) => Ok(directory.lock(wait).await?.map(Lock::Directory)),
+            Store::Directory(directory) => Ok(directory.lock(wait).await?.map(|held| Lock::Directory { held })),
         }
     }
 
@@ -173,10 +177,10 @@ impl Store {
         }
     }
 
-    /// The directory of the public part, where there is one.
-    pub fn public_directory(&self) -> Option<PathBuf> {
+    /// The directory of the public part.
+    pub fn public_directory(&self) -> &Path {
         match self {
-            Store::Directory(directory) => Some(directory.public().to_owned()),
+            Store::Directory(directory) => directory.public(),
         }
     }
 }

@@ -3,7 +3,7 @@
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::context::Context;
+use super::context::{Context, run_id};
 use super::{Outcome, print};
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::error::Error;
@@ -24,23 +24,24 @@ impl Check {
         let project = context.project()?;
         let templates: Vec<&Template> = project.templates.iter().map(AsRef::as_ref).collect();
         let mut findings: Vec<Diagnostic> = templates.iter().flat_map(|template| lint(template)).collect();
-        let with_database = !self.offline && project.config.database.url.is_some();
-        if with_database {
+        let mut against = None;
+        if !self.offline && project.config.database.url.is_some() {
             let database = project.database()?;
-            let run = context.run_id();
+            against = Some(database.describe());
+            let run = run_id();
             let mut transaction = database.begin(&project.settings, &format!("tintype/check/{run}")).await?;
             for template in &templates {
                 findings.extend(check_template(&mut transaction, template).await?);
             }
             transaction.finish().await?;
         }
-        show(context, &findings, templates.len(), with_database);
+        show(context, &findings, templates.len(), against.as_deref());
         let wrong = findings.iter().any(|finding| finding.severity == Severity::Error);
         Ok(if wrong { Outcome::Invalid } else { Outcome::Done })
     }
 }
 
-fn show(context: &Context, findings: &[Diagnostic], templates: usize, with_database: bool) {
+fn show(context: &Context, findings: &[Diagnostic], templates: usize, against: Option<&str>) {
     let count = |severity| findings.iter().filter(|finding| finding.severity == severity).count() as u64;
     let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
     if context.is_json() {
@@ -48,7 +49,7 @@ fn show(context: &Context, findings: &[Diagnostic], templates: usize, with_datab
         let outcome = if errors > 0 { "invalid" } else { "ok" };
         print::json(&json!({
             "version": 1, "command": "check", "outcome": outcome, "templates": templates,
-            "database": with_database, "errors": errors, "warnings": warnings, "findings": found,
+            "database": against, "errors": errors, "warnings": warnings, "findings": found,
         }));
         return;
     }
@@ -56,7 +57,7 @@ fn show(context: &Context, findings: &[Diagnostic], templates: usize, with_datab
         print::finding(finding);
     }
     if context.is_talkative() {
-        let scope = if with_database { "against the database" } else { "without a database" };
+        let scope = against.map_or_else(|| "without a database".to_owned(), |name| format!("against {name}"));
         print::note(&format!(
             "Checked {} {scope}: {}, {}",
             print::counted(templates as u64, "template"),

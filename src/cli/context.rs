@@ -1,6 +1,5 @@
 //! What a command works with: the config and what it leads to, opened when first needed.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +9,6 @@ use url::Url;
 use super::{Format, Global, print};
 use crate::config::Config;
 use crate::database::{Database, ReadSettings};
-use crate::diagnostic::Diagnostic;
 use crate::error::Error;
 use crate::release::{Progress, RunId};
 use crate::store::{Directory, Store};
@@ -63,11 +61,6 @@ impl Context {
             print::json(&print::error_json(self.command, error));
         }
         print::error(error);
-    }
-
-    /// A name for this run.
-    pub fn run_id(&self) -> RunId {
-        RunId::new(Utc::now(), getrandom::u32().unwrap_or_else(|_| std::process::id()))
     }
 }
 
@@ -126,12 +119,7 @@ pub fn holder() -> String {
     format!("{host} process {}", std::process::id())
 }
 
-/// Findings about a whole file or folder, as one error.
-pub fn invalid(findings: Vec<Diagnostic>) -> Error {
-    Error::Invalid(findings)
-}
-
-/// A local file error.
-pub fn local(action: &'static str, path: &Path, error: &std::io::Error) -> Error {
-    Error::Local { action, object: path.display().to_string(), reason: error.to_string() }
+/// A name for this run.
+pub fn run_id() -> RunId {
+    RunId::new(Utc::now(), getrandom::u32().unwrap_or_else(|_| std::process::id()))
 }

@@ -4,7 +4,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
-use chrono::Utc;
 use clap::Args;
 
 use super::context::{Context, Project};
@@ -51,7 +50,7 @@ impl Demo {
         // The demo publishes its own data, whatever the environment says of other databases.
         let project = Project::open(Config::load(&written.config, &[])?)?;
         let started = Instant::now();
-        let job = publish::job(context, &project, &Keys { keys: Vec::new(), conditions: Vec::new() })?;
+        let job = publish::job(&project, &Keys { keys: Vec::new(), conditions: Vec::new() })?;
         let report = publish::execute(context, &project, &job).await?;
         if context.is_json() {
             publish::show(context, &job, &report, &project);
@@ -67,7 +66,7 @@ impl Demo {
     }
 
     async fn serve(&self, project: &Project, talk: bool) -> Result<(), Error> {
-        let Some(public) = project.store.public_directory() else { return Ok(()) };
+        let public = project.store.public_directory().to_owned();
         let policies = Arc::new(policies(project).await?);
         let links = LINKS.map(|(path, label)| Link { path: path.to_owned(), label: label.to_owned() });
         let router = server::router(public, &links, move |path| policies.cache_control(path));
@@ -111,10 +110,8 @@ fn tell(report: &Report, project: &Project, started: Instant) {
         print::duration(seconds.commit),
         print::duration(seconds.activate),
     ));
-    if let Some(public) = project.store.public_directory() {
-        let example = public.join("world-map/crispr/low.json.gz");
-        print::note(&format!("Look at it: {}", styled(print::CYAN, format!("zcat {}", example.display()))));
-    }
+    let example = project.store.public_directory().join("world-map/crispr/low.json.gz");
+    print::note(&format!("Look at it: {}", styled(print::CYAN, format!("zcat {}", example.display()))));
 }
 
 /// The headers of the active release, by the paths of its templates.
@@ -123,7 +120,6 @@ struct Policies {
 }
 
 async fn policies(project: &Project) -> Result<Policies, Error> {
-    let _now = Utc::now();
     let head = HeadRead::read(&project.store).await?.head;
     let mut by_prefix: Vec<(String, String)> = Vec::new();
     if let Some(id) = &head.desired {

@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use super::context::{Context, Project};
+use super::context::{Context, Project, run_id};
 use super::publish::{Keys, job};
 use super::releases::find;
 use super::{Outcome, print};
@@ -55,7 +55,7 @@ impl Get {
             ));
         }
         let project = context.project()?;
-        let selectors = job(context, &project, &self.keys)?.selectors;
+        let selectors = job(&project, &self.keys)?.selectors;
         match self.from {
             From::Store => {
                 let bodies = self.stored(&project, &selectors).await?;
@@ -63,13 +63,13 @@ impl Get {
                 Ok(Outcome::Done)
             }
             From::Live => {
-                let bodies = live(context, &project, &selectors).await?;
+                let bodies = live(&project, &selectors).await?;
                 show(context, &bodies, "live");
                 Ok(Outcome::Done)
             }
             From::All => {
                 let stored = self.stored(&project, &selectors).await?;
-                let live = live(context, &project, &selectors).await?;
+                let live = live(&project, &selectors).await?;
                 Ok(compare(context, &stored, &live))
             }
         }
@@ -125,7 +125,7 @@ fn paths(project: &Project, manifest: &Manifest, selectors: &[Selector]) -> Resu
 }
 
 /// What the database answers now.
-async fn live(context: &Context, project: &Project, selectors: &[Selector]) -> Result<Bodies, Error> {
+async fn live(project: &Project, selectors: &[Selector]) -> Result<Bodies, Error> {
     let database = project.database()?;
     let bodies = Arc::new(Mutex::new(Bodies::new()));
     for template in &project.templates {
@@ -139,7 +139,7 @@ async fn live(context: &Context, project: &Project, selectors: &[Selector]) -> R
                 bodies.insert(path.to_owned(), body.to_owned());
             }
         });
-        live_documents(&project.store, &database, &project.settings, template, &meant, context.run_id(), put).await?;
+        live_documents(&project.store, &database, &project.settings, template, &meant, run_id(), put).await?;
     }
     let mut bodies = bodies.lock().map_err(|_| Error::usage("the read was interrupted", "try again"))?;
     Ok(std::mem::take(&mut *bodies))

@@ -93,7 +93,7 @@ pub fn finding(finding: &Diagnostic) {
         .map_or_else(|| finding.file().to_owned(), |(line, column)| format!("{}:{line}:{column}", finding.file()));
     note(&format!("{}: {place}: {}", styled(style, word), finding.message));
     if let Some(drawing) = drawing(finding) {
-        note(drawing.trim_matches('\n'));
+        note(&drawing);
     }
     if let Some(hint) = &finding.hint {
         note(&format!("  {}: {hint}", styled(CYAN, "hint")));
@@ -109,7 +109,7 @@ fn drawing(finding: &Diagnostic) -> Option<String> {
     let handler =
         GraphicalReportHandler::new_themed(theme).with_context_lines(1).with_width(width).with_footer(String::new());
     handler.render_report(&mut text, &Snippet(finding)).ok()?;
-    Some(text.lines().skip_while(|line| !line.contains('╭')).collect::<Vec<_>>().join("\n"))
+    Some(text.lines().skip_while(|line| !line.contains('╭')).collect::<Vec<_>>().join("\n").trim_end().to_owned())
 }
 
 /// A finding without its texts, which stand above and below the drawing.

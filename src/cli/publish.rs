@@ -6,7 +6,7 @@ use chrono::{SecondsFormat, Utc};
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::context::{Context, Project, holder};
+use super::context::{Context, Project, holder, run_id};
 use super::progress::Bar;
 use super::{Outcome, print, report};
 use crate::error::Error;
@@ -82,7 +82,7 @@ impl From<SelectError> for Error {
 impl Plan {
     pub async fn run(self, context: &Context) -> Result<Outcome, Error> {
         let project = context.project()?;
-        let job = Job { commit: false, ..job(context, &project, &self.keys)? };
+        let job = Job { commit: false, ..job(&project, &self.keys)? };
         let report = execute(context, &project, &job).await?;
         show(context, &job, &report, &project);
         let failed = report.templates.iter().any(|template| template.failure.is_some());
@@ -103,7 +103,7 @@ impl Publish {
             commit: !self.dry_run,
             author: self.why.author,
             note: self.why.note,
-            ..job(context, &project, &self.keys)?
+            ..job(&project, &self.keys)?
         };
         let report = execute(context, &project, &job).await?;
         show(context, &job, &report, &project);
@@ -126,7 +126,7 @@ impl Republish {
             commit: !self.dry_run,
             author: self.why.author,
             note: self.why.note,
-            ..job(context, &project, &self.keys)?
+            ..job(&project, &self.keys)?
         };
         let report = execute(context, &project, &job).await?;
         show(context, &job, &report, &project);
@@ -135,10 +135,10 @@ impl Republish {
 }
 
 /// A publish of the given keys.
-pub fn job(context: &Context, project: &Project, keys: &Keys) -> Result<Job, Error> {
+pub fn job(project: &Project, keys: &Keys) -> Result<Job, Error> {
     let conditions = keys.conditions.iter().map(|text| Where::parse(text)).collect::<Result<Vec<_>, _>>()?;
     let selectors = selectors(&keys.keys, &conditions, &project.template_list(), project.base_url())?;
-    let run = context.run_id();
+    let run = run_id();
     Ok(Job {
         templates: project.templates.clone(),
         selectors,

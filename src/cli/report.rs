@@ -76,11 +76,13 @@ pub fn plan(report: &Report, all: bool) {
 fn costs(report: &Report) -> String {
     let rows = report.templates.iter().map(|template| template.rows).sum();
     let queries = report.templates.iter().map(|template| template.cost.queries).sum();
+    let staged = report.templates.iter().map(|template| template.cost.staged_bytes).sum();
     let text = format!(
-        "1 connection for {}, {}, {} rows",
+        "1 connection for {}, {}, {} rows, {} compressed",
         print::duration(report.seconds.hold),
         counted(queries, "statement"),
-        grouped(rows)
+        grouped(rows),
+        ByteSize(staged)
     );
     styled(print::DIM, text)
 }
@@ -143,12 +145,7 @@ pub fn published(report: &Report, job: &Job, project: &Project) {
     templates(report);
     let release = report.release.as_ref().map(ToString::to_string).unwrap_or_default();
     let total = print::duration(report.seconds.total);
-    if !report.committed {
-        print::note(&format!(
-            "{}: release {release} is still what is live, in {total}",
-            styled(print::GREEN, "Unchanged")
-        ));
-    } else {
+    if report.committed {
         let word = if job.kind == Kind::Republish { "Republished" } else { "Published" };
         print::note(&format!(
             "{} release {}: {} written, {} removed, in {total}",
@@ -156,6 +153,11 @@ pub fn published(report: &Report, job: &Job, project: &Project) {
             styled(print::CYAN, release),
             counted(report.activated.shown, "path"),
             grouped(report.activated.removed),
+        ));
+    } else {
+        print::note(&format!(
+            "{}: release {release} is still what is live, in {total}",
+            styled(print::GREEN, "Unchanged")
         ));
     }
     print::note(&costs(report));

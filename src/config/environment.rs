@@ -36,7 +36,11 @@ pub fn overlay(values: &mut Values, environment: &[(String, String)]) -> Vec<Ref
                 Err(refusal) => refusals.push(refusal),
             },
             (Some(_), Some(_)) => {
-                refusals.push(refusal(&name, format!("is set, and {file_name} too"), "unset one of the two".to_owned()))
+                refusals.push(refusal(
+                    &name,
+                    format!("is set, and {file_name} too"),
+                    "unset one of the two".to_owned(),
+                ));
             }
         }
     }

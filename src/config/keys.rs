@@ -40,7 +40,7 @@ pub struct Key {
     comment: &'static [&'static str],
 }
 
-const DAY: Duration = Duration::from_secs(24 * 3600);
+const DAY: Duration = Duration::from_hours(24);
 
 /// Where the data is.
 pub static DATABASE_URL: Key = Key {
@@ -69,7 +69,7 @@ pub static ACQUIRE_TIMEOUT: Key = Key {
 pub static STATEMENT_TIMEOUT: Key = Key {
     section: "database.build",
     name: "statement_timeout",
-    kind: Kind::Duration { min: Duration::ZERO, max: Duration::from_secs(24 * 24 * 3600) },
+    kind: Kind::Duration { min: Duration::ZERO, max: Duration::from_hours(576) },
     default: Some("30m"),
     shown: "\"30m\"",
     comment: &[
@@ -135,8 +135,8 @@ pub static CDN_URL: Key = Key {
     default: None,
     shown: "\"https://cdn.example.org\"",
     comment: &[
-        "The address under which readers fetch the snapshots; none by default. With it, messages show whole URLs, and a",
-        "URL pasted from the browser must begin with it to name a key.",
+        "The address under which readers fetch the snapshots; none by default. Its path, if it has one, is left out of",
+        "a document's URL that is pasted from the browser to name a key.",
     ],
 };
 

@@ -178,6 +178,7 @@ async fn rows(connection: &mut PgConnection, statement: &Statement) -> Result<Ve
     connection.fetch_all(query(statement)).await.map_err(|error| statement_error(&error, &statement.text))
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "it is handed to map_err")]
 fn unreadable(error: sqlx::Error) -> DatabaseError {
     DatabaseError::Lost { reason: error.to_string() }
 }

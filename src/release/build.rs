@@ -25,6 +25,7 @@ use crate::snapshot::{Digest, Gzip, Snapshot, SplitSummary, Splitter};
 use crate::store::{Store, StoreError};
 use crate::template::Template;
 use crate::template::domain::{DomainRows, Domains};
+use crate::template::lint::lint_domains;
 use crate::template::scope::{Scope, Statement, statement};
 use crate::template::select::{Selector, scope};
 
@@ -49,8 +50,11 @@ pub struct Builder {
     /// For the progress bar.
     pub progress: Arc<Progress>,
     /// Is shown every document's path and body.
-    pub observe: Option<Arc<dyn Fn(&str, &[u8]) + Send + Sync>>,
+    pub observe: Option<Observer>,
 }
+
+/// Is shown an object path and the body that it would have.
+pub type Observer = Arc<dyn Fn(&str, &[u8]) + Send + Sync>;
 
 /// A template that was read to its end.
 #[derive(Debug)]
@@ -277,19 +281,18 @@ impl Builder {
         let digest = Digest::of(&snapshot.body);
         let committed = find(self.committed(template), &snapshot.path).and_then(|row| row.document.as_ref());
         let same = committed.filter(|committed| committed.digest == digest);
-        let (run, gzip_bytes) = match same {
-            Some(committed) => (committed.run.clone(), committed.gzip_bytes),
-            None => {
-                let bytes = gzip.compress(&snapshot.body);
-                timing.add(&timing.compress, started);
-                let started = Instant::now();
-                if self.stage {
-                    handle.block_on(self.store.create(&blob_name(&digest, &self.run), &bytes))?;
-                }
-                timing.add(&timing.stage, started);
-                timing.staged_bytes.fetch_add(length(bytes.len()), Ordering::Relaxed);
-                (self.run.clone(), length(bytes.len()))
+        let (run, gzip_bytes) = if let Some(committed) = same {
+            (committed.run.clone(), committed.gzip_bytes)
+        } else {
+            let bytes = gzip.compress(&snapshot.body);
+            Timing::add(&timing.compress, started);
+            let started = Instant::now();
+            if self.stage {
+                handle.block_on(self.store.create(&blob_name(&digest, &self.run), &bytes))?;
             }
+            Timing::add(&timing.stage, started);
+            timing.staged_bytes.fetch_add(length(bytes.len()), Ordering::Relaxed);
+            (self.run.clone(), length(bytes.len()))
         };
         let document = DocumentRow {
             digest,
@@ -318,7 +321,7 @@ struct Timing {
 }
 
 impl Timing {
-    fn add(&self, counter: &AtomicU64, since: Instant) {
+    fn add(counter: &AtomicU64, since: Instant) {
         counter.fetch_add(u64::try_from(since.elapsed().as_nanos()).unwrap_or(0), Ordering::Relaxed);
     }
 
@@ -387,7 +390,7 @@ fn split(
                 }
                 _ => return Ok(None),
             }
-            timing.add(&timing.encode, started);
+            Timing::add(&timing.encode, started);
         }
         Ok(None)
     })
@@ -398,6 +401,14 @@ pub async fn read_domains(transaction: &mut ReadTransaction, template: &Template
     let mut answers: Vec<(&crate::template::DomainSource, DomainRows)> = Vec::new();
     for source in &template.domains {
         answers.push((source, domain_rows(transaction, template, source).await?));
+    }
+    let named = |(source, rows): &(_, DomainRows)| {
+        let names = rows.columns.iter().map(|column| template.columns()[*column].clone());
+        (*source, names.collect::<Vec<String>>())
+    };
+    let named: Vec<_> = answers.iter().map(named).collect();
+    if let Some(finding) = lint_domains(template, &named).into_iter().next() {
+        return Err(finding.into());
     }
     Domains::new(template, &answers).map_err(|error| error.diagnostic(template).into())
 }

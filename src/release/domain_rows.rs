@@ -88,7 +88,7 @@ impl<'a> Reader<'a> {
                 _ => Rule::Plain,
             };
             let encoder = column.kind.encoder(rule).map_err(|error| {
-                reader.error(format!("the column `{}` {error}", column.name)).hint(error.hint(&column.name))
+                reader.error(&format!("the column `{}` {error}", column.name)).hint(error.hint(&column.name))
             })?;
             match (key, column.name.as_str()) {
                 (Some(key), _) => reader.keys.push((key, at, encoder)),
@@ -96,7 +96,7 @@ impl<'a> Reader<'a> {
                 (None, "slug") => reader.slug = Some((at, encoder)),
                 (None, other) => {
                     return Err(reader
-                        .error(format!(
+                        .error(&format!(
                             "the query returns `{other}`, which is neither a key column nor `label` nor `slug`"
                         ))
                         .hint(format!("name the columns with AS; key columns are {}", template.columns().join(", "))));
@@ -106,13 +106,13 @@ impl<'a> Reader<'a> {
         let own = template.columns().iter().position(|name| *name == source.column);
         if !reader.keys.iter().any(|(key, ..)| Some(*key) == own) {
             return Err(reader
-                .error(format!("the query doesn't return the column `{}`", source.column))
+                .error(&format!("the query doesn't return the column `{}`", source.column))
                 .hint(format!("name it with AS: SELECT … AS {}", source.column)));
         }
         Ok(reader)
     }
 
-    fn error(&self, message: String) -> Diagnostic {
+    fn error(&self, message: &str) -> Diagnostic {
         self.template.error(format!("[keys.{}]: {message}", self.source.column)).at(self.source.span.clone())
     }
 
@@ -128,7 +128,7 @@ impl<'a> Reader<'a> {
                 let token = self.token(batch, row, *at, encoder, name)?;
                 let value = KeyValue::from_token(&token);
                 values.push(
-                    value.map_err(|error| self.error(format!("a value of `{name}` {error}")).hint(error.hint()))?,
+                    value.map_err(|error| self.error(&format!("a value of `{name}` {error}")).hint(error.hint()))?,
                 );
             }
             rows.push(DomainRow {
@@ -151,7 +151,7 @@ impl<'a> Reader<'a> {
         let mut token = Vec::new();
         encoder
             .write(batch.cell(row, at), &mut token)
-            .map_err(|error| self.error(format!("a value of `{name}` {error}")))?;
+            .map_err(|error| self.error(&format!("a value of `{name}` {error}")))?;
         Ok(token)
     }
 

@@ -24,7 +24,7 @@ use crate::error::Error;
 use crate::key::Key;
 use crate::snapshot::{Digest, Gzip, gunzip};
 use crate::store::Store;
-use crate::template::{HeaderPolicy, Shape, Template};
+use crate::template::{HeaderPolicy, OnMiss, Shape, Template};
 
 /// Largest catalogue that is read back.
 const MAX_CATALOGUE_BYTES: u64 = 1 << 30;
@@ -369,6 +369,7 @@ impl Growing {
             shard: before.as_ref().map(|entry| entry.shard.clone()).unwrap_or_default(),
             path: template.pattern.as_str().to_owned(),
             shape: template.shape,
+            on_miss: template.on_miss,
             key_columns: template.columns().to_vec(),
             columns: built.summary.columns.clone(),
             count: counts.keys,
@@ -444,6 +445,7 @@ fn catalogue_entry(count: u64, as_of: DateTime<Utc>, now: DateTime<Utc>) -> Temp
         shard: String::new(),
         path: catalogue::PATH.to_owned(),
         shape: Shape::Json,
+        on_miss: OnMiss::NotFound,
         key_columns: Vec::new(),
         columns: Vec::new(),
         count,

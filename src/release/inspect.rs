@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use chrono::Utc;
 
-use super::build::{BuildError, Builder};
+use super::build::{BuildError, Builder, Observer};
 use super::head::HeadRead;
 use super::id::{ReleaseId, RunId};
 use super::manifest::{Manifest, Root, Row};
@@ -77,7 +77,7 @@ pub async fn live_documents(
     template: &Arc<Template>,
     selectors: &[&Selector],
     run: RunId,
-    put: Arc<dyn Fn(&str, &[u8]) + Send + Sync>,
+    put: Observer,
 ) -> Result<Vec<Row>, Error> {
     let mut transaction = database.begin(settings, &format!("tintype/get/{run}")).await?;
     let head = HeadRead::read(store).await?.head;

@@ -19,7 +19,7 @@ use crate::error::Error;
 use crate::key::Key;
 use crate::snapshot::Digest;
 use crate::store::Store;
-use crate::template::{HeaderPolicy, Shape};
+use crate::template::{HeaderPolicy, OnMiss, Shape};
 
 /// What a release was made by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -88,6 +88,9 @@ pub struct TemplateEntry {
     pub path: String,
     /// Its shape.
     pub shape: Shape,
+    /// What the fallback does with a valid key that isn't published.
+    #[serde(default)]
+    pub on_miss: OnMiss,
     /// Its key columns in the order of the path.
     pub key_columns: Vec<String>,
     /// The columns of its documents.

@@ -110,3 +110,6 @@ impl Merged {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -114,7 +114,7 @@ impl Directory {
             let body = gunzip(&bytes, MAX_CATALOGUE_BYTES).map_err(|error| failed("unpack", &blob, &error))?;
             let temporary = self.temporary();
             write_new(&temporary, &body)?;
-            self.replace(&temporary, &plain)?;
+            Self::replace(&temporary, &plain)?;
         }
         Ok(())
     }
@@ -133,7 +133,7 @@ impl Directory {
         }
         let temporary = self.temporary();
         match with_parents(&temporary, || std::fs::hard_link(blob, &temporary)) {
-            Ok(()) => self.replace(&temporary, path),
+            Ok(()) => Self::replace(&temporary, path),
             Err(error) if can_not_link(&error) => self.copy(blob, path),
             Err(error) => Err(failed("link", &temporary, &error)),
         }
@@ -146,10 +146,10 @@ impl Directory {
         let number = self.temporary.fetch_add(1, Ordering::Relaxed);
         let temporary = path.with_file_name(format!(".tintype-{}-{number}.tmp", std::process::id()));
         write_new(&temporary, &bytes)?;
-        self.replace(&temporary, path)
+        Self::replace(&temporary, path)
     }
 
-    fn replace(&self, temporary: &Path, path: &Path) -> Result<(), StoreError> {
+    fn replace(temporary: &Path, path: &Path) -> Result<(), StoreError> {
         with_parents(path, || std::fs::rename(temporary, path)).map_err(|error| {
             let _ = std::fs::remove_file(temporary);
             failed("replace", path, &error)
@@ -197,7 +197,7 @@ impl Directory {
         write_new(&temporary, new)?;
         let synced = File::open(&temporary).and_then(|file| file.sync_all());
         synced.map_err(|error| failed("sync", &temporary, &error))?;
-        self.replace(&temporary, &path)?;
+        Self::replace(&temporary, &path)?;
         let folder = File::open(&self.control).and_then(|folder| folder.sync_all());
         folder.map_err(|error| failed("sync", &self.control, &error))?;
         Ok(true)

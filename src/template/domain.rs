@@ -259,17 +259,6 @@ impl Domains {
         Key((0..self.columns.len()).map(|column| self.entry(column, places).value.clone()).collect())
     }
 
-    /// The key that slugs name; `None` where a column doesn't know one of them.
-    pub fn key_of_slugs(&self, slugs: &[&str]) -> Option<(Key, Places)> {
-        let mut places = vec![0_u32; self.columns.len()];
-        for column in &self.order {
-            let parents: Vec<u32> = self.columns[*column].with.iter().map(|other| places[*other]).collect();
-            places[*column] = *self.columns[*column].by_slug.get(&(parents, slugs[*column].to_owned()))?;
-        }
-        let places = Places(places.into());
-        Some((self.key(&places), places))
-    }
-
     /// The parent slugs of an entry, for the catalogue.
     pub fn parent_slugs(&self, column: usize, entry: &Entry) -> Vec<(usize, &str)> {
         let with = self.columns[column].with.iter().zip(&entry.parents);
@@ -355,3 +344,6 @@ fn order(columns: &[Column]) -> Vec<usize> {
     }
     order
 }
+
+#[cfg(test)]
+mod tests;

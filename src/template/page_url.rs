@@ -19,7 +19,7 @@ enum Part {
 }
 
 impl PageUrl {
-    /// Reads the pattern; the error is a fragment that completes "the page_url …".
+    /// Reads the pattern; the error is a fragment that completes "the `page_url` …".
     pub fn parse(text: &str, columns: &[String]) -> Result<PageUrl, String> {
         if let Some(unknown) = placeholders(text).find(|name| !columns.iter().any(|column| column == name)) {
             return Err(format!("names `{unknown}`, which isn't a key column"));

@@ -23,10 +23,10 @@ const SKELETON: &str = "begin the file with\n/*---\npath = \"NAME/{topic}.json\"
 
 const DEFAULT_MAX_KEYS: usize = 200_000;
 const DEFAULT_MAX_SIZE: ByteSize = ByteSize::mib(16);
-const DEFAULT_MAX_AGE: Duration = Duration::from_secs(60);
-const DEFAULT_EDGE_TTL: Duration = Duration::from_secs(24 * 3600);
-const DEFAULT_STALE_WHILE_REVALIDATE: Duration = Duration::from_secs(3600);
-const DEFAULT_STALE_IF_ERROR: Duration = Duration::from_secs(7 * 24 * 3600);
+const DEFAULT_MAX_AGE: Duration = Duration::from_mins(1);
+const DEFAULT_EDGE_TTL: Duration = Duration::from_hours(24);
+const DEFAULT_STALE_WHILE_REVALIDATE: Duration = Duration::from_hours(1);
+const DEFAULT_STALE_IF_ERROR: Duration = Duration::from_hours(168);
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]

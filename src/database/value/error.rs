@@ -30,11 +30,6 @@ impl UnsupportedType {
         Self { type_oid, reason: Reason::Rule(setting) }
     }
 
-    /// The type's OID in `pg_type`.
-    pub fn type_oid(&self) -> u32 {
-        self.type_oid
-    }
-
     /// What the author can write instead, for the result column of this name.
     pub fn hint(&self, column: &str) -> String {
         let column = quote_identifier(column);

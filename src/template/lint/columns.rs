@@ -75,7 +75,7 @@ fn shape(template: &Template, columns: &[String]) -> Option<Diagnostic> {
                     false => format!("put them into one value, or use shape = \"rows\"; {}", returned(columns)),
                 }),
         ),
-        Shape::Geojson if !has("geometry") && !(has("lon") && has("lat")) => Some(
+        Shape::Geojson if !(has("geometry") || has("lon") && has("lat")) => Some(
             template
                 .error(
                     "the query returns neither a column `geometry` nor `lon` and `lat`, which shape \"geojson\" takes",
