@@ -7,10 +7,16 @@ use crate::support::project::Project;
 #[test]
 fn bad_configuration() {
     let cases: &[(&str, &str, i32, &[&str])] = &[
-        ("[storee]\nurl = \"file:public\"\n", "[storee]", 2, &["storee", "did you mean `store`"]),
-        ("[guard]\nrows_dropp = \"20%\"\n", "rows_dropp", 2, &["rows_dropp"]),
+        ("[storee]\nurl = \"file:public\"\n", "[storee]", 2, &["storee", "did you mean", "[store]"]),
+        (
+            "[database.build]\nstatement_timout = \"1s\"\n",
+            "statement_timout",
+            2,
+            &["statement_timout", "statement_timeout"],
+        ),
+        ("[database.build]\nstatement_timeout = \"soon\"\n", "statement_timeout = \"soon\"", 2, &["soon"]),
         ("[database]\nurl = \"again\"\n", "[database]\nurl = \"again\"", 2, &["database"]),
-        ("[budget]\nlimit = many\n", "limit = many", 2, &["tintype.toml"]),
+        ("[database.build]\nstatement_timeout = soon\n", "statement_timeout = soon", 2, &["tintype.toml"]),
     ];
     for (more, needle, code, says) in cases {
         let project = Project::sqlite(places::ROWS);

@@ -43,7 +43,7 @@ fn json_is_one_document_with_the_promised_fields() {
         (DOCUMENTS as u64, 0, 0, 0)
     );
     assert_eq!(number("rows"), 9, "rows of the query: 2 + 2 + 1 of crispr, 1 and 3 of malaria");
-    assert_eq!(number("queries"), 1);
+    assert_eq!(number("queries"), 3, "the template and two domains");
     for name in ["puts", "copies", "deletes", "gets", "heads", "lists"] {
         assert!(first["store"][name].is_u64(), "no {name} in {first:#}");
     }
@@ -98,7 +98,8 @@ fn get_prints_the_body() {
     for (engine, project) in places::projects() {
         project.publish();
         let path = "places/united-states/crispr/low.json";
-        let body = project.public().body(path);
+        // A line each, as the tools behind a pipe want it.
+        let body = [project.public().body(path), b"\n".to_vec()].concat();
         for key in [
             "places/united-states/crispr/low",
             path,
@@ -126,7 +127,7 @@ fn an_older_release_can_still_be_read() {
     let project = project();
     let first = project.publish();
     let path = "places/united-states/crispr/low.json";
-    let body = project.public().body(path);
+    let body = [project.public().body(path), b"\n".to_vec()].concat();
     project.execute("UPDATE fact SET city = 'Dallas' WHERE city_id = 2");
     let second = project.publish();
     assert_ne!(first["release"], second["release"]);
@@ -136,8 +137,8 @@ fn an_older_release_can_still_be_read() {
     let releases = project.json(&["releases"], 0);
     let ids: Vec<_> = releases["releases"].as_array().expect("a list").iter().map(|one| &one["release"]).collect();
     assert_eq!(ids, [&second["release"], &first["release"]], "newest first: {releases:#}");
-    let shown = project.json(&["releases", release, "--diff", second["release"].as_str().expect("a release")], 0);
-    assert!(shown.to_string().contains("united-states/crispr/low"), "{shown:#}");
+    let shown = project.json(&["releases", ids[0].as_str().expect("a release")], 0);
+    assert!(shown.to_string().contains("united-states/crispr/low"), "what the release changed: {shown:#}");
     project.run(&["releases", "no-such-release"]).expect(2).explains(&["no-such-release"]);
 }
 
@@ -264,15 +265,12 @@ fn colour_is_asked_for_or_not_there() {
 }
 
 #[test]
-fn templates_that_are_gone_keep_their_documents_until_retired() {
+fn a_template_that_is_gone_keeps_its_documents_and_is_reported() {
     let project = project();
     project.template("other", "/*---\npath = \"other/{k}.json\"\n---*/\nSELECT 'a' AS k, 1 AS v").publish();
     std::fs::remove_file(project.template_file("other")).expect("remove the template");
     let ended = project.tintype(&["publish", "-v"]).run().expect(0);
     assert!(ended.stderr.contains("other"), "it isn't reported: {ended}");
     assert!(project.public().has("other/a.json"));
-    project.json(&["publish", "--retire", "other"], 0);
-    assert!(!project.public().has("other/a.json"));
-    assert!(project.public().catalogue()["templates"]["other"].is_null());
-    assert_eq!(project.public().paths().len(), DOCUMENTS);
+    assert!(!project.public().catalogue()["templates"]["other"].is_null());
 }

@@ -57,7 +57,7 @@ fn a_foreign_folder_is_refused() {
     std::fs::write(root.path().join("thesis.tex"), "years of work").expect("write a file");
     let before = stamps(root.path());
     let ended = demo(root.path(), &["--no-serve"]).run().expect(2);
-    ended.explains(&["--dir"]);
+    ended.explains(&["thesis.tex"]);
     assert_eq!(stamps(root.path()), before);
 }
 

@@ -41,6 +41,10 @@ fn chosen_keys_are_read_by_index_and_touch_only_their_documents() {
         (&["republish", "city-map/united-states/boston/crispr/low"], "city-map", 1),
     ];
     for (arguments, template, keys) in cases {
+        // A document that is written again with the same bytes is the same file as before: only its absence shows the writing.
+        let folder = project.root().join("public").join(template);
+        let saved = project.root().join("saved");
+        std::fs::rename(&folder, &saved).expect("take the documents away");
         let before = project.stamps();
         let start = project.database().log_end();
         let said = project.json(arguments, 0);
@@ -51,17 +55,21 @@ fn chosen_keys_are_read_by_index_and_touch_only_their_documents() {
         assert!(scans.is_empty(), "{arguments:?} scans authorship: {scans:#?}");
         assert_eq!(witness.connections.len(), 1, "{arguments:?}");
 
-        let count = template_of(&said, template)["keys"].as_u64().expect("a number of keys");
-        assert_eq!(count, keys as u64, "{arguments:?}");
         let touched: Vec<String> = differences(&before, &project.stamps())
             .into_iter()
             .filter(|path| path.starts_with("public/") && !path.starts_with("public/index"))
             .collect();
+        assert!(touched.iter().all(|path| path.starts_with(&format!("public/{template}/"))), "{touched:?}");
         let written = if arguments[0] == "republish" { keys } else { 0 };
         assert_eq!(touched.len(), written, "{arguments:?} touched {touched:?}");
-        assert!(touched.iter().all(|path| path.starts_with(&format!("public/{template}/"))), "{touched:?}");
-        let differ = differences(&digests, &project.public().digests());
+        assert_eq!(template_of(&said, template)["rewritten"], written, "{arguments:?}");
+        let there = project.public().digests();
+        let differ: Vec<_> = there.iter().filter(|(path, digest)| digests.get(*path) != Some(digest)).collect();
         assert!(differ.is_empty(), "{arguments:?} gives other bytes than a full build: {differ:?}");
+        if folder.exists() {
+            std::fs::remove_dir_all(&folder).expect("remove the folder");
+        }
+        std::fs::rename(&saved, &folder).expect("put the documents back");
     }
 }
 

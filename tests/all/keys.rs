@@ -79,7 +79,7 @@ fn names_of_all_scripts_become_plain_paths_and_stay_as_they_are_in_the_document(
         assert_eq!(public.paths().len(), names.len(), "{engine}");
         // By its value, as an editor knows it.
         let said = project.json(&["republish", "cities", "--where", "city=北京"], 0);
-        assert_eq!(template_of(&said, "cities")["keys"], 1, "{engine}");
+        assert_eq!(template_of(&said, "cities")["rewritten"], 1, "{engine}");
     }
 }
 
@@ -120,7 +120,7 @@ fn a_collision_is_mended_by_a_slug_column() {
         assert_eq!(anhui["key"]["city"], "宿州", "{engine}");
         assert_eq!(anhui["rows"], json!([{"scholars": 2}]), "{engine}");
         let said = project.json(&["republish", "cities/china/suzhou-anhui"], 0);
-        assert_eq!(template_of(&said, "cities")["keys"], 1, "{engine}");
+        assert_eq!(template_of(&said, "cities")["rewritten"], 1, "{engine}");
     }
 }
 

@@ -89,6 +89,14 @@ fn every_command_works() {
 }
 
 #[test]
+fn it_says_how_long_the_first_build_took() {
+    let text = readme();
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let says = words.windows(2).any(|pair| pair[1].starts_with("minute") && pair[0].parse::<f64>().is_ok());
+    assert!(says, "the README doesn't say how many minutes the first build takes");
+}
+
+#[test]
 fn links_lead_to_files_that_are_there() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     for name in ["README.md", "README.zh.md"] {

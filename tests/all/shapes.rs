@@ -12,7 +12,7 @@ fn text(project: &Project, front_matter: &str, sql: &str) -> String {
 }
 
 fn both() -> Vec<(&'static str, Project)> {
-    places::projects_over("CREATE TABLE nothing (x INTEGER)")
+    places::projects_over("CREATE TABLE unused (x INTEGER)")
 }
 
 #[test]

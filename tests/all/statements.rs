@@ -105,7 +105,10 @@ fn no_row_or_table_of_the_database_is_written() {
     project.template("places", places::TEMPLATE);
     project.configure(&url, "");
     assert_eq!(project.publish()["outcome"], "published");
-    project
-        .database()
-        .execute(&format!("SET default_transaction_read_only = off; DROP OWNED BY {user}; DROP ROLE {user}"));
+    let mut session = project.database().connect();
+    for sql in
+        ["SET default_transaction_read_only = off", &format!("DROP OWNED BY {user}"), &format!("DROP ROLE {user}")]
+    {
+        session.query(sql);
+    }
 }

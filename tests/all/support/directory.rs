@@ -29,10 +29,11 @@ impl Directory {
         self.paths().into_iter().filter(|path| path.starts_with(&prefix)).collect()
     }
 
+    /// The catalogue's files, and no others, lie plain as well.
     fn all_paths(&self) -> Vec<String> {
         files_below(&self.0)
             .into_iter()
-            .filter(|path| path != "index.json")
+            .filter(|path| !(path == "index.json" || path.starts_with("index/") && path.ends_with("json")))
             .map(|path| {
                 let object = path.strip_suffix(".gz").map(ToOwned::to_owned);
                 object.unwrap_or_else(|| panic!("{path} in the public folder is no document"))

@@ -210,6 +210,8 @@ impl Database {
         self.execute(&format!(
             "ALTER DATABASE {name} SET session_preload_libraries = 'auto_explain';
              ALTER DATABASE {name} SET auto_explain.log_min_duration = 0;
+             ALTER DATABASE {name} SET auto_explain.log_analyze = on;
+             ALTER DATABASE {name} SET auto_explain.log_timing = off;
              ALTER DATABASE {name} SET auto_explain.log_format = 'json'"
         ));
     }

@@ -99,12 +99,12 @@ fn read_from(path: &Path, start: u64) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// The nodes of a plan that read `table`.
+/// The nodes of a plan that did read `table`. Those that never ran, e.g. because the statement only asked for the columns' types, did not.
 pub fn reads_of<'a>(plan: &'a Value, table: &str) -> Vec<&'a Value> {
     let mut found = Vec::new();
     let mut nodes = vec![&plan["Plan"]];
     while let Some(node) = nodes.pop() {
-        if node["Relation Name"] == table {
+        if node["Relation Name"] == table && node["Actual Loops"] != 0 {
             found.push(node);
         }
         nodes.extend(node["Plans"].as_array().into_iter().flatten());
