@@ -68,27 +68,35 @@ pub struct DemoData {
     pub took: Duration,
 }
 
+/// What [`init`] would write, in order; refuses what it would refuse.
+pub fn plan(folder: &Path, database: Option<&str>, store: Option<&str>) -> Result<Vec<PathBuf>, Error> {
+    check(folder, database, store)?;
+    refuse_finished(folder)?;
+    refuse_foreign(folder)?;
+    let demo = database.is_none().then_some(DEMO_DATABASE);
+    Ok(TEMPLATES.iter().map(|(path, _)| *path).chain(demo).chain([FILE_NAME]).map(PathBuf::from).collect())
+}
+
+fn refuse_finished(folder: &Path) -> Result<(), Error> {
+    let config = folder.join(FILE_NAME);
+    if !present(&config) {
+        return Ok(());
+    }
+    let hint = format!("edit it, or name a new folder; `tintype -c {} publish` publishes from it", config.display());
+    Err(Error::usage(format!("{} is there already", config.display()), hint))
+}
+
 /// Writes a new folder; one with a `tintype.toml` or with anything that isn't ours is refused.
 ///
 /// The URLs go into `tintype.toml` as they are: relative files count from the folder. Without `database` the demo's
 /// data is written too; without `store` the snapshots go into `public`.
 pub async fn init(folder: &Path, database: Option<&str>, store: Option<&str>) -> Result<Written, Error> {
-    check(folder, database, store)?;
-    let config = folder.join(FILE_NAME);
-    let taken = || {
-        let hint =
-            format!("edit it, or name a new folder; `tintype -c {} publish` publishes from it", config.display());
-        Err(Error::usage(format!("{} is there already", config.display()), hint))
-    };
-    if present(&config) {
-        return taken();
-    }
-    refuse_foreign(folder)?;
+    plan(folder, database, store)?;
     let marker = Marker::take(folder)?;
-    if present(&config) {
+    if let Err(taken) = refuse_finished(folder) {
         // Another run has finished the folder meanwhile.
         marker.remove()?;
-        return taken();
+        return Err(taken);
     }
     let mut text = config::file_text(database, store);
     if database.is_none() {

@@ -24,10 +24,16 @@ pub struct Init {
     /// Where documents go; without it into the folder `public`.
     #[arg(long, value_name = "URL")]
     store: Option<String>,
+    /// Show what would be written; write nothing.
+    #[arg(short = 'n', long)]
+    dry_run: bool,
 }
 
 impl Init {
     pub async fn run(self, context: &Context) -> Result<Outcome, Error> {
+        if self.dry_run {
+            return self.plan(context);
+        }
         let written = scaffold::init(&self.folder, self.database.as_deref(), self.store.as_deref()).await?;
         if context.is_json() {
             print::json(&document(&written));
@@ -35,6 +41,21 @@ impl Init {
             show(&written);
             let config = written.config.display().to_string();
             print::note(&format!("Next: {}", styled(print::CYAN, format!("tintype -c {config} publish"))));
+        }
+        Ok(Outcome::Done)
+    }
+
+    fn plan(&self, context: &Context) -> Result<Outcome, Error> {
+        let files = scaffold::plan(&self.folder, self.database.as_deref(), self.store.as_deref())?;
+        if context.is_json() {
+            let files: Vec<Value> = files.iter().map(|path| json!({ "path": path })).collect();
+            print::json(
+                &json!({ "version": 1, "command": "init", "outcome": "planned", "folder": self.folder, "files": files }),
+            );
+        } else {
+            for file in files {
+                print::line(&format!("would write {}", self.folder.join(file).display()));
+            }
         }
         Ok(Outcome::Done)
     }
