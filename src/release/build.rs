@@ -16,7 +16,7 @@ use crate::key::Key;
 use crate::snapshot::SplitSummary;
 use crate::store::Store;
 use crate::template::Template;
-use crate::template::domain::{DomainRows, Domains};
+use crate::template::domain::{DomainRows, Domains, WhyEmpty};
 use crate::template::lint::lint_domains;
 use crate::template::scope::{Scope, Statement, statement};
 use crate::template::select::{Selector, scope};
@@ -110,11 +110,11 @@ pub fn statement_error(template: &Template, statement: &Statement, error: Databa
         at..at + rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(rest.len()).max(1)
     };
     let span = position.map_or_else(|| template.sql.clone(), word);
-    let finding = template.error(format!("the query failed: {error}")).at(span);
-    match error.hint() {
-        Some(hint) => finding.hint(hint).into(),
-        None => finding.into(),
-    }
+    let hint = error.hint().unwrap_or_else(|| {
+        "these are the database's own words; a template is plain SQL, so try it in psql or sqlite3 as it stands"
+            .to_owned()
+    });
+    template.error(format!("the query failed: {error}")).at(span).hint(hint).into()
 }
 
 impl Builder {
@@ -222,7 +222,8 @@ fn outside(committed: &[Row], scope: &Scope) -> Vec<Key> {
     committed.iter().filter(has_rows).filter(|row| !scope.contains(&row.key)).map(|row| row.key.clone()).collect()
 }
 
-/// An explicit key that is valid but outside the hot set would vanish with the next full build, so it isn't published.
+/// Refuses what can't be published: values that never stand together, and keys outside the hot set, which would vanish
+/// with the next full build.
 fn refuse_unpublished(
     template: &Template,
     domains: &Domains,
@@ -231,25 +232,22 @@ fn refuse_unpublished(
 ) -> Result<(), BuildError> {
     let Scope::Some(filters) = scope else { return Ok(()) };
     for (filter, selector) in filters.iter().zip(selectors) {
-        for (column, allowed) in filter.0.iter().enumerate() {
-            let Some(allowed) = allowed else { continue };
-            let entries = &domains.columns()[column].entries;
-            if entries.iter().any(|entry| allowed.contains(&entry.value) && entry.published) {
-                continue;
-            }
-            let name = &template.columns()[column];
-            return Err(Error::usage(
+        let Some((column, reason)) = domains.why_empty(filter) else { continue };
+        let name = &template.columns()[column];
+        let (message, hint) = match reason {
+            WhyEmpty::Unpublished => (
                 format!(
                     "`{}`: every {name} that it means is valid but outside the published set of {}",
                     selector.typed, template.name
                 ),
-                format!(
-                    "[keys.{name}] publish in {} says how many are pre-built; the others aren't published",
-                    template.file().display()
-                ),
-            )
-            .into());
-        }
+                "says how many are pre-built; the others aren't published",
+            ),
+            WhyEmpty::Apart => (
+                format!("`{}`: no such combination exists, because that {name} belongs to others", selector.typed),
+                "lists the combinations that exist",
+            ),
+        };
+        return Err(Error::usage(message, format!("[keys.{name}] in {} {hint}", template.file().display())).into());
     }
     Ok(())
 }

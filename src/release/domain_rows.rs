@@ -151,7 +151,7 @@ impl<'a> Reader<'a> {
         let mut token = Vec::new();
         encoder
             .write(batch.cell(row, at), &mut token)
-            .map_err(|error| self.error(&format!("a value of `{name}` {error}")))?;
+            .map_err(|error| self.error(&format!("a value of `{name}` {error}")).hint(error.hint()))?;
         Ok(token)
     }
 

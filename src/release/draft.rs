@@ -73,6 +73,11 @@ impl Draft {
         Draft { job: job.clone(), as_of, outcomes, attempt: 0 }
     }
 
+    /// True if at least one template was built; a run of failures commits nothing.
+    pub fn has_built(&self) -> bool {
+        self.outcomes.iter().any(|(_, built)| built.is_ok())
+    }
+
     /// The templates that were read whole, for the head.
     pub fn checked(&self) -> BTreeMap<String, Checked> {
         let at = self.job.now;

@@ -140,7 +140,7 @@ impl<'a> Splitter<'a> {
             let at_column = |message: String| self.template.error(message).at(self.template.span_of_column(name));
             encoder.write(batch.cell(row, *at), &mut token).map_err(|error| {
                 let finding = at_column(format!("the key column `{name}` {error}"));
-                error.hint().map_or(finding.clone(), |hint| finding.hint(hint))
+                finding.hint(error.hint())
             })?;
             values.push(
                 KeyValue::from_token(&token)
@@ -266,7 +266,7 @@ impl<'a> Splitter<'a> {
                     .template
                     .error(format!("the column `{name}` of {key} {error}"))
                     .at(self.template.span_of_column(name));
-                error.hint().map_or(finding.clone(), |hint| finding.hint(hint))
+                finding.hint(error.hint())
             }
             DocumentError::TooLarge => self
                 .template

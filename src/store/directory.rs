@@ -45,10 +45,10 @@ fn failed(action: &'static str, path: &Path, error: &io::Error) -> StoreError {
     let hint = match error.kind() {
         ErrorKind::PermissionDenied => Some("may this user write here? see the folder's owner and mode"),
         ErrorKind::ReadOnlyFilesystem => Some("the file system is mounted read-only; [store] url can name another"),
-        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => {
             Some("make room and run the command again; nothing that was live has changed")
         }
-        _ => None,
+        _ => Some("mend that and run the command again; what is live stays as it was until then"),
     };
     StoreError { action, object: path.display().to_string(), reason: error.to_string(), hint: hint.map(str::to_owned) }
 }

@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry as MapEntry;
 
+use super::scope::KeyFilter;
 use super::{DomainSource, Template};
 use crate::diagnostic::{Diagnostic, did_you_mean};
 use crate::key::{Key, KeyError, KeyValue, MAX_SLUG_LEN, PathPattern, is_slug};
@@ -70,6 +71,15 @@ pub struct Domains {
 /// A key with its places; the path and the published flag follow from them.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Places(pub Box<[u32]>);
+
+/// Why no published key passes a filter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WhyEmpty {
+    /// The values are valid, but outside the hot set.
+    Unpublished,
+    /// The values are valid each, but don't stand together.
+    Apart,
+}
 
 /// Why a value has no place.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -268,6 +278,27 @@ impl Domains {
     /// The slug nearest to what was typed for a column.
     pub fn nearest(&self, column: usize, typed: &str) -> Option<&str> {
         did_you_mean(typed, self.columns[column].entries.iter().map(|entry| entry.slug.as_str()))
+    }
+
+    /// Why a filter lets no published key through, as far as single columns tell, and the column.
+    pub fn why_empty(&self, filter: &KeyFilter) -> Option<(usize, WhyEmpty)> {
+        let allows =
+            |column: usize, value: &KeyValue| filter.0[column].as_ref().is_none_or(|some| some.contains(value));
+        for (at, column) in self.columns.iter().enumerate() {
+            let belongs = |entry: &&Entry| {
+                let mut parents = column.with.iter().zip(&entry.parents);
+                parents.all(|(other, place)| allows(*other, &self.columns[*other].entries[*place as usize].value))
+            };
+            let meant: Vec<&Entry> =
+                column.entries.iter().filter(|entry| allows(at, &entry.value)).filter(belongs).collect();
+            if meant.is_empty() && !column.entries.is_empty() {
+                return Some((at, WhyEmpty::Apart));
+            }
+            if !meant.is_empty() && !meant.iter().any(|entry| entry.published) {
+                return Some((at, WhyEmpty::Unpublished));
+            }
+        }
+        None
     }
 
     /// Every published combination of values, up to `limit`; `None` if there are more.

@@ -97,7 +97,7 @@ pub enum ValueError {
     #[error("is {0}, which JSON cannot express")]
     NotFinite(&'static str),
     /// An integer that a double cannot hold exactly, with its (shortened) digits.
-    #[error("is {0}, beyond ±9007199254740991; list the column under `text`")]
+    #[error("is {0}, beyond ±9007199254740991")]
     BeyondSafeInteger(Box<str>),
     /// The same within a JSON value, where `text` does not reach.
     #[error("holds the integer {0}, beyond ±9007199254740991")]
@@ -143,20 +143,21 @@ pub enum ValueError {
 }
 
 impl ValueError {
-    /// What the author can do about it, where the message doesn't say it already.
-    pub fn hint(&self) -> Option<&str> {
+    /// What the author can do about it.
+    pub fn hint(&self) -> &'static str {
         match self {
-            Self::NotFinite(_) => Some("turn it into NULL: NULLIF(value, 'NaN'), or a CASE for the infinities"),
-            Self::BeyondSafeIntegerInJson(_) => Some("write it as a JSON string within the value"),
-            Self::InfiniteTime(_) => Some("turn it into NULL: NULLIF(value, 'infinity')"),
-            Self::Year(_) => Some("select it as text: to_char(value, 'YYYY-MM-DD BC')"),
-            Self::Utf8(_) => Some("repair the text, or select it as a BLOB or bytea, which is published as base64"),
-            Self::NotBoolean(_) => Some("compare it in the query: value <> 0"),
-            Self::NotDecimal(_) | Self::Rule { .. } => {
-                Some("cast the column in the query, or take it out of the setting")
+            Self::BeyondSafeInteger(_) => {
+                "JavaScript would change it: list the column under `text`, so that it is a string"
             }
-            Self::Json { .. } | Self::JsonDepth => Some("only strict RFC 8259 JSON can be published as JSON"),
-            Self::BeyondSafeInteger(_) | Self::Malformed(_) => None,
+            Self::NotFinite(_) => "turn it into NULL: NULLIF(value, 'NaN'), or a CASE for the infinities",
+            Self::BeyondSafeIntegerInJson(_) => "write it as a JSON string within the value",
+            Self::InfiniteTime(_) => "turn it into NULL: NULLIF(value, 'infinity')",
+            Self::Year(_) => "select it as text: to_char(value, 'YYYY-MM-DD BC')",
+            Self::Utf8(_) => "repair the text, or select it as a BLOB or bytea, which is published as base64",
+            Self::NotBoolean(_) => "compare it in the query: value <> 0",
+            Self::NotDecimal(_) | Self::Rule { .. } => "cast the column in the query, or take it out of the setting",
+            Self::Json { .. } | Self::JsonDepth => "only strict RFC 8259 JSON can be published as JSON",
+            Self::Malformed(_) => "please report it, with the column's type and the server's version",
         }
     }
 
