@@ -12,13 +12,13 @@ use crate::support::wait::wait_until;
 
 const SOON: Duration = Duration::from_mins(1);
 
-/// A template whose query stands still after 5,000 keys, until the test gives the lock 42 free.
+/// A template whose query stands still after 1,500 keys, until the test gives the lock 42 free.
 const GATED: &str = "/*---
 path = \"gated/{k}.json\"
 ---*/
 SELECT n AS k, generation AS v, repeat('x', 200) AS pad,
-       CASE WHEN n = 5000 THEN pg_advisory_xact_lock_shared(42)::text END AS gate
-FROM generate_series(1, 6000) AS n, world
+       CASE WHEN n = 1500 THEN pg_advisory_xact_lock_shared(42)::text END AS gate
+FROM generate_series(1, 2000) AS n, world
 ORDER BY n
 ";
 
@@ -75,7 +75,7 @@ fn a_signal_ends_the_statement_on_the_server_and_nothing_is_activated() {
         assert_eq!(live(&project), head);
         drop(gate);
         assert_eq!(project.publish()["outcome"], "published", "the run after");
-        assert_eq!(project.public().document("gated/6000.json")["rows"][0]["v"], 2);
+        assert_eq!(project.public().document("gated/2000.json")["rows"][0]["v"], 2);
     }
 }
 
