@@ -81,7 +81,7 @@ fn an_empty_file_gives_the_defaults() {
     assert_eq!(url(&config), None);
     let build = BuildConfig {
         acquire_timeout: Duration::from_secs(30),
-        statement_timeout: Duration::from_secs(1800),
+        statement_timeout: Duration::from_mins(30),
         settings: Vec::new(),
     };
     assert_eq!(config.database.build, build);

@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use super::domain_rows::domain_rows;
 use super::id::RunId;
 use super::manifest::{Manifest, Row};
-use super::pipeline::{self, Work};
+use super::pipeline::{self, Running, Work};
 use super::progress::Progress;
 use crate::database::{ColumnType, DatabaseError, ReadTransaction, ResultColumn};
 use crate::diagnostic::Diagnostic;
@@ -118,23 +118,26 @@ pub fn statement_error(template: &Template, statement: &Statement, error: Databa
 }
 
 impl Builder {
-    /// Builds the selected keys of a template; an error leaves the transaction usable unless it is fatal.
+    /// Reads the selected keys of a template; what is left to do after that needs no connection. An error leaves the
+    /// transaction usable unless it is fatal.
     pub async fn build(
         &self,
         transaction: &mut ReadTransaction,
         template: &Arc<Template>,
         selectors: &[&Selector],
-    ) -> Result<Built, BuildError> {
+    ) -> Result<Running, BuildError> {
         transaction.savepoint().await.map_err(Error::from)?;
         let before = transaction.statements;
-        let built = self.read(transaction, template, selectors).await;
-        if let Err(BuildError::Template(_)) = &built {
+        let read = self.read(transaction, template, selectors).await;
+        let lost = read.as_ref().is_ok_and(Running::lost_connection);
+        let broke_off = match &read {
+            Ok(running) => running.broke_off(),
+            Err(error) => matches!(error, BuildError::Template(_)),
+        };
+        if broke_off && !lost {
             transaction.rollback_to_savepoint().await.map_err(Error::from)?;
         }
-        built.map(|mut built| {
-            built.cost.queries = transaction.statements - before;
-            built
-        })
+        read.map(|running| running.with_queries(transaction.statements - before))
     }
 
     async fn read(
@@ -142,7 +145,7 @@ impl Builder {
         transaction: &mut ReadTransaction,
         template: &Arc<Template>,
         selectors: &[&Selector],
-    ) -> Result<Built, BuildError> {
+    ) -> Result<Running, BuildError> {
         let mut domains = read_domains(transaction, template).await?;
         let committed = self.committed(template);
         if !selectors.iter().any(|selector| selector.is_all()) {
@@ -166,7 +169,7 @@ impl Builder {
         };
         self.progress.enter(super::progress::Phase::Build, u64::try_from(expected).unwrap_or(0));
         let work = Work { template: Arc::clone(template), scope, domains, known };
-        pipeline::run(self, transaction, work, &statement).await
+        Ok(pipeline::run(self, transaction, work, statement).await)
     }
 
     /// The rows of a template in the release to compare with.

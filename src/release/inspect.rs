@@ -95,7 +95,14 @@ pub async fn live_documents(
         observe: Some(put),
     };
     let built = builder.build(&mut transaction, template, selectors).await;
-    transaction.finish().await?;
+    let built = match built {
+        Ok(running) if running.lost_connection() => running.finish().await,
+        Ok(running) => {
+            transaction.finish().await?;
+            running.finish().await
+        }
+        Err(error) => Err(error),
+    };
     match built {
         Ok(built) => Ok(built.rows),
         Err(BuildError::Template(finding)) => Err(Error::Failed(vec![*finding])),

@@ -45,13 +45,21 @@ pub struct Work {
     pub known: Vec<Key>,
 }
 
-/// Runs a statement and takes its rows to their end.
-pub async fn run(
-    builder: &Builder,
-    transaction: &mut ReadTransaction,
-    work: Work,
-    statement: &Statement,
-) -> Result<Built, BuildError> {
+/// A pipeline whose statement has ended, while documents may still be on their way to the store.
+pub struct Running {
+    template: Arc<Template>,
+    scope: Scope,
+    statement: Statement,
+    read: Result<u64, DatabaseError>,
+    splitter: oneshot::Receiver<Result<Option<SplitSummary>, Diagnostic>>,
+    finishers: Vec<oneshot::Receiver<Result<Vec<Row>, StoreError>>>,
+    timing: Arc<Timing>,
+    query_seconds: f64,
+    queries: u64,
+}
+
+/// Runs a statement to its last row. What remains to be done needs no connection.
+pub async fn run(builder: &Builder, transaction: &mut ReadTransaction, work: Work, statement: Statement) -> Running {
     let (template, scope) = (Arc::clone(&work.template), work.scope.clone());
     let timing = Arc::new(Timing::default());
     let (rows_in, rows_out) = mpsc::channel(BATCH_QUEUE);
@@ -69,28 +77,51 @@ pub async fn run(
     let splitter = spawn(move || split(work, rows_out, &snapshots_in, &splitting.0, &splitting.1));
 
     let started = Instant::now();
-    let read = transaction.read(statement, &rows_in).await;
+    let read = transaction.read(&statement, &rows_in).await;
     let query_seconds = started.elapsed().as_secs_f64();
-    drop(rows_in);
+    Running { template, scope, statement, read, splitter, finishers, timing, query_seconds, queries: 0 }
+}
 
-    let summary = finished(splitter).await?;
-    let mut rows = Vec::new();
-    let mut store_error = None;
-    for finisher in finishers {
-        match finished(finisher).await? {
-            Ok(some) => rows.extend(some),
-            Err(error) => store_error = Some(error),
+impl Running {
+    /// True if the statement broke off, so that the transaction has to go back before it can be used again.
+    pub fn broke_off(&self) -> bool {
+        self.read.is_err()
+    }
+
+    /// True if there is no connection left to go back on.
+    pub fn lost_connection(&self) -> bool {
+        self.read.as_ref().is_err_and(DatabaseError::is_fatal)
+    }
+
+    /// Notes how many statements the template took.
+    #[must_use]
+    pub fn with_queries(self, queries: u64) -> Running {
+        Running { queries, ..self }
+    }
+
+    /// Waits until every document is staged.
+    pub async fn finish(self) -> Result<Built, BuildError> {
+        let summary = finished(self.splitter).await?;
+        let mut rows = Vec::new();
+        let mut store_error = None;
+        for finisher in self.finishers {
+            match finished(finisher).await? {
+                Ok(some) => rows.extend(some),
+                Err(error) => store_error = Some(error),
+            }
         }
+        // The error nearest to the cause: a store that is full stops the splitter, which stops the read.
+        if let Some(error) = store_error {
+            return Err(Error::from(error).into());
+        }
+        let summary = summary?;
+        let failed = |error| statement_error(&self.template, &self.statement, error);
+        let rows_read = self.read.map_err(failed)?;
+        let summary = summary.ok_or_else(|| failed(DatabaseError::Stopped))?;
+        rows.sort_unstable_by(|a, b| a.path.cmp(&b.path));
+        let cost = Cost { queries: self.queries, ..self.timing.cost(self.query_seconds) };
+        Ok(Built { scope: self.scope, rows, summary, rows_read, cost })
     }
-    // The error nearest to the cause: a store that is full stops the splitter, which stops the read.
-    if let Some(error) = store_error {
-        return Err(Error::from(error).into());
-    }
-    let summary = summary?;
-    let rows_read = read.map_err(|error| statement_error(&template, statement, error))?;
-    let summary = summary.ok_or_else(|| statement_error(&template, statement, DatabaseError::Stopped))?;
-    rows.sort_unstable_by(|a, b| a.path.cmp(&b.path));
-    Ok(Built { scope, rows, summary, rows_read, cost: timing.cost(query_seconds) })
 }
 
 /// Splits rows into documents. `None` means that it was stopped, or that the rows broke off.

@@ -200,14 +200,36 @@ async fn build(
         progress: Arc::clone(progress),
         observe: None,
     };
-    let mut outcomes = Vec::new();
+    let mut running = Vec::new();
+    let mut over = false;
     for template in &job.templates {
         let selectors: Vec<&Selector> =
             job.selectors.iter().filter(|selector| selector.template == template.name).collect();
-        if selectors.is_empty() {
-            continue;
+        if !selectors.is_empty() {
+            let read = builder.build(&mut transaction, template, &selectors).await;
+            over = match &read {
+                Ok(running) => running.lost_connection(),
+                Err(error) => matches!(error, BuildError::Fatal(_)),
+            };
+            running.push((Arc::clone(template), read));
+            if over {
+                break;
+            }
         }
-        let built = match builder.build(&mut transaction, template, &selectors).await {
+    }
+    // The connection goes back as soon as the last row is read: compressing and writing need none.
+    let as_of = transaction.as_of;
+    if !over {
+        transaction.finish().await?;
+    }
+    seconds.hold = held.elapsed().as_secs_f64();
+    let mut outcomes = Vec::new();
+    for (template, read) in running {
+        let built = match read {
+            Ok(running) => running.finish().await,
+            Err(error) => Err(error),
+        };
+        let built = match built {
             Ok(built) => {
                 seconds.query += built.cost.query_seconds;
                 seconds.encode += built.cost.encode_seconds;
@@ -217,11 +239,8 @@ async fn build(
             Err(BuildError::Template(finding)) => Err(*finding),
             Err(BuildError::Fatal(error)) => return Err(error),
         };
-        outcomes.push((Arc::clone(template), built));
+        outcomes.push((template, built));
     }
-    let as_of = transaction.as_of;
-    transaction.finish().await?;
-    seconds.hold = held.elapsed().as_secs_f64();
     Ok((as_of, outcomes))
 }
 

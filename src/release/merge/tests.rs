@@ -36,7 +36,7 @@ fn changes(merged: &Merged) -> Vec<(&str, ChangeKind)> {
     merged.changes.iter().map(|change| (change.path.as_ref(), change.change)).collect()
 }
 
-fn all<'a>(rows: &'a [Row], second: i64) -> Observation<'a> {
+fn all(rows: &[Row], second: i64) -> Observation<'_> {
     Observation { scope: &Scope::All, rows, as_of: at(second), rewrite: false }
 }
 
