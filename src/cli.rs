@@ -263,10 +263,15 @@ async fn interrupted(progress: &Progress) -> Error {
         return std::future::pending().await;
     };
     let committed = || progress.phase() == Phase::Activate;
-    tokio::select! {
+    let error = tokio::select! {
         _ = interrupt.recv() => Error::Interrupted { committed: committed() },
         _ = terminate.recv() => Error::Terminated { committed: committed() },
+    };
+    if progress.phase() == Phase::Serve {
+        // A server hears the signal too, answers what it has begun, and ends by itself.
+        return std::future::pending().await;
     }
+    error
 }
 
 #[cfg(test)]

@@ -1,0 +1,48 @@
+//! The committed state that a run starts from: the head and the manifest of the desired release.
+
+use std::sync::Arc;
+
+use super::head::{Head, HeadRead};
+use super::manifest::Manifest;
+use crate::error::Error;
+use crate::store::Store;
+
+/// The committed state at one moment.
+#[derive(Debug, Clone)]
+pub struct Base {
+    /// The head as it was read, for the swap.
+    pub read: HeadRead,
+    /// The desired release; none before the first.
+    pub manifest: Option<Arc<Manifest>>,
+}
+
+impl Base {
+    /// Reads the committed state.
+    pub async fn read(store: &Store) -> Result<Base, Error> {
+        Base::at(HeadRead::read(store).await?, None, store).await
+    }
+
+    /// Reads the state again; the manifest only if it is another release's.
+    pub async fn read_again(&self, store: &Store) -> Result<Base, Error> {
+        Base::at(HeadRead::read(store).await?, self.manifest.clone(), store).await
+    }
+
+    async fn at(read: HeadRead, known: Option<Arc<Manifest>>, store: &Store) -> Result<Base, Error> {
+        let manifest = match (&read.head.desired, known) {
+            (None, _) => None,
+            (Some(id), Some(known)) if known.root.id == *id => Some(known),
+            (Some(id), _) => Some(Arc::new(Manifest::read(store, id).await?)),
+        };
+        Ok(Base { read, manifest })
+    }
+
+    /// What the head says.
+    pub fn head(&self) -> &Head {
+        &self.read.head
+    }
+
+    /// True if a release is committed that not every stable path shows.
+    pub fn is_unfinished(&self) -> bool {
+        self.head().active != self.head().desired
+    }
+}
