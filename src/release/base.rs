@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::catalogue;
 use super::head::{Head, HeadRead};
 use super::manifest::Manifest;
 use crate::error::Error;
@@ -19,7 +20,15 @@ pub struct Base {
 impl Base {
     /// Reads the committed state.
     pub async fn read(store: &Store) -> Result<Base, Error> {
-        Base::at(HeadRead::read(store).await?, None, store).await
+        let read = HeadRead::read(store).await?;
+        if read.head.seq == 0 && store.read_public(catalogue::PATH).await?.is_some() {
+            // Without the head nobody knows which of the documents that are there belong to the site.
+            return Err(Error::Corrupt {
+                object: "head.json".to_owned(),
+                reason: "is missing, although a catalogue is published".to_owned(),
+            });
+        }
+        Base::at(read, None, store).await
     }
 
     /// Reads the state again; the manifest only if it is another release's.
