@@ -14,9 +14,11 @@ pub fn lint_columns(template: &Template, columns: &[String]) -> Vec<Diagnostic> 
     findings
 }
 
-/// Columns that have a name in common, of which a document could hold only one.
+/// Columns that have a name in common, of which a document could hold only one. Names that differ only in case count
+/// too: SQLite renames the second of them as soon as the query stands inside another.
 fn repeated(template: &Template, columns: &[String]) -> Vec<Diagnostic> {
-    let is_second = |at: &usize| columns[..*at].iter().filter(|other| **other == columns[*at]).count() == 1;
+    let same = |at: usize, other: &&String| other.eq_ignore_ascii_case(&columns[at]);
+    let is_second = |at: &usize| columns[..*at].iter().filter(|other| same(*at, other)).count() == 1;
     (0..columns.len())
         .filter(is_second)
         .map(|at| {
