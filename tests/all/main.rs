@@ -18,4 +18,5 @@ mod same_bytes;
 mod shapes;
 mod size;
 mod statements;
+mod store_places;
 mod support_works;
