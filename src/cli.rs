@@ -180,11 +180,20 @@ pub fn main() -> ExitCode {
         Err(error) => {
             // Help and version come here too; clap knows which stream and which code each takes.
             let _ = error.print();
+            if error.exit_code() != 0 && wants_json() {
+                let shown = error.render().to_string();
+                let message = shown.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned();
+                let usage = Error::usage(message, "see `tintype --help`");
+                print::json(&print::error_json("tintype", &usage));
+            }
             return u8::try_from(error.exit_code()).map_or(ExitCode::from(2), ExitCode::from);
         }
     };
     print::set_color(cli.global.color);
     if let Err(error) = start_logging(&cli.global) {
+        if cli.global.format == Format::Json {
+            print::json(&print::error_json(cli.command.name(), &error));
+        }
         print::error(&error);
         return error.exit_code().into();
     }
@@ -206,7 +215,11 @@ pub fn main() -> ExitCode {
     });
     // Threads that still work on an interrupted build end with the process.
     runtime.shutdown_background();
-    match result {
+    let lost = || {
+        let reason = print::lost_output()?.to_owned();
+        Some(Error::Local { action: "write to", object: "stdout".to_owned(), reason })
+    };
+    match result.and_then(|outcome| lost().map_or(Ok(outcome), Err)) {
         Ok(outcome) => outcome.exit_code().into(),
         Err(error) => {
             context.error(&error);
@@ -233,6 +246,13 @@ fn without_empty_variables(command: clap::Command, variable: &impl Fn(&OsStr) ->
         argument.env(Resettable::Reset).help(help)
     };
     command.mut_args(unset).mut_subcommands(|command| without_empty_variables(command, variable))
+}
+
+/// Whether the command line asks for JSON, as far as one can tell when it can't be understood.
+fn wants_json() -> bool {
+    let words: Vec<_> = std::env::args_os().collect();
+    let pair = |pair: &[OsString]| pair[0] == "--format" && pair[1] == "json";
+    words.windows(2).any(pair) || words.iter().any(|word| word == "--format=json")
 }
 
 fn start_logging(global: &Global) -> Result<(), Error> {
@@ -284,10 +304,15 @@ async fn interrupted(progress: &Progress) -> Error {
         return std::future::pending().await;
     };
     let committed = || progress.phase() == Phase::Activate;
-    tokio::select! {
+    let error = tokio::select! {
         _ = interrupt.recv() => Error::Interrupted { committed: committed() },
         _ = terminate.recv() => Error::Terminated { committed: committed() },
+    };
+    if progress.phase() == Phase::Serve {
+        // A server hears the signal too, answers what it has begun, and ends by itself.
+        return std::future::pending().await;
     }
+    error
 }
 
 #[cfg(test)]

@@ -257,7 +257,7 @@ impl Reader<'_> {
         let public = public.unwrap_or_default();
         let control = self.understood(&keys::STORE_CONTROL, |text, folder| {
             let control = folder.join(text);
-            match normal(&control).starts_with(normal(&public)) && !public.as_os_str().is_empty() {
+            match resolved(&control).starts_with(resolved(&public)) && !public.as_os_str().is_empty() {
                 false => Ok(control),
                 true => Err((
                     format!("[store] control `{text}` lies in the public folder, where readers could fetch it"),
@@ -274,6 +274,16 @@ impl Reader<'_> {
         let written = self.understood(&keys::TEMPLATES, |text, _| Ok(PathBuf::from(text))).unwrap_or_default();
         PathsConfig { templates: self.folder.join(&written), templates_shown: shown.join(&written) }
     }
+}
+
+/// A path with the links of its existing part followed: a control folder must not get into the public one by a link.
+fn resolved(path: &Path) -> PathBuf {
+    let path = normal(path);
+    let existing = path.ancestors().find_map(|part| Some((part.canonicalize().ok()?, part)));
+    existing.map_or_else(
+        || path.clone(),
+        |(real, part)| path.strip_prefix(part).map_or_else(|_| path.clone(), |rest| real.join(rest)),
+    )
 }
 
 fn public(url: &str, folder: &Path) -> Result<PathBuf, (String, String)> {

@@ -99,8 +99,11 @@ impl Error {
             Error::Usage { hint, .. } => hint.clone(),
             Error::Database(error) => error.hint(),
             Error::Store(error) => error.hint.clone(),
+            Error::Corrupt { reason, .. } if reason.starts_with("has format") => {
+                Some("it was written by a newer tintype; `tintype --version` tells this one's version".to_owned())
+            }
             Error::Corrupt { .. } => {
-                Some("was it written by a newer tintype? `tintype --version` tells this one's version".to_owned())
+                Some("nothing was changed; restore the object from a backup of the control folder".to_owned())
             }
             Error::Locked { .. } => Some(
                 "wait for it and run the command again; `tintype status` shows whether it is still at work".to_owned(),

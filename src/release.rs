@@ -6,9 +6,11 @@
 //! changes nothing; after it any later run finishes the job from the store alone. Only what changed is written.
 
 mod activate;
+mod base;
 mod build;
 mod catalogue;
 mod check;
+mod commit;
 mod domain_rows;
 mod draft;
 mod growing;
@@ -20,10 +22,11 @@ mod merge;
 mod pipeline;
 mod progress;
 mod publish;
+mod report;
 
 pub use check::check_template;
-pub use draft::Difference;
 pub use id::RunId;
 pub use inspect::{Release, document, live_documents, releases};
 pub use progress::{Phase, Progress};
-pub use publish::{Counts, Job, Report, TemplateReport, run};
+pub use publish::{Job, run};
+pub use report::{Counts, Difference, Report, TemplateReport};

@@ -13,9 +13,9 @@ use super::{Outcome, init};
 use crate::config::Config;
 use crate::demo::server::{self, Link};
 use crate::error::Error;
-use crate::release::Report;
 use crate::release::head::HeadRead;
 use crate::release::manifest::Root;
+use crate::release::{Phase, Report};
 use crate::scaffold;
 
 /// Options of `demo`.
@@ -61,11 +61,11 @@ impl Demo {
         if self.no_serve {
             return Ok(outcome);
         }
-        self.serve(&project, talk).await?;
+        self.serve(context, &project, talk).await?;
         Ok(outcome)
     }
 
-    async fn serve(&self, project: &Project, talk: bool) -> Result<(), Error> {
+    async fn serve(&self, context: &Context, project: &Project, talk: bool) -> Result<(), Error> {
         let public = project.store.public_directory().to_owned();
         let policies = Arc::new(policies(project).await?);
         let links = LINKS.map(|(path, label)| Link { path: path.to_owned(), label: label.to_owned() });
@@ -87,6 +87,7 @@ impl Demo {
             }
             print::note("Ctrl-C ends it.");
         }
+        context.progress.enter(Phase::Serve, 0);
         let shutdown = async {
             // Without a signal handler the server runs until the process is killed.
             if server::shutdown_signal().await.is_err() {

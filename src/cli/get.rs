@@ -101,7 +101,7 @@ fn paths(project: &Project, manifest: &Manifest, selectors: &[Selector]) -> Resu
         let Some(template) = project.templates.iter().find(|template| template.name == selector.template) else {
             continue;
         };
-        let rows = manifest.rows.get(&template.name).map_or(&[][..], Vec::as_slice);
+        let rows = manifest.rows.get(&template.name).map_or(&[][..], |rows| rows.as_slice());
         let rows = || rows.iter().filter(|row| row.document.is_some());
         let before = found.len();
         found

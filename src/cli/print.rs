@@ -1,6 +1,7 @@
 //! The only place that prints.
 
 use std::io::{IsTerminal as _, Write as _};
+use std::sync::OnceLock;
 
 use anstyle::{AnsiColor, Style};
 use miette::{GraphicalReportHandler, GraphicalTheme};
@@ -45,15 +46,33 @@ pub fn styled(style: Style, text: impl std::fmt::Display) -> String {
     format!("{style}{text}{style:#}")
 }
 
-/// Writes bytes to stdout. A reader that has gone away is no error: `tintype get … | head` is fine.
+/// Set by the first write to stdout that failed.
+static LOST: OnceLock<String> = OnceLock::new();
+
+/// Why stdout didn't take everything, if it didn't.
+pub fn lost_output() -> Option<&'static str> {
+    LOST.get().map(String::as_str)
+}
+
+/// A reader that has gone away is no error: `tintype get … | head` is fine. A full disk is one.
+fn note_lost(written: std::io::Result<()>) {
+    if let Err(error) = written
+        && error.kind() != std::io::ErrorKind::BrokenPipe
+    {
+        let _ = LOST.set(error.to_string());
+    }
+}
+
+/// Writes bytes to stdout.
 pub fn data(bytes: &[u8]) {
     let mut out = std::io::stdout().lock();
-    let _ = out.write_all(bytes).and_then(|()| out.flush());
+    note_lost(out.write_all(bytes).and_then(|()| out.flush()));
 }
 
 /// Writes a line of text to stdout.
 pub fn line(text: &str) {
-    let _ = writeln!(anstream::stdout().lock(), "{text}");
+    let mut out = anstream::stdout().lock();
+    note_lost(writeln!(out, "{text}").and_then(|()| out.flush()));
 }
 
 /// Writes a JSON document to stdout.

@@ -86,10 +86,9 @@ impl Plan {
         let report = execute(context, &project, &job).await?;
         show(context, &job, &report, &project);
         let failed = report.templates.iter().any(|template| template.failure.is_some());
-        Ok(match report::changes(&report) {
+        Ok(match report.is_pending {
             _ if failed => Outcome::Failed,
-            0 => Outcome::Done,
-            _ if self.exit_code => Outcome::Changes,
+            true if self.exit_code => Outcome::Changes,
             _ => Outcome::Done,
         })
     }
@@ -164,7 +163,7 @@ pub async fn execute(context: &Context, project: &Project, job: &Job) -> Result<
 /// How a run ended.
 pub fn outcome(report: &Report) -> Outcome {
     let failed = report.templates.iter().any(|template| template.failure.is_some());
-    match (report.committed, failed, report.activated.failed.is_empty()) {
+    match (report.committed, failed, report.activated.failed.is_empty() && report.unfinished.is_none()) {
         (false, true, _) => Outcome::Failed,
         (_, true, _) | (_, _, false) => Outcome::Behind,
         _ => Outcome::Done,
@@ -179,7 +178,9 @@ pub fn show(context: &Context, job: &Job, report: &Report, project: &Project) {
             print::finding(failure);
         }
     }
-    report::warnings(report);
+    if !context.global.quiet {
+        report::warnings(report);
+    }
     if context.is_json() {
         print::json(&document(context, job, report, project));
     } else if is_plan {
@@ -218,6 +219,8 @@ fn document(context: &Context, job: &Job, report: &Report, project: &Project) ->
         "as_of": report.as_of.to_rfc3339_opts(SecondsFormat::Micros, true),
         "connections": 1,
         "templates": templates,
+        "rolled_forward": report.rolled_forward.as_ref().map(ToString::to_string),
+        "unfinished": report.unfinished.as_ref().map(ToString::to_string),
         "orphans": report.orphans,
         "activated": { "shown": report.activated.shown, "removed": report.activated.removed, "failed": behind },
         "store": Arc::clone(&project.store).requests(),

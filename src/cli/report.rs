@@ -11,11 +11,6 @@ use crate::release::{Counts, Difference, Job, Report, TemplateReport};
 /// How many changes of a template a plan lists unless `-v` asks for all.
 const LISTED: usize = 20;
 
-/// Documents that a run changes.
-pub fn changes(report: &Report) -> u64 {
-    report.templates.iter().map(|template| touched(&template.counts)).sum()
-}
-
 fn touched(counts: &Counts) -> u64 {
     counts.added + counts.changed + counts.removed + counts.rewritten
 }
@@ -30,6 +25,17 @@ pub fn warnings(report: &Report) {
                 template.name
             ));
         }
+    }
+    for template in report.templates.iter().filter(|template| template.older > 0) {
+        warn(format!(
+            "{}: {} stay as committed, because they were observed later than {}, the instant that this run saw; is a clock wrong?",
+            template.name,
+            counted(template.older, "document"),
+            report.as_of.format("%Y-%m-%d %H:%M:%S UTC"),
+        ));
+    }
+    if let Some(error) = &report.unfinished {
+        warn(format!("the release is committed, but not finished: {error}; the next publish goes on from there"));
     }
     for orphan in &report.orphans {
         warn(format!(
@@ -142,6 +148,9 @@ pub fn templates(report: &Report) {
 
 /// What a publish did.
 pub fn published(report: &Report, job: &Job, project: &Project) {
+    if let Some(release) = &report.rolled_forward {
+        print::note(&format!("Finished release {release}, which an earlier run had committed"));
+    }
     templates(report);
     let release = report.release.as_ref().map(ToString::to_string).unwrap_or_default();
     let total = print::duration(report.seconds.total);
@@ -171,6 +180,7 @@ pub fn template_json(template: &TemplateReport, committing: bool) -> Value {
     let counts = &template.counts;
     let outcome = match &template.failure {
         Some(_) => "failed",
+        None if touched(counts) == 0 && template.older > 0 => "skipped",
         None if touched(counts) == 0 => "unchanged",
         None if committing => "published",
         None => "planned",
@@ -188,6 +198,8 @@ pub fn template_json(template: &TemplateReport, committing: bool) -> Value {
         "unchanged": counts.unchanged,
         "rows": template.rows,
         "rows_skipped": template.rows_skipped,
+        "older": template.older,
+        "over_max_keys": template.over_max_keys,
         "queries": template.cost.queries,
         "changes": template.changes.iter().map(|change| json!({ "path": change.path, "change": change.change })).collect::<Vec<_>>(),
     })

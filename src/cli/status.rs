@@ -53,6 +53,7 @@ fn document(head: &Head, root: &Root, project: &context::Project) -> Value {
                 "name": name,
                 "keys": entry.count,
                 "status": entry.status,
+                "failed": head.failed.get(name).map(|failed| json!({ "at": instant(failed.at), "reason": failed.reason })),
                 "has_file": project.templates.iter().any(|template| template.name == **name),
                 "as_of": instant(entry.as_of),
                 "changed_at": instant(entry.changed_at),
@@ -101,7 +102,7 @@ fn show(head: &Head, root: &Root, project: &context::Project) {
             age(seen, now),
             age(entry.changed_at, now)
         );
-        if entry.status == TemplateStatus::LastGood {
+        if entry.status == TemplateStatus::LastGood || head.failed.contains_key(name) {
             text.push_str(&format!("   {}", styled(print::RED, "last run failed")));
         }
         if !project.templates.iter().any(|template| template.name == *name) {

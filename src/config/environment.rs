@@ -57,6 +57,12 @@ fn refusal(name: &str, reason: String, hint: String) -> Refusal {
 
 /// Editors end a file with a line break, which is no part of a secret.
 fn secret_file(name: &str, path: &str) -> Result<Value, Refusal> {
+    if path.contains("://") {
+        // Whoever put the secret itself here must not find it in a log.
+        let hint =
+            format!("it takes the path of a file; for the value itself there is {}", name.trim_end_matches("_FILE"));
+        return Err(refusal(name, "holds a URL where a file's path should stand".to_owned(), hint));
+    }
     let text = std::fs::read_to_string(Path::new(path)).map_err(|error| {
         refusal(name, format!("can't read the file {path}: {error}"), "may tintype's user read it?".to_owned())
     })?;
@@ -64,6 +70,10 @@ fn secret_file(name: &str, path: &str) -> Result<Value, Refusal> {
     let text = text.strip_suffix('\r').unwrap_or(text);
     if text.is_empty() {
         return Err(refusal(name, format!("the file {path} is empty"), "write the value into it".to_owned()));
+    }
+    if text.contains('\n') {
+        let hint = "write the value alone into it, on one line".to_owned();
+        return Err(refusal(name, format!("the file {path} has more than one line"), hint));
     }
     Ok(value(name, text))
 }

@@ -60,8 +60,8 @@ pub static ACQUIRE_TIMEOUT: Key = Key {
     default: Some("30s"),
     shown: "\"30s\"",
     comment: &[
-        "How long to wait for the one connection. Too short: a build fails while the server restarts.",
-        "Too long: a server that is down goes unnoticed.",
+        "How long connecting may take. Too short: a build fails because the server or the network is busy.",
+        "Too long: a server that hangs goes unnoticed.",
     ],
 };
 

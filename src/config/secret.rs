@@ -63,7 +63,31 @@ pub fn masked(text: &str) -> String {
         let line = line_from(text, value);
         hide(value, value + line.find('&').unwrap_or(line.len()));
     }
+    hide_database_values(text, &mut hide);
     String::from_utf8(bytes).unwrap_or_default()
+}
+
+/// Hides whole values under `[database]`, and anywhere else those with an `@` or a word like "password": a URL that is
+/// misspelt in a way that nobody thought of must not show what is in it.
+fn hide_database_values(text: &str, hide: &mut impl FnMut(usize, usize)) {
+    let mut inside = false;
+    let mut start = 0;
+    for line in text.split_inclusive('\n') {
+        let (from, content) = (start, line.trim_end());
+        start += line.len();
+        let trimmed = content.trim_start();
+        if trimmed.starts_with('[') && !trimmed.contains('=') {
+            inside = trimmed.starts_with("[database]");
+            continue;
+        }
+        let lower = trimmed.to_ascii_lowercase();
+        let suspicious = trimmed.contains('@') || lower.contains("passw") || lower.contains("pwd");
+        let harmless = trimmed.is_empty() || trimmed.starts_with('#') || trimmed.contains("sqlite:");
+        if suspicious || (inside && !harmless) {
+            let value = content.find('=').map_or(0, |at| at + 1);
+            hide(from + value, from + content.len());
+        }
+    }
 }
 
 fn line_from(text: &str, start: usize) -> &str {
@@ -91,6 +115,12 @@ mod tests {
             "url = \"postgres://u:'hunter2'@h/d\"",
             "url = \"postgres://h/d?password=hunter2&sslmode=require\"",
             "url = \"postgres://u:hünter2@h/d?password=hünter2\"",
+            "[database]\nurl = \"postgres//u:hunter2@h/x\"",
+            "[database]\nurl = \"\"\"postgres://u\\\n:hunter2@h/x\"\"\"",
+            "[database]\nurl = \"postgres://h/x?foo=hunter2\"",
+            "[database]\npasswrd = \"hunter2\"",
+            "passwd = \"hunter2\"",
+            "url = \"host=h user=u pasword=hunter2\"\n[database]\nx = 1".replace("user", "passwd").as_str(),
         ] {
             let masked = masked(text);
             assert_eq!(masked.len(), text.len(), "{masked}");

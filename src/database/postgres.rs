@@ -79,7 +79,15 @@ pub async fn begin(
     for (name, value) in &settings.settings {
         set(name, value);
     }
-    connection.execute(AssertSqlSafe(begin)).await.map_err(|error| statement_error(&error, ""))?;
+    connection.execute(AssertSqlSafe(begin)).await.map_err(|error| match statement_error(&error, "") {
+        DatabaseError::Statement { message, sqlstate, .. } => DatabaseError::Statement {
+            message: format!("the transaction can't begin: {message}"),
+            sqlstate,
+            position: None,
+            hint: Some("see [database.build] settings: each is set for the transaction".to_owned()),
+        },
+        other => other,
+    })?;
     let as_of = read_as_of(&mut connection).await?;
     Ok((connection, as_of))
 }

@@ -66,6 +66,9 @@ fn sqlite(rest: &str, folder: &Path) -> Result<Database, DatabaseError> {
 
 fn postgres(text: &str) -> Result<Database, DatabaseError> {
     let usage = "write postgres://user:password@host:5432/database?sslmode=verify-full";
+    if !text.contains("://") {
+        return refuse("has no `//` behind the scheme", usage);
+    }
     // The host list of `a:1,b:2` is no URL at all, so it is looked for before the text is taken apart.
     let authority = text.split_once("://").map_or("", |(_, rest)| rest.split(['/', '?']).next().unwrap_or_default());
     if authority.rsplit('@').next().is_some_and(|hosts| hosts.contains(',')) {

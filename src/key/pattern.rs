@@ -56,6 +56,16 @@ impl PathPattern {
             let segment = pattern.segment(part, &span)?;
             pattern.segments.push(segment);
         }
+        let mut folders = pattern.segments.iter().rev().skip(1);
+        if folders.any(|segment| {
+            segment.suffix.ends_with(".json")
+                || segment.prefix.ends_with(".json")
+                || segment.suffix.ends_with(".gz")
+                || segment.prefix.ends_with(".gz")
+        }) {
+            let hint = "only the last segment ends in .json: a document and a folder can't have one name";
+            return fail("has a folder that ends like a document".to_owned(), whole, hint);
+        }
         let first = &pattern.segments[0];
         if first.column.is_some() && pattern.segments.len() > 1 {
             return fail(
@@ -232,6 +242,8 @@ mod tests {
             "a/{b.json",
             "a/{}.json",
             "a/.{b}/../c.json",
+            "a.json/{b}.json",
+            "a/{b}.json.gz/c.json",
         ] {
             assert!(PathPattern::parse(text).is_err(), "{text} was accepted");
         }

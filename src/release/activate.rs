@@ -55,7 +55,7 @@ pub async fn activate(
     let blobs: BTreeMap<&str, String> = manifest
         .rows
         .values()
-        .flatten()
+        .flat_map(|rows| rows.iter())
         .filter(|row| paths.contains(&row.path))
         .filter_map(|row| Some((row.path.as_ref(), row.document.as_ref()?.blob())))
         .collect();
@@ -68,10 +68,13 @@ pub async fn activate(
     for (path, blob) in shown().chain(listed()).chain(last) {
         done.note(path, store.activate(path, blob).await, |done| &mut done.shown);
         progress.add_document();
+        // A signal is looked at between two paths.
+        tokio::task::yield_now().await;
     }
     for path in paths.iter().filter(|path| !blobs.contains_key(path.as_ref())) {
         done.note(path, store.remove(path).await, |done| &mut done.removed);
         progress.add_document();
+        tokio::task::yield_now().await;
     }
     Ok(done)
 }

@@ -32,6 +32,8 @@ pub struct Builder {
     pub base: Option<Arc<Manifest>>,
     /// False for a plan, which writes nothing.
     pub stage: bool,
+    /// Write every document again, even one whose bytes are those of the release: its blob may be the thing to mend.
+    pub rewrite: bool,
     /// When the run began.
     pub now: DateTime<Utc>,
     /// For the progress bar.
@@ -56,6 +58,13 @@ pub struct Built {
     pub rows_read: u64,
     /// What it cost.
     pub cost: Cost,
+}
+
+impl Built {
+    /// True if every key of the template was read.
+    pub fn is_whole(&self) -> bool {
+        matches!(self.scope, Scope::All)
+    }
 }
 
 /// What building a template cost, in seconds of each kind of worker; they overlap.
@@ -174,7 +183,7 @@ impl Builder {
 
     /// The rows of a template in the release to compare with.
     pub fn committed(&self, template: &Template) -> &[Row] {
-        self.base.as_ref().and_then(|base| base.rows.get(&template.name)).map_or(&[], Vec::as_slice)
+        self.base.as_ref().and_then(|base| base.rows.get(&template.name)).map_or(&[], |rows| rows.as_slice())
     }
 }
 

@@ -4,14 +4,14 @@
 //! It is a document like any other, in the manifest under the reserved name `index`. What changes with every run
 //! (serial, instants) doesn't count as a change of it, or an unchanged night would write it again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::id::ReleaseId;
-use super::manifest::TemplateEntry;
+use super::manifest::{Row, TemplateEntry};
 use crate::key::KeyValue;
 use crate::template::Template;
 use crate::template::domain::{Column, Domains, Entry};
@@ -43,8 +43,9 @@ pub struct Keys {
     pub files: Vec<(String, Value)>,
 }
 
-/// Describes the keys of a template.
-pub fn keys(template: &Template, domains: &Domains) -> Keys {
+/// Describes the keys of a template. A column without a domain has the values of the documents that there are, in the
+/// order of their slugs: which of them one run saw, and in which order, must not show.
+pub fn keys(template: &Template, domains: &Domains, rows: &[Row]) -> Keys {
     let mut keys = Keys::default();
     for (at, (name, column)) in template.columns().iter().zip(domains.columns()).enumerate() {
         let mut entry = Map::new();
@@ -53,8 +54,10 @@ pub fn keys(template: &Template, domains: &Domains) -> Keys {
             let with: Vec<&String> = column.with.iter().map(|other| &template.columns()[*other]).collect();
             entry.insert("with".to_owned(), json!(with));
         }
-        let values: Vec<Value> =
-            column.entries.iter().map(|value| described(template, domains, at, column, value)).collect();
+        let values: Vec<Value> = entries(at, column, rows)
+            .into_iter()
+            .map(|value| described(template, domains, at, column, value))
+            .collect();
         if values.len() > MAX_INLINE_VALUES {
             let path = format!("{NAME}/{}/{name}.json", template.name);
             entry.insert("count".to_owned(), json!(values.len()));
@@ -70,6 +73,17 @@ pub fn keys(template: &Template, domains: &Domains) -> Keys {
         keys.columns.push(Value::Object(entry));
     }
     keys
+}
+
+fn entries<'a>(at: usize, column: &'a Column, rows: &[Row]) -> Vec<&'a Entry> {
+    let mut entries: Vec<&Entry> = column.entries.iter().collect();
+    if column.open {
+        let documents = rows.iter().filter(|row| row.document.is_some());
+        let used: HashSet<&KeyValue> = documents.filter_map(|row| row.key.0.get(at)).collect();
+        entries.retain(|entry| used.contains(&entry.value));
+        entries.sort_by(|a, b| a.slug.cmp(&b.slug));
+    }
+    entries
 }
 
 /// A value of a key column; what equals the slug is left out.

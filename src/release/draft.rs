@@ -6,17 +6,20 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::base::Base;
 use super::build::Built;
 use super::catalogue::{self, Catalogue};
+use super::commit::Runs;
 use super::growing::Growing;
-use super::head::{Checked, FORMAT, Head};
+use super::head::{Checked, FORMAT, Failed};
 use super::id::{ReleaseId, RunId};
 use super::manifest::{
     Change, ChangeKind, ChangeList, DocumentRow, Manifest, Root, Row, Status, TemplateEntry, find, policy_hash,
     write_lines,
 };
-use super::merge::{Merged, Observation, merge};
-use super::publish::{Counts, Job, Outcome, Report, Seconds, TemplateReport};
+use super::merge::{Observation, merge};
+use super::publish::{Job, Outcome};
+use super::report::{Report, Seconds, TemplateReport, counts, differences};
 use crate::diagnostic::Diagnostic;
 use crate::error::Error;
 use crate::key::Key;
@@ -52,21 +55,6 @@ pub struct Drafted {
     orphans: Vec<String>,
 }
 
-/// A changed document, before and after.
-#[derive(Debug, Clone)]
-pub struct Difference {
-    /// The object path.
-    pub path: Box<str>,
-    /// What happens to it.
-    pub change: ChangeKind,
-    /// Rows before, if it was there.
-    pub rows_before: Option<u64>,
-    /// Rows after, if it will be there.
-    pub rows_after: Option<u64>,
-    /// Bytes of the blob to write.
-    pub gzip_bytes: u64,
-}
-
 impl Draft {
     /// Takes what a run built.
     pub fn new(job: &Job, as_of: DateTime<Utc>, outcomes: Vec<Outcome>) -> Draft {
@@ -78,18 +66,27 @@ impl Draft {
         self.outcomes.iter().any(|(_, built)| built.is_ok())
     }
 
-    /// The templates that were read whole, for the head.
-    pub fn checked(&self) -> BTreeMap<String, Checked> {
-        let at = self.job.now;
-        let whole = self.outcomes.iter().filter(|(_, built)| built.as_ref().is_ok_and(Built::is_whole));
-        whole.map(|(template, _)| (template.name.clone(), Checked { as_of: self.as_of, at })).collect()
+    /// Which templates were read whole, and which failed, in the build or in the merge; for the head.
+    pub fn runs(&self, drafted: &Drafted) -> Runs {
+        let at = Utc::now();
+        let mut runs = Runs::default();
+        for (report, (_, built)) in drafted.reports.iter().zip(&self.outcomes) {
+            let name = report.name.clone();
+            if let Some(failure) = &report.failure {
+                runs.failed.insert(name, Failed { at, reason: failure.to_string() });
+            } else if built.as_ref().is_ok_and(Built::is_whole) {
+                runs.checked.insert(name, Checked { as_of: self.as_of, at });
+            }
+        }
+        runs
     }
 
     /// Makes the release on a base.
-    pub async fn onto(&mut self, base: Option<&Manifest>, head: &Head, store: &Store) -> Result<Drafted, Error> {
+    pub async fn onto(&mut self, base: &Base, store: &Store) -> Result<Drafted, Error> {
         self.attempt += 1;
+        let (head, base) = (base.head(), base.manifest.as_deref());
         let mut growing = Growing::from(base);
-        let before = committed_catalogue(base, store).await?;
+        let before = self.committed_catalogue(base, store).await?;
         for name in growing.entries.keys().filter(|name| *name != catalogue::NAME) {
             if let Some(keys) = before.as_ref().and_then(|before| before.keys(name)) {
                 growing.keys.insert(name.clone(), keys);
@@ -98,7 +95,7 @@ impl Draft {
         let known: BTreeSet<&str> = self.job.templates.iter().map(|template| template.name.as_str()).collect();
         let mut reports = Vec::new();
         for (template, built) in &self.outcomes {
-            let committed = base.and_then(|base| base.rows.get(&template.name)).map_or(&[][..], Vec::as_slice);
+            let committed = base.and_then(|base| base.rows.get(&template.name)).map_or(&[][..], |rows| rows.as_slice());
             let checked = head.checked.get(&template.name).map(|checked| checked.as_of);
             let report = match built {
                 Ok(built) => self.merge_one(&mut growing, template, built, committed, checked, &known),
@@ -128,14 +125,32 @@ impl Draft {
             reports,
             orphans,
         };
-        let changed_catalogue = !drafted.blobs.is_empty();
-        if !growing.changes.is_empty() || changed_catalogue {
+        if !growing.changes.is_empty() || growing.has_other_entries(base) {
             let root = self.root(&growing, id, base);
             drafted.manifest = Some(Arc::new(Manifest { root, rows: growing.rows }));
         }
         drafted.changes = growing.changes;
         drafted.shards = growing.shards;
         Ok(drafted)
+    }
+
+    /// The catalogue of the base, for the keys of the templates that this run doesn't build.
+    async fn committed_catalogue(&self, base: Option<&Manifest>, store: &Store) -> Result<Option<Catalogue>, Error> {
+        let row = base.and_then(|base| find(base.rows.get(catalogue::NAME)?, catalogue::PATH));
+        let Some(document) = row.and_then(|row| row.document.as_ref()) else { return Ok(None) };
+        let blob = document.blob();
+        let bytes = store.read(&blob).await?.unwrap_or_default();
+        let read = gunzip(&bytes, MAX_CATALOGUE_BYTES).ok().and_then(|body| Catalogue::parse(&body));
+        let is_built =
+            |name: &String| self.outcomes.iter().any(|(template, built)| template.name == *name && built.is_ok());
+        let names = base.into_iter().flat_map(|base| base.root.templates.keys());
+        let needed = names.filter(|name| *name != catalogue::NAME).any(|name| !is_built(name));
+        if read.is_none() && needed {
+            let reason =
+                "is missing or broken; publish every template whole, which makes the catalogue anew".to_owned();
+            return Err(Error::Corrupt { object: blob, reason });
+        }
+        Ok(read)
     }
 
     fn merge_one(
@@ -147,15 +162,17 @@ impl Draft {
         checked: Option<DateTime<Utc>>,
         known: &BTreeSet<&str>,
     ) -> Result<TemplateReport, Diagnostic> {
+        growing.refuse_mixture(template, built)?;
         let seen = Observation { scope: &built.scope, rows: &built.rows, as_of: self.as_of, rewrite: self.job.rewrite };
         let merged = merge(committed, checked, &seen);
         growing.refuse_collisions(template, &merged, known)?;
-        let keys = catalogue::keys(template, &built.summary.domains);
+        let keys = catalogue::keys(template, &built.summary.domains, &merged.rows);
         growing.keys.insert(template.name.clone(), keys.columns);
         growing.files.extend(keys.files);
         growing.policies.insert(policy_hash(&template.policy).into(), template.policy.clone());
         let counts = counts(&merged);
         let changes = differences(&merged.changes, committed, &merged.rows, &self.job.run);
+        let older = merged.older;
         growing.put(template, built, merged, counts, self.as_of, self.job.now);
         Ok(TemplateReport {
             name: template.name.clone(),
@@ -164,6 +181,7 @@ impl Draft {
             rows: built.rows_read,
             rows_skipped: built.summary.rows_skipped,
             over_max_keys: built.summary.over_max_keys,
+            older,
             cost: built.cost,
             changes,
         })
@@ -218,7 +236,7 @@ impl Draft {
             growing
                 .entries
                 .insert(catalogue::NAME.to_owned(), catalogue_entry(rows.len() as u64, self.as_of, self.job.now));
-            growing.rows.insert(catalogue::NAME.to_owned(), rows.into_values().collect());
+            growing.rows.insert(catalogue::NAME.to_owned(), Arc::new(rows.into_values().collect()));
         }
         blobs
     }
@@ -230,8 +248,12 @@ impl Draft {
                 entry.shard = shard_name(&id.run, name);
             }
         }
-        let used: BTreeSet<&str> =
-            growing.rows.values().flatten().filter_map(|row| Some(row.document.as_ref()?.policy.as_ref())).collect();
+        let used: BTreeSet<&str> = growing
+            .rows
+            .values()
+            .flat_map(|rows| rows.iter())
+            .filter_map(|row| Some(row.document.as_ref()?.policy.as_ref()))
+            .collect();
         let policies = growing.policies.iter().filter(|(hash, _)| used.contains(hash.as_str()));
         let count = |kind| growing.changes.iter().filter(|change| change.change == kind).count() as u64;
         Root {
@@ -240,7 +262,7 @@ impl Draft {
             kind: self.job.kind,
             author: self.job.author.clone(),
             note: self.job.note.clone(),
-            created_at: self.job.now,
+            created_at: Utc::now(),
             as_of: Some(self.as_of),
             tintype: env!("CARGO_PKG_VERSION").to_owned(),
             policies: policies.map(|(hash, policy)| (hash.clone(), policy.clone())).collect(),
@@ -264,7 +286,7 @@ impl Draft {
         }
         for name in &drafted.shards {
             if let (Some(entry), Some(rows)) = (manifest.root.templates.get(name), manifest.rows.get(name)) {
-                write_lines(store, &entry.shard, rows).await?;
+                write_lines(store, &entry.shard, rows.as_slice()).await?;
             }
         }
         write_lines(store, &manifest.root.changes.object, &drafted.changes).await?;
@@ -274,6 +296,9 @@ impl Draft {
     /// The report of the run, without what comes after the commit.
     pub fn report(&self, drafted: Drafted, release: Option<ReleaseId>, committed: bool) -> Report {
         Report {
+            is_pending: drafted.manifest.is_some(),
+            rolled_forward: None,
+            unfinished: None,
             release,
             committed,
             as_of: self.as_of,
@@ -315,39 +340,4 @@ fn catalogue_entry(count: u64, as_of: DateTime<Utc>, now: DateTime<Utc>) -> Temp
         changed_at: now,
         status: Status::Ok,
     }
-}
-
-async fn committed_catalogue(base: Option<&Manifest>, store: &Store) -> Result<Option<Catalogue>, Error> {
-    let row = base.and_then(|base| find(base.rows.get(catalogue::NAME)?, catalogue::PATH));
-    let Some(document) = row.and_then(|row| row.document.as_ref()) else { return Ok(None) };
-    let Some(bytes) = store.read(&document.blob()).await? else { return Ok(None) };
-    Ok(gunzip(&bytes, MAX_CATALOGUE_BYTES).ok().and_then(|body| Catalogue::parse(&body)))
-}
-
-fn counts(merged: &Merged) -> Counts {
-    let count = |kind| merged.changes.iter().filter(|change| change.change == kind).count() as u64;
-    Counts {
-        keys: merged.rows.iter().filter(|row| row.document.is_some()).count() as u64,
-        added: count(ChangeKind::Added),
-        changed: count(ChangeKind::Changed),
-        removed: count(ChangeKind::Removed),
-        rewritten: count(ChangeKind::Rewritten),
-        unchanged: merged.unchanged,
-    }
-}
-
-fn differences(changes: &[Change], before: &[Row], after: &[Row], run: &RunId) -> Vec<Difference> {
-    let document = |rows: &[Row], path: &str| find(rows, path).and_then(|row| row.document.clone());
-    let of = |change: &Change| {
-        let (old, new) = (document(before, &change.path), document(after, &change.path));
-        let written = new.as_ref().filter(|new| new.run == *run);
-        Difference {
-            path: change.path.clone(),
-            change: change.change,
-            rows_before: old.map(|old| old.rows),
-            gzip_bytes: written.map_or(0, |new| new.gzip_bytes),
-            rows_after: new.map(|new| new.rows),
-        }
-    };
-    changes.iter().map(of).collect()
 }

@@ -1,6 +1,7 @@
 //! A release while it is put together: entries, rows and changes, template by template.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
@@ -9,14 +10,14 @@ use super::build::{Built, Cost};
 use super::catalogue;
 use super::manifest::{Change, ChangeKind, Manifest, Row, Status, TemplateEntry, find};
 use super::merge::Merged;
-use super::publish::{Counts, TemplateReport};
+use super::report::{Counts, TemplateReport};
 use crate::diagnostic::Diagnostic;
 use crate::template::{HeaderPolicy, Template};
 
 /// The release as it grows, template by template.
 pub struct Growing {
     pub entries: BTreeMap<String, TemplateEntry>,
-    pub rows: BTreeMap<String, Vec<Row>>,
+    pub rows: BTreeMap<String, Arc<Vec<Row>>>,
     pub keys: BTreeMap<String, Vec<Value>>,
     pub files: BTreeMap<String, Value>,
     pub changes: Vec<Change>,
@@ -37,6 +38,23 @@ impl Growing {
         }
     }
 
+    /// A run of some keys can't be mixed with documents that were made by another path, shape or set of columns.
+    pub fn refuse_mixture(&self, template: &Template, built: &Built) -> Result<(), Diagnostic> {
+        let Some(entry) = self.entries.get(&template.name).filter(|_| !built.is_whole()) else { return Ok(()) };
+        let changed = if entry.path != template.pattern.as_str() {
+            format!("the path was `{}`", entry.path)
+        } else if entry.shape != template.shape {
+            "the shape was another".to_owned()
+        } else if entry.columns != built.summary.columns {
+            format!("the columns were {}", entry.columns.join(", "))
+        } else {
+            return Ok(());
+        };
+        Err(template
+            .error(format!("some keys can't be published alone: in the active release {changed}"))
+            .hint(format!("publish the template whole first: tintype publish {}", template.name)))
+    }
+
     /// Two templates can't share a path. One whose file is gone gives its paths up: it was probably renamed.
     pub fn refuse_collisions(
         &mut self,
@@ -44,38 +62,59 @@ impl Growing {
         merged: &Merged,
         known: &BTreeSet<&str>,
     ) -> Result<(), Diagnostic> {
+        let mut given_up: BTreeMap<String, BTreeSet<&str>> = BTreeMap::new();
         for change in merged.changes.iter().filter(|change| change.change == ChangeKind::Added) {
-            let has = |rows: &Vec<Row>| find(rows, &change.path).is_some_and(|row| row.document.is_some());
-            let other = self
-                .rows
-                .iter()
-                .find(|(name, rows)| **name != template.name && has(rows))
-                .map(|(name, _)| name.clone());
-            let Some(other) = other else { continue };
+            let has = |rows: &[Row]| find(rows, &change.path).is_some_and(|row| row.document.is_some());
+            let other = self.rows.iter().find(|(name, rows)| **name != template.name && has(rows));
+            let Some((other, _)) = other else { continue };
             if known.contains(other.as_str()) {
-                let describe = |row: Option<&Row>, columns: &[String]| {
-                    row.map(|row| row.key.describe(columns)).unwrap_or_default()
-                };
-                let theirs = describe(find(&self.rows[&other], &change.path), &self.entries[&other].key_columns);
-                let ours = describe(find(&merged.rows, &change.path), template.columns());
-                return Err(template
-                    .error(format!(
-                        "two keys have one object path `{}`: {ours}, and {theirs} of the template {other}",
-                        change.path
-                    ))
-                    .hint("give the templates different paths"));
+                return Err(self.collision(template, merged, other, &change.path));
             }
-            if let Some(rows) = self.rows.get_mut(&other) {
-                rows.retain(|row| row.path != change.path);
-                let count = rows.iter().filter(|row| row.document.is_some()).count() as u64;
-                self.shards.insert(other.clone());
-                match self.entries.get_mut(&other) {
-                    Some(entry) if count > 0 => entry.count = count,
-                    _ => self.forget(&other),
-                }
-            }
+            given_up.entry(other.clone()).or_default().insert(&change.path);
+        }
+        for (other, paths) in given_up {
+            self.give_up(&other, &paths);
         }
         Ok(())
+    }
+
+    fn collision(&self, template: &Template, merged: &Merged, other: &str, path: &str) -> Diagnostic {
+        let describe =
+            |row: Option<&Row>, columns: &[String]| row.map(|row| row.key.describe(columns)).unwrap_or_default();
+        let theirs = describe(find(&self.rows[other], path), &self.entries[other].key_columns);
+        let ours = describe(find(&merged.rows, path), template.columns());
+        template
+            .error(format!("two keys have one object path `{path}`: {ours}, and {theirs} of the template {other}"))
+            .hint("give the templates different paths")
+    }
+
+    fn give_up(&mut self, other: &str, paths: &BTreeSet<&str>) {
+        let rows = self.rows.get(other).map(|rows| rows.as_slice()).unwrap_or_default();
+        let rows: Vec<Row> = rows.iter().filter(|row| !paths.contains(row.path.as_ref())).cloned().collect();
+        let count = rows.iter().filter(|row| row.document.is_some()).count() as u64;
+        match self.entries.get_mut(other) {
+            Some(entry) if count > 0 => {
+                entry.count = count;
+                self.rows.insert(other.to_owned(), Arc::new(rows));
+                self.shards.insert(other.to_owned());
+            }
+            _ => self.forget(other),
+        }
+    }
+
+    /// True if a template's entry says something else than in the base, apart from instants and where its rows lie.
+    pub fn has_other_entries(&self, base: Option<&Manifest>) -> bool {
+        let timeless = |entries: &BTreeMap<String, TemplateEntry>| {
+            let mut entries = entries.clone();
+            entries.remove(catalogue::NAME);
+            for entry in entries.values_mut() {
+                entry.shard.clear();
+                entry.as_of = DateTime::default();
+                entry.changed_at = DateTime::default();
+            }
+            entries
+        };
+        base.is_none_or(|base| timeless(&base.root.templates) != timeless(&self.entries))
     }
 
     pub fn forget(&mut self, name: &str) {
@@ -106,19 +145,20 @@ impl Growing {
             count: counts.keys,
             as_of: before.as_ref().map_or(as_of, |entry| entry.as_of),
             changed_at: before.as_ref().map_or(now, |entry| entry.changed_at),
-            status: Status::Ok,
+            status: before.as_ref().filter(|_| !built.is_whole()).map_or(Status::Ok, |entry| entry.status),
         };
-        let same_rows = self.rows.get(name).is_some_and(|rows| *rows == merged.rows);
+        let same_rows = self.rows.get(name).is_some_and(|rows| **rows == merged.rows);
         if before.as_ref() == Some(&entry) && same_rows {
             return;
         }
-        let changes = !merged.changes.is_empty() || before.is_none();
+        let differs = |change: &Change| change.change != ChangeKind::Rewritten;
+        let changes = merged.changes.iter().any(differs) || before.is_none();
         let (as_of, changed_at) = if changes { (as_of, now) } else { (entry.as_of, entry.changed_at) };
         self.entries.insert(name.clone(), TemplateEntry { as_of, changed_at, ..entry });
         if !same_rows || before.is_none() {
             self.shards.insert(name.clone());
         }
-        self.rows.insert(name.clone(), merged.rows);
+        self.rows.insert(name.clone(), Arc::new(merged.rows));
         self.changes.extend(merged.changes);
     }
 
@@ -137,6 +177,7 @@ impl Growing {
             rows: 0,
             rows_skipped: 0,
             over_max_keys: false,
+            older: 0,
             cost: Cost::default(),
             changes: Vec::new(),
         }

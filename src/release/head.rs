@@ -37,11 +37,17 @@ pub struct Head {
     /// When each template was last read whole, changed or not.
     #[serde(default)]
     pub checked: BTreeMap<String, Checked>,
+    /// The templates whose last run failed.
+    #[serde(default)]
+    pub failed: BTreeMap<String, Failed>,
     /// Keys that a rollback holds.
     #[serde(default)]
     pub hold: Vec<String>,
     /// Since which release a late request may have changed a path.
     pub suspect: Option<ReleaseId>,
+    /// Grows with every lease.
+    #[serde(default)]
+    pub epoch: u64,
     /// Who is committing and activating.
     pub lease: Option<Lease>,
 }
@@ -51,8 +57,17 @@ pub struct Head {
 pub struct Checked {
     /// The instant whose data it saw.
     pub as_of: DateTime<Utc>,
-    /// When the run ended.
+    /// When the run came to its end.
     pub at: DateTime<Utc>,
+}
+
+/// The last failure of a template.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failed {
+    /// When.
+    pub at: DateTime<Utc>,
+    /// Why.
+    pub reason: String,
 }
 
 /// Who is committing and activating.
@@ -60,7 +75,7 @@ pub struct Checked {
 pub struct Lease {
     /// Host, process and run.
     pub holder: String,
-    /// Grows with every holder.
+    /// The number of the lease.
     pub epoch: u64,
     /// Seconds after which it expires where nothing else frees it.
     pub ttl_seconds: u64,
@@ -78,6 +93,8 @@ impl Default for Head {
             purged: None,
             floor: None,
             checked: BTreeMap::new(),
+            failed: BTreeMap::new(),
+            epoch: 0,
             hold: Vec::new(),
             suspect: None,
             lease: None,

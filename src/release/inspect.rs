@@ -26,7 +26,8 @@ pub struct Release {
     pub root: Root,
     /// True for the one that the stable paths show.
     pub active: bool,
-    /// True for a release that was staged but never committed, or that another run's release replaced in the history.
+    /// True for a release of the history; false for one that was staged and never committed, because its run died or
+    /// another's commit came first.
     pub committed: bool,
 }
 
@@ -90,6 +91,7 @@ pub async fn live_documents(
         run,
         base,
         stage: false,
+        rewrite: false,
         now: Utc::now(),
         progress: Arc::new(Progress::default()),
         observe: Some(put),

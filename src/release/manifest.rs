@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Write as _};
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use flate2::bufread::GzDecoder;
@@ -145,7 +146,7 @@ pub struct DocumentRow {
     pub rows: u64,
     /// Hash of its header policy.
     pub policy: Box<str>,
-    /// When its bytes or headers last changed.
+    /// When the run began that last changed its bytes or headers.
     pub changed_at: DateTime<Utc>,
 }
 
@@ -191,7 +192,7 @@ pub struct Manifest {
     /// The root.
     pub root: Root,
     /// Rows by template.
-    pub rows: BTreeMap<String, Vec<Row>>,
+    pub rows: BTreeMap<String, Arc<Vec<Row>>>,
 }
 
 impl Manifest {
@@ -200,7 +201,7 @@ impl Manifest {
         let root = Root::read(store, id).await?;
         let mut rows = BTreeMap::new();
         for (name, entry) in &root.templates {
-            rows.insert(name.clone(), read_lines(store, &entry.shard).await?);
+            rows.insert(name.clone(), Arc::new(read_lines(store, &entry.shard).await?));
         }
         Ok(Manifest { root, rows })
     }

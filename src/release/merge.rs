@@ -33,6 +33,8 @@ pub struct Merged {
     pub changes: Vec<Change>,
     /// Documents that stay as they are.
     pub unchanged: u64,
+    /// Those among them that the run saw differently, but at an older instant.
+    pub older: u64,
 }
 
 /// Merges an observation into the committed rows. `checked` is when the template was last read whole.
@@ -64,6 +66,8 @@ impl Merged {
         let is_newer = known_at.is_none_or(|known_at| seen.as_of >= known_at);
         let in_scope = after.is_some() || before.is_some_and(|row| seen.scope.contains(&row.key));
         if !in_scope || !is_newer {
+            let digest = |row: Option<&Row>| row?.document.as_ref().map(|document| document.digest);
+            self.older += u64::from(in_scope && digest(before) != digest(after));
             return self.keep(before);
         }
         match (before, after) {
@@ -94,7 +98,11 @@ impl Merged {
         if !same(before, after) {
             self.put(after.clone(), ChangeKind::Changed);
         } else if rewrite {
-            self.put(Row { as_of: after.as_of, ..before.clone() }, ChangeKind::Rewritten);
+            let mut row = after.clone();
+            if let (Some(new), Some(old)) = (&mut row.document, &before.document) {
+                new.changed_at = old.changed_at;
+            }
+            self.put(row, ChangeKind::Rewritten);
         } else {
             self.keep(Some(before));
         }

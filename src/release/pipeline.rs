@@ -7,7 +7,7 @@
 //! has gone.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
@@ -135,7 +135,12 @@ fn split(
     let Work { template, scope, domains, known } = work;
     let mut domains = Some(domains);
     let mut splitter = None;
-    let mut put = |snapshot| snapshots.send(snapshot).is_ok();
+    let mut put = |snapshot| {
+        let started = Instant::now();
+        let taken = !timing.failed.load(Ordering::Relaxed) && snapshots.send(snapshot).is_ok();
+        Timing::add(&timing.wait, started);
+        taken
+    };
     while let Some(message) = rows.blocking_recv() {
         let started = Instant::now();
         match (message, splitter.as_mut(), domains.take()) {
@@ -186,7 +191,8 @@ impl Finisher {
     fn run(mut self, snapshots: &channel::Receiver<Snapshot>) -> Result<Vec<Row>, StoreError> {
         let mut rows = Vec::new();
         for snapshot in snapshots {
-            rows.push(self.finish(snapshot)?);
+            let row = self.finish(snapshot);
+            rows.push(row.inspect_err(|_| self.timing.failed.store(true, Ordering::Relaxed))?);
             self.builder.progress.add_document();
         }
         Ok(rows)
@@ -198,13 +204,14 @@ impl Finisher {
         }
         let started = Instant::now();
         let digest = Digest::of(&snapshot.body);
+        Timing::add(&self.timing.compress, started);
         let committed =
             find(self.builder.committed(&self.template), &snapshot.path).and_then(|row| row.document.as_ref());
-        let same = committed.filter(|committed| committed.digest == digest);
+        let same = committed.filter(|committed| committed.digest == digest && !self.builder.rewrite);
         let kept = same.map(|committed| (committed.run.clone(), committed.gzip_bytes));
         let (run, gzip_bytes) = match kept {
             Some(kept) => kept,
-            None => (self.builder.run.clone(), self.stage(&digest, &snapshot.body, started)?),
+            None => (self.builder.run.clone(), self.stage(&digest, &snapshot.body)?),
         };
         let document = DocumentRow {
             digest,
@@ -219,7 +226,8 @@ impl Finisher {
     }
 
     /// Compresses a body and writes its blob; returns the blob's size.
-    fn stage(&mut self, digest: &Digest, body: &[u8], started: Instant) -> Result<u64, StoreError> {
+    fn stage(&mut self, digest: &Digest, body: &[u8]) -> Result<u64, StoreError> {
+        let started = Instant::now();
         let bytes = self.gzip.compress(body);
         Timing::add(&self.timing.compress, started);
         let started = Instant::now();
@@ -238,10 +246,14 @@ fn length(len: usize) -> u64 {
     u64::try_from(len).unwrap_or(u64::MAX)
 }
 
-/// Time spent by the threads of a pipeline, in nanoseconds.
+/// What the threads of a pipeline share: the time they spent, in nanoseconds, and whether one has failed.
 #[derive(Default)]
 struct Timing {
+    /// Set by the first thread that fails, so that the others don't go on for nothing.
+    failed: AtomicBool,
     encode: AtomicU64,
+    /// What of `encode` was waiting for the threads behind.
+    wait: AtomicU64,
     compress: AtomicU64,
     stage: AtomicU64,
     staged_bytes: AtomicU64,
@@ -257,7 +269,7 @@ impl Timing {
         Cost {
             queries: 0,
             query_seconds,
-            encode_seconds: seconds(&self.encode),
+            encode_seconds: (seconds(&self.encode) - seconds(&self.wait)).max(0.0),
             compress_seconds: seconds(&self.compress),
             stage_seconds: seconds(&self.stage),
             staged_bytes: self.staged_bytes.load(Ordering::Relaxed),

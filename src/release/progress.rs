@@ -13,6 +13,10 @@ pub enum Phase {
     Stage,
     /// Committed; stable paths change. From here the run is finished by whoever comes next.
     Activate,
+    /// The run is over.
+    Done,
+    /// A server is up and ends by itself on a signal.
+    Serve,
 }
 
 /// Counters that a run moves and a progress bar reads.
@@ -38,7 +42,9 @@ impl Progress {
             0 => Phase::Prepare,
             1 => Phase::Build,
             2 => Phase::Stage,
-            _ => Phase::Activate,
+            3 => Phase::Activate,
+            4 => Phase::Done,
+            _ => Phase::Serve,
         }
     }
 

@@ -44,6 +44,18 @@ pub enum DocumentError {
         /// Why.
         error: ValueError,
     },
+    /// `lon` or `lat` is no number of degrees.
+    Degrees {
+        /// The column's place in the result.
+        column: usize,
+        /// The largest number it may be.
+        most: f64,
+    },
+    /// `geometry` holds JSON that is no object.
+    Geometry {
+        /// The column's place in the result.
+        column: usize,
+    },
     /// The body has grown beyond `max_size`.
     TooLarge,
     /// A document of shape `json` has a second row.
@@ -191,7 +203,11 @@ impl Document {
         self.body.extend_from_slice(b"{\"type\":\"Feature\",\"geometry\":");
         let (first, second) = match self.geometry {
             Geometry::Column(column) => {
+                let start = self.body.len();
                 self.cell(batch, row, column)?;
+                if !(self.body[start..].starts_with(b"{") || self.body[start..] == *b"null") {
+                    return Err(DocumentError::Geometry { column: self.columns[column].at });
+                }
                 (column, column)
             }
             Geometry::Point { lon, lat }
@@ -203,9 +219,9 @@ impl Document {
             }
             Geometry::Point { lon, lat } => {
                 self.body.extend_from_slice(b"{\"type\":\"Point\",\"coordinates\":[");
-                self.cell(batch, row, lon)?;
+                self.degrees(batch, row, lon, 180.0)?;
                 self.body.push(b',');
-                self.cell(batch, row, lat)?;
+                self.degrees(batch, row, lat, 90.0)?;
                 self.body.extend_from_slice(b"]}");
                 (lon, lat)
             }
@@ -215,6 +231,17 @@ impl Document {
         self.object(batch, row, |column| column != first && column != second)?;
         self.body.extend_from_slice(b"}}");
         Ok(())
+    }
+
+    /// A number of degrees; anything else would be a position that no map can show.
+    fn degrees(&mut self, batch: &RowBatch, row: usize, column: usize, most: f64) -> Result<(), DocumentError> {
+        let start = self.body.len();
+        self.cell(batch, row, column)?;
+        let number = std::str::from_utf8(&self.body[start..]).ok().and_then(|token| token.parse::<f64>().ok());
+        match number.is_some_and(|number| number.abs() <= most) {
+            true => Ok(()),
+            false => Err(DocumentError::Degrees { column: self.columns[column].at, most }),
+        }
     }
 
     fn values(&mut self, batch: &RowBatch, row: usize) -> Result<(), DocumentError> {

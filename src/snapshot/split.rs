@@ -268,6 +268,22 @@ impl<'a> Splitter<'a> {
                     .at(self.template.span_of_column(name));
                 finding.hint(error.hint())
             }
+            DocumentError::Degrees { column, most } => {
+                let name = &self.result[column].name;
+                let finding = self
+                    .template
+                    .error(format!("the column `{name}` of {key} isn't a number of degrees within ±{most}"));
+                finding
+                    .at(self.template.span_of_column(name))
+                    .hint("select it as a number; NULL gives a feature without a place")
+            }
+            DocumentError::Geometry { column } => {
+                let name = &self.result[column].name;
+                let finding = self.template.error(format!("the column `{name}` of {key} isn't a GeoJSON geometry"));
+                finding
+                    .at(self.template.span_of_column(name))
+                    .hint("it is a JSON object such as {\"type\":\"Point\",\"coordinates\":[lon,lat]}, or NULL")
+            }
             DocumentError::TooLarge => self
                 .template
                 .error(format!(

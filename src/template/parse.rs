@@ -60,6 +60,10 @@ impl Reader<'_> {
 
     /// The spans of the front matter and of the SQL behind it.
     fn split(&self) -> Result<(Range<usize>, Range<usize>), Diagnostic> {
+        if let Some(at) = self.source.find('\0') {
+            // SQLite would take it for the end of the statement and never get there.
+            return Err(self.error(at..at + 1, "the file holds a NUL byte").hint("remove it; was it saved as UTF-16?"));
+        }
         let start = self.source.len() - self.source.trim_start_matches(['\u{feff}', ' ', '\t', '\r', '\n']).len();
         let first_line = start..start + self.source[start..].find('\n').unwrap_or(self.source.len() - start);
         if !self.source[start..].starts_with(OPEN) {
@@ -95,6 +99,7 @@ impl Reader<'_> {
             self.error(offset + span.start..offset + span.end, format!("the front matter is wrong: {message}"));
         match unknown_name(message) {
             Some(hint) => finding.hint(hint),
+            None if message.starts_with("missing field") => finding.hint(SKELETON),
             None => finding.hint("the front matter is TOML; text stands in quotes: max_age = \"60s\""),
         }
     }

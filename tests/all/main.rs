@@ -13,6 +13,7 @@ mod keyed_plans;
 mod keys;
 mod one_pass;
 mod readme;
+mod recovery;
 mod republish;
 mod same_bytes;
 mod shapes;

@@ -245,7 +245,7 @@ mod tests {
     fn integers_beyond_a_double() {
         assert_eq!(
             token("9007199254740993", Rule::Plain).unwrap_err().to_string(),
-            "is 9007199254740993, beyond ±9007199254740991; list the column under `text`"
+            "is 9007199254740993, beyond ±9007199254740991"
         );
         assert!(token("9007199254740991.5", Rule::Decimals(0)).is_err());
         assert!(token("9007199254740992.0", Rule::Plain).is_err());

@@ -229,6 +229,10 @@ impl Located<'_> {
         let KeySpec { values, sql, publish } = spec.into_inner();
         let values = match (values, sql) {
             (Some(values), None) => DomainValues::Listed(self.values(&name, values)?),
+            (None, Some(sql)) if sql.get_ref().contains('\0') => {
+                self.report(sql.span(), format!("the query of [keys.{name}] holds a NUL byte"), "remove it");
+                return None;
+            }
             (None, Some(sql)) => DomainValues::Sql(sql.into_inner()),
             (Some(_), Some(_)) => {
                 self.report(column.span(), format!("[keys.{name}] has both `values` and `sql`"), "keep one of them");

@@ -54,6 +54,13 @@ pub fn projects() -> Vec<(&'static str, Project)> {
         .collect()
 }
 
+/// A project over this world on SQLite, for what doesn't depend on the engine.
+pub fn sqlite() -> Project {
+    let project = Project::sqlite(ROWS);
+    project.template("places", TEMPLATE);
+    project
+}
+
 /// A project without templates over the database that `sql` makes, on each engine that is here.
 pub fn projects_over(sql: &str) -> Vec<(&'static str, Project)> {
     let mut projects = vec![("SQLite", Project::sqlite(sql))];

@@ -1,0 +1,57 @@
+//! The committed state that a run starts from: the head and the manifest of the desired release.
+
+use std::sync::Arc;
+
+use super::catalogue;
+use super::head::{Head, HeadRead};
+use super::manifest::Manifest;
+use crate::error::Error;
+use crate::store::Store;
+
+/// The committed state at one moment.
+#[derive(Debug, Clone)]
+pub struct Base {
+    /// The head as it was read, for the swap.
+    pub read: HeadRead,
+    /// The desired release; none before the first.
+    pub manifest: Option<Arc<Manifest>>,
+}
+
+impl Base {
+    /// Reads the committed state.
+    pub async fn read(store: &Store) -> Result<Base, Error> {
+        let read = HeadRead::read(store).await?;
+        if read.head.seq == 0 && store.read_public(catalogue::PATH).await?.is_some() {
+            // Without the head nobody knows which of the documents that are there belong to the site.
+            return Err(Error::Corrupt {
+                object: "head.json".to_owned(),
+                reason: "is missing, although a catalogue is published".to_owned(),
+            });
+        }
+        Base::at(read, None, store).await
+    }
+
+    /// Reads the state again; the manifest only if it is another release's.
+    pub async fn read_again(&self, store: &Store) -> Result<Base, Error> {
+        Base::at(HeadRead::read(store).await?, self.manifest.clone(), store).await
+    }
+
+    async fn at(read: HeadRead, known: Option<Arc<Manifest>>, store: &Store) -> Result<Base, Error> {
+        let manifest = match (&read.head.desired, known) {
+            (None, _) => None,
+            (Some(id), Some(known)) if known.root.id == *id => Some(known),
+            (Some(id), _) => Some(Arc::new(Manifest::read(store, id).await?)),
+        };
+        Ok(Base { read, manifest })
+    }
+
+    /// What the head says.
+    pub fn head(&self) -> &Head {
+        &self.read.head
+    }
+
+    /// True if a release is committed that not every stable path shows.
+    pub fn is_unfinished(&self) -> bool {
+        self.head().active != self.head().desired
+    }
+}

@@ -1,0 +1,142 @@
+//! What a run did, or would do: plain data that the command line shows.
+
+use chrono::{DateTime, Utc};
+
+use super::activate::Activated;
+use super::build::Cost;
+use super::id::{ReleaseId, RunId};
+use super::manifest::{Change, ChangeKind, Row, find};
+use super::merge::Merged;
+use crate::diagnostic::Diagnostic;
+use crate::error::Error;
+
+/// What a run did, or a plan would do.
+#[derive(Debug)]
+pub struct Report {
+    /// The release that is desired now; none before the first.
+    pub release: Option<ReleaseId>,
+    /// True if the run committed it.
+    pub committed: bool,
+    /// The instant whose data the run saw.
+    pub as_of: DateTime<Utc>,
+    /// What became of each template that was asked for.
+    pub templates: Vec<TemplateReport>,
+    /// Documents of the release that the run found committed.
+    pub documents_before: u64,
+    /// Templates of the release whose files are gone.
+    pub orphans: Vec<String>,
+    /// The release that an earlier run had committed but not finished, and that this one finished first.
+    pub rolled_forward: Option<ReleaseId>,
+    /// True if there is something to commit, or to finish.
+    pub is_pending: bool,
+    /// What activation did, if there was anything to activate.
+    pub activated: Activated,
+    /// What went wrong after the commit; the next run goes on from there.
+    pub unfinished: Option<Error>,
+    /// Where the time went, in seconds.
+    pub seconds: Seconds,
+}
+
+/// Where the time went.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Seconds {
+    /// Statements.
+    pub query: f64,
+    /// From opening the connection to closing it.
+    pub hold: f64,
+    /// Splitting rows into documents.
+    pub encode: f64,
+    /// Digesting and compressing, and writing blobs; summed over the threads.
+    pub stage: f64,
+    /// Waiting for the lock, merging and committing.
+    pub commit: f64,
+    /// Changing stable paths.
+    pub activate: f64,
+    /// Everything.
+    pub total: f64,
+}
+
+/// What became of a template.
+#[derive(Debug)]
+pub struct TemplateReport {
+    /// Its name.
+    pub name: String,
+    /// Why it failed; its last good documents stay.
+    pub failure: Option<Diagnostic>,
+    /// The keys it has now, and what changes.
+    pub counts: Counts,
+    /// Rows read.
+    pub rows: u64,
+    /// Rows of keys that aren't published, or that belong to another scope.
+    pub rows_skipped: u64,
+    /// More published combinations than `max_keys`: no empty documents.
+    pub over_max_keys: bool,
+    /// Documents that stay as committed because they were observed later than this run's `as_of`.
+    pub older: u64,
+    /// What it cost.
+    pub cost: Cost,
+    /// The changes, with the documents before and after.
+    pub changes: Vec<Difference>,
+}
+
+/// Documents of a template by what happens to them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// All that it has afterwards.
+    pub keys: u64,
+    /// New ones.
+    pub added: u64,
+    /// With other bytes or headers.
+    pub changed: u64,
+    /// Gone.
+    pub removed: u64,
+    /// Written again as they were.
+    pub rewritten: u64,
+    /// As they were, and not touched.
+    pub unchanged: u64,
+}
+
+/// A changed document, before and after.
+#[derive(Debug, Clone)]
+pub struct Difference {
+    /// The object path.
+    pub path: Box<str>,
+    /// What happens to it.
+    pub change: ChangeKind,
+    /// Rows before, if it was there.
+    pub rows_before: Option<u64>,
+    /// Rows after, if it will be there.
+    pub rows_after: Option<u64>,
+    /// Bytes of the blob to write.
+    pub gzip_bytes: u64,
+}
+
+/// Counts what a merge did.
+pub fn counts(merged: &Merged) -> Counts {
+    let count = |kind| merged.changes.iter().filter(|change| change.change == kind).count() as u64;
+    Counts {
+        keys: merged.rows.iter().filter(|row| row.document.is_some()).count() as u64,
+        added: count(ChangeKind::Added),
+        changed: count(ChangeKind::Changed),
+        removed: count(ChangeKind::Removed),
+        rewritten: count(ChangeKind::Rewritten),
+        unchanged: merged.unchanged,
+    }
+}
+
+/// The changed documents of a merge, before and after.
+pub fn differences(changes: &[Change], before: &[Row], after: &[Row], run: &RunId) -> Vec<Difference> {
+    let document = |rows: &[Row], path: &str| find(rows, path).and_then(|row| row.document.clone());
+    let of = |change: &Change| {
+        let (old, new) = (document(before, &change.path), document(after, &change.path));
+        let written = new.as_ref().filter(|new| new.run == *run);
+        Difference {
+            path: change.path.clone(),
+            change: change.change,
+            rows_before: old.map(|old| old.rows),
+            gzip_bytes: written.map_or(0, |new| new.gzip_bytes),
+            rows_after: new.map(|new| new.rows),
+        }
+    };
+    changes.iter().map(of).collect()
+}
