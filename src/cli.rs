@@ -3,13 +3,14 @@
 //! Data goes to stdout, everything else to stderr. Off a terminal success is silent unless `-v`, so that cron mails
 //! nothing. The exit code is the gravest of what happened; [`Outcome`] and [`Error::exit_code`] say which.
 
+use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use clap::builder::Styles;
 use clap::builder::styling::{AnsiColor, Effects};
-use clap::{ArgAction, Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
+use clap::builder::{Resettable, Styles};
+use clap::{Arg, ArgAction, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
 
 use crate::error::Error;
 use crate::logging::Logging;
@@ -174,7 +175,7 @@ impl Outcome {
 
 /// Parses the command line, runs the command, and reports how it ended.
 pub fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let cli = match parse() {
         Ok(cli) => cli,
         Err(error) => {
             // Help and version come here too; clap knows which stream and which code each takes.
@@ -227,15 +228,35 @@ pub fn main() -> ExitCode {
     }
 }
 
+fn parse() -> Result<Cli, clap::Error> {
+    let mut command = without_empty_variables(Cli::command(), &|name| std::env::var_os(name));
+    let mut matches = command.try_get_matches_from_mut(std::env::args_os())?;
+    Cli::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut command))
+}
+
+/// An empty environment variable counts as unset, as in the configuration; clap would take it for a value.
+fn without_empty_variables(command: clap::Command, variable: &impl Fn(&OsStr) -> Option<OsString>) -> clap::Command {
+    let unset = |argument: Arg| {
+        let Some(name) = argument.get_env().filter(|name| variable(name).is_some_and(|value| value.is_empty())) else {
+            return argument;
+        };
+        // The help goes on naming the variable.
+        let help = argument.get_help().map(ToString::to_string).unwrap_or_default();
+        let help = format!("{help} [env: {}=]", name.to_string_lossy());
+        argument.env(Resettable::Reset).help(help)
+    };
+    command.mut_args(unset).mut_subcommands(|command| without_empty_variables(command, variable))
+}
+
 /// Whether the command line asks for JSON, as far as one can tell when it can't be understood.
 fn wants_json() -> bool {
     let words: Vec<_> = std::env::args_os().collect();
-    let pair = |pair: &[std::ffi::OsString]| pair[0] == "--format" && pair[1] == "json";
+    let pair = |pair: &[OsString]| pair[0] == "--format" && pair[1] == "json";
     words.windows(2).any(pair) || words.iter().any(|word| word == "--format=json")
 }
 
 fn start_logging(global: &Global) -> Result<(), Error> {
-    let directives = std::env::var("TINTYPE_LOG").ok();
+    let directives = std::env::var("TINTYPE_LOG").ok().filter(|text| !text.is_empty());
     crate::logging::start(Logging {
         verbosity: if global.quiet { -1 } else { i8::try_from(global.verbose).unwrap_or(2) },
         directives: directives.as_deref(),
@@ -301,5 +322,15 @@ mod tests {
     #[test]
     fn the_command_line_is_well_formed() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn an_empty_variable_is_unset_and_still_in_the_help() {
+        let mut command = without_empty_variables(Cli::command(), &|_| Some(OsString::new()));
+        command.build();
+        let publish = command.find_subcommand_mut("publish").unwrap();
+        assert!(publish.get_arguments().all(|argument| argument.get_env().is_none()));
+        let help = publish.render_help().to_string();
+        assert!(help.contains("TINTYPE_AUTHOR") && help.contains("TINTYPE_CONFIG"), "{help}");
     }
 }

@@ -5,7 +5,7 @@
 //! same way wherever it stands. Nothing but the command line sees the whole [`Config`]; everything else takes the few
 //! settings that it needs.
 
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +14,7 @@ use url::Url;
 use crate::database::{Database, DatabaseError, ReadSettings};
 use crate::diagnostic::Diagnostic;
 use crate::error::Error;
+use crate::store::normal;
 
 mod environment;
 mod file;
@@ -326,19 +327,4 @@ fn base_url(text: &str) -> Result<Url, (String, String)> {
         url.set_path(&format!("{}/", url.path()));
     }
     Ok(url)
-}
-
-/// A path without `.` and `..`, for comparing: the folders need not exist yet.
-fn normal(path: &Path) -> PathBuf {
-    let mut normal = PathBuf::new();
-    for component in path.components() {
-        match component {
-            Component::CurDir => {}
-            Component::ParentDir => {
-                normal.pop();
-            }
-            other => normal.push(other),
-        }
-    }
-    normal
 }

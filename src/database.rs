@@ -5,6 +5,7 @@
 //! down. Rows are streamed as they come, never through a cursor, which would switch parallel query off; they travel
 //! as [`RowBatch`]es of undecoded cells, and `value` turns cells into JSON tokens on another thread.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -25,8 +26,8 @@ pub use error::DatabaseError;
 use crate::template::scope::Statement;
 use value::{Encoder, Rule, UnsupportedType};
 
-/// Where the data is.
-#[derive(Debug, Clone)]
+/// Where the data is. Its `Debug` text is [`Database::describe`]'s, because the options' own prints the password.
+#[derive(Clone)]
 pub enum Database {
     /// A PostgreSQL server.
     Postgres(Box<sqlx::postgres::PgConnectOptions>),
@@ -100,6 +101,12 @@ pub struct ReadTransaction {
 enum Connection {
     Postgres(Box<sqlx::PgConnection>),
     Sqlite(sqlx::SqliteConnection, Duration),
+}
+
+impl fmt::Debug for Database {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.describe())
+    }
 }
 
 impl Database {

@@ -4,11 +4,12 @@
 //! The *control* part lies beside it, outside of what is served, and holds blobs, manifests and releases, each written
 //! once under a name that is never used again, and `head.json`, the one record that changes, by compare-and-swap.
 
-use std::path::Path;
+use std::path::{Component, Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use serde::Serialize;
+use tokio::task::coop::consume_budget;
 
 mod directory;
 
@@ -92,6 +93,23 @@ pub enum Lock {
     },
 }
 
+/// A path without `.` and `..`, for comparing: what it leads to need not exist yet.
+pub fn normal(path: &Path) -> PathBuf {
+    let mut normal = PathBuf::new();
+    for component in path.components() {
+        match component {
+            Component::CurDir => {}
+            Component::ParentDir => {
+                normal.pop();
+            }
+            other => normal.push(other),
+        }
+    }
+    normal
+}
+
+/// A directory answers at once, so a loop over documents would never come to an `await` that waits: what else the
+/// process is to hear, a signal above all, gets its turn through the budget that each call takes from.
 impl Store {
     /// What the store is called in messages.
     pub fn describe(&self) -> String {
@@ -109,6 +127,7 @@ impl Store {
 
     /// Writes a control object under a name that was never used before.
     pub async fn create(&self, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
+        consume_budget().await;
         match self {
             Store::Directory(directory) => directory.create(name, bytes),
         }
@@ -116,6 +135,7 @@ impl Store {
 
     /// Reads a control object; `None` if there is none.
     pub async fn read(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        consume_budget().await;
         match self {
             Store::Directory(directory) => directory.read(name),
         }
@@ -123,6 +143,7 @@ impl Store {
 
     /// Names of the control objects below a folder such as `release/`, in order.
     pub async fn list(&self, folder: &str) -> Result<Vec<String>, StoreError> {
+        consume_budget().await;
         match self {
             Store::Directory(directory) => directory.list(folder),
         }
@@ -130,6 +151,7 @@ impl Store {
 
     /// Reads the document at a stable path, gzipped; `None` if there is none.
     pub async fn read_public(&self, path: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        consume_budget().await;
         match self {
             Store::Directory(directory) => directory.read_public(path),
         }
@@ -137,6 +159,7 @@ impl Store {
 
     /// Lets a stable path show a blob.
     pub async fn activate(&self, path: &str, blob: &str) -> Result<(), StoreError> {
+        consume_budget().await;
         match self {
             Store::Directory(directory) => directory.activate(path, blob),
         }
@@ -144,6 +167,7 @@ impl Store {
 
     /// Removes a stable path; one that is gone already is no error.
     pub async fn remove(&self, path: &str) -> Result<(), StoreError> {
+        consume_budget().await;
         match self {
             Store::Directory(directory) => directory.remove(path),
         }
@@ -151,6 +175,7 @@ impl Store {
 
     /// Reads `head.json`; `None` before the first release.
     pub async fn read_head(&self) -> Result<Option<Vec<u8>>, StoreError> {
+        consume_budget().await;
         match self {
             Store::Directory(directory) => directory.read("head.json"),
         }
@@ -159,7 +184,7 @@ impl Store {
     /// Replaces `head.json` if it still holds `expected`; says whether it did.
     pub async fn swap_head(&self, expected: Option<&[u8]>, new: &[u8]) -> Result<bool, StoreError> {
         match self {
-            Store::Directory(directory) => directory.swap_head(expected, new),
+            Store::Directory(directory) => directory.swap_head(expected, new).await,
         }
     }
 
@@ -173,7 +198,7 @@ impl Store {
     /// Makes everything written so far survive a power cut.
     pub async fn settle(&self) -> Result<(), StoreError> {
         match self {
-            Store::Directory(directory) => directory.settle(),
+            Store::Directory(directory) => directory.settle().await,
         }
     }
 

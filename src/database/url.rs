@@ -48,8 +48,12 @@ impl Database {
 fn sqlite(rest: &str, folder: &Path) -> Result<Database, DatabaseError> {
     let path = rest.strip_prefix("//").unwrap_or(rest);
     if let Some((_, parameters)) = path.split_once('?') {
+        // The value may be a key to the file, so only the names are repeated.
+        let quoted = |parameter: &str| parameter.split('=').next().map(|name| format!("`{name}`"));
+        let names: Vec<String> = parameters.split('&').filter_map(quoted).collect();
+        let noun = if names.len() == 1 { "parameter" } else { "parameters" };
         return refuse(
-            format!("has the parameter `{parameters}`, which SQLite files don't take here"),
+            format!("has the {noun} {}, which SQLite files don't take here", names.join(", ")),
             "write sqlite:file.db; it is always opened read-only",
         );
     }
@@ -106,7 +110,11 @@ fn postgres(text: &str) -> Result<Database, DatabaseError> {
 /// An error text never repeats the password, whoever wrote it.
 fn without_secret(message: &str, url: &Url) -> String {
     let query = url.query_pairs().find(|(name, _)| name == "password").map(|(_, value)| value.into_owned());
-    let secrets = url.password().map(ToOwned::to_owned).into_iter().chain(query).filter(|secret| !secret.is_empty());
+    // sqlx decodes the password, and what it complains of may be either form.
+    let decoded =
+        url.password().map(|text| percent_encoding::percent_decode_str(text).decode_utf8_lossy().into_owned());
+    let written = url.password().map(ToOwned::to_owned);
+    let secrets = written.into_iter().chain(decoded).chain(query).filter(|secret| !secret.is_empty());
     secrets.fold(message.to_owned(), |message, secret| message.replace(&secret, "…"))
 }
 
@@ -138,11 +146,18 @@ mod tests {
         assert!(reason("postgres://u@h/d?options=-c%20x").contains("settings"));
         assert!(reason("postgres://u@a,b/d").contains("several hosts"));
         assert!(reason("mysql://u@h/d").contains("mysql"));
-        assert!(reason("sqlite:a.db?mode=rw").contains("mode=rw"));
+        assert!(reason("sqlite:a.db?mode=rw").contains("`mode`"));
     }
 
     #[test]
     fn passwords_are_never_repeated() {
         assert!(!reason("postgres://u:hunter2@h/d?sslmode=hunter2x").contains("hunter2"));
+        assert!(!reason("postgres://u:hunter%32@h/d?sslmode=hunter2x").contains("hunter2"));
+        let refused = reason("sqlite:f.db?key=hunter2&cipher=hunter2");
+        assert!(refused.contains("`key`, `cipher`") && !refused.contains("hunter2"), "{refused}");
+        for url in ["postgres://u:hunter2@h/d", "postgres://u@h/d?password=hunter2"] {
+            let shown = format!("{:?}", Database::from_url(url, Path::new("/base")).unwrap());
+            assert!(shown.contains("h:5432") && !shown.contains("hunter2"), "{shown}");
+        }
     }
 }

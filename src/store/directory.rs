@@ -11,7 +11,8 @@ use std::io::{self, ErrorKind, Write as _};
 use std::os::fd::AsFd as _;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::OnceLock;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use rustix::fs::FlockOperation;
@@ -20,8 +21,17 @@ use rustix::io::Errno;
 use super::{Counters, StoreError, count};
 use crate::snapshot::gunzip;
 
+mod owner;
+mod temporary;
+#[cfg(test)]
+mod tests;
+
+use temporary::{Names, Temporary};
+
 /// How often a publisher that waits for the lock tries again.
 const LOCK_POLL: Duration = Duration::from_millis(50);
+/// Longest wait for `head.lock`, which others hold for as long as one small file takes to be written and synced.
+const HEAD_WAIT: Duration = Duration::from_secs(10);
 /// The catalogue and its parts also lie uncompressed; none of them comes near this.
 const MAX_CATALOGUE_BYTES: u64 = 1 << 30;
 
@@ -31,8 +41,11 @@ pub struct Directory {
     public: PathBuf,
     control: PathBuf,
     pub(super) counters: Counters,
-    /// Numbers the temporary files of this process.
-    temporary: AtomicU64,
+    /// Set once the control folder is known to belong to this public one.
+    owned: OnceLock<()>,
+    /// Set once a rename from the control folder into the public one was refused.
+    is_apart: AtomicBool,
+    names: Names,
 }
 
 /// The lock of a directory; the system frees it when the process ends, however it ends.
@@ -46,9 +59,9 @@ fn failed(action: &'static str, path: &Path, error: &io::Error) -> StoreError {
         ErrorKind::PermissionDenied => Some("may this user write here? see the folder's owner and mode"),
         ErrorKind::ReadOnlyFilesystem => Some("the file system is mounted read-only; [store] url can name another"),
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => {
-            Some("make room and run the command again; nothing that was live has changed")
+            Some("make room and run the command again; it goes on where this one stopped")
         }
-        _ => Some("mend that and run the command again; what is live stays as it was until then"),
+        _ => Some("mend that and run the command again; it goes on where this one stopped"),
     };
     StoreError { action, object: path.display().to_string(), reason: error.to_string(), hint: hint.map(str::to_owned) }
 }
@@ -56,7 +69,14 @@ fn failed(action: &'static str, path: &Path, error: &io::Error) -> StoreError {
 impl Directory {
     /// The store with its documents in `public` and everything else in `control`.
     pub fn new(public: PathBuf, control: PathBuf) -> Directory {
-        Directory { public, control, counters: Counters::default(), temporary: AtomicU64::new(0) }
+        Directory {
+            public,
+            control,
+            counters: Counters::default(),
+            owned: OnceLock::new(),
+            is_apart: AtomicBool::new(false),
+            names: Names::default(),
+        }
     }
 
     /// Where the documents lie.
@@ -74,21 +94,31 @@ impl Directory {
     }
 
     pub(super) fn create(&self, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
+        self.claim()?;
         count(&self.counters.puts);
-        write_new(&self.control.join(name), bytes)
+        let path = self.control.join(name);
+        match name.starts_with("blob/") {
+            // Half a blob of a killed run is named by nothing, and there are too many of them for two steps each.
+            true => write_new(&path, bytes),
+            // Releases are found by listing, so that one must never be there in half.
+            false => self.written(bytes)?.name(&path).map_err(|error| failed("write", &path, &error)),
+        }
     }
 
     pub(super) fn read(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        self.check_owner()?;
         count(&self.counters.gets);
         read(&self.control.join(name))
     }
 
     pub(super) fn read_public(&self, path: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        self.check_owner()?;
         count(&self.counters.gets);
         read(&self.document(path))
     }
 
     pub(super) fn list(&self, folder: &str) -> Result<Vec<String>, StoreError> {
+        self.check_owner()?;
         count(&self.counters.lists);
         let path = self.control.join(folder);
         let entries = match std::fs::read_dir(&path) {
@@ -106,15 +136,14 @@ impl Directory {
     }
 
     pub(super) fn activate(&self, path: &str, blob: &str) -> Result<(), StoreError> {
+        self.claim()?;
         count(&self.counters.copies);
         let blob = self.control.join(blob);
         self.show(&blob, &self.document(path))?;
         if let Some(plain) = self.plain(path) {
             let bytes = read(&blob)?.unwrap_or_default();
             let body = gunzip(&bytes, MAX_CATALOGUE_BYTES).map_err(|error| failed("unpack", &blob, &error))?;
-            let temporary = self.temporary();
-            write_new(&temporary, &body)?;
-            Self::replace(&temporary, &plain)?;
+            self.write_over(&plain, &body)?;
         }
         Ok(())
     }
@@ -123,47 +152,39 @@ impl Directory {
     fn show(&self, blob: &Path, path: &Path) -> Result<(), StoreError> {
         match with_parents(path, || std::fs::hard_link(blob, path)) {
             Ok(()) => return Ok(()),
+            // Said across file systems too: link(2) looks at the name before it looks where the blob lies.
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
             Err(error) if can_not_link(&error) => return self.copy(blob, path),
             Err(error) => return Err(failed("link", path, &error)),
         }
-        if inode(blob).is_some_and(|number| inode(path) == Some(number)) {
-            // Renaming a link onto its own file does nothing and would leave the temporary link behind.
+        if file_id(blob).is_some_and(|id| file_id(path) == Some(id)) {
+            // Renaming a link onto its own file does nothing.
             return Ok(());
         }
-        let temporary = self.temporary();
-        match with_parents(&temporary, || std::fs::hard_link(blob, &temporary)) {
-            Ok(()) => Self::replace(&temporary, path),
-            Err(error) if can_not_link(&error) => self.copy(blob, path),
-            Err(error) => Err(failed("link", &temporary, &error)),
+        let temporary = Temporary::new(self.temporary());
+        match with_parents(temporary.path(), || std::fs::hard_link(blob, temporary.path())) {
+            Ok(()) => {}
+            Err(error) if can_not_link(&error) => return self.copy(blob, path),
+            Err(error) => return Err(failed("link", temporary.path(), &error)),
+        }
+        match temporary.rename(path) {
+            Err(error) if crosses(&error) => self.copy(blob, path),
+            renamed => renamed.map_err(|error| failed("replace", path, &error)),
         }
     }
 
     /// For file systems without hard links, and for a control folder on another file system.
     fn copy(&self, blob: &Path, path: &Path) -> Result<(), StoreError> {
         let bytes = read(blob)?.ok_or_else(|| failed("read", blob, &ErrorKind::NotFound.into()))?;
-        // The temporary file lies beside its goal: a rename doesn't cross file systems.
-        let number = self.temporary.fetch_add(1, Ordering::Relaxed);
-        let temporary = path.with_file_name(format!(".tintype-{}-{number}.tmp", std::process::id()));
-        write_new(&temporary, &bytes)?;
-        Self::replace(&temporary, path)
-    }
-
-    fn replace(temporary: &Path, path: &Path) -> Result<(), StoreError> {
-        with_parents(path, || std::fs::rename(temporary, path)).map_err(|error| {
-            let _ = std::fs::remove_file(temporary);
-            failed("replace", path, &error)
-        })
-    }
-
-    fn temporary(&self) -> PathBuf {
-        let number = self.temporary.fetch_add(1, Ordering::Relaxed);
-        self.control.join("tmp").join(format!("{}-{number}", std::process::id()))
+        self.write_over(path, &bytes)
     }
 
     pub(super) fn remove(&self, path: &str) -> Result<(), StoreError> {
+        self.claim()?;
         count(&self.counters.deletes);
         for file in [Some(self.document(path)), self.plain(path)].into_iter().flatten() {
+            // A killed run may have left it, and nobody else would look for it again.
+            let _ = std::fs::remove_file(temporary::beside(&file));
             match std::fs::remove_file(&file) {
                 Ok(()) => self.remove_empty_parents(&file),
                 Err(error) if error.kind() == ErrorKind::NotFound => {}
@@ -183,56 +204,88 @@ impl Directory {
         }
     }
 
-    pub(super) fn swap_head(&self, expected: Option<&[u8]>, new: &[u8]) -> Result<bool, StoreError> {
-        // Compare and write are two steps, so other processes are kept out in between by a lock of their own.
-        let guard = self.lock_file("head.lock")?;
-        rustix::fs::flock(guard.as_fd(), FlockOperation::LockExclusive)
-            .map_err(|error| failed("lock", &self.control.join("head.lock"), &error.into()))?;
+    pub(super) async fn swap_head(&self, expected: Option<&[u8]>, new: &[u8]) -> Result<bool, StoreError> {
+        self.swap_head_within(HEAD_WAIT, expected, new).await
+    }
+
+    async fn swap_head_within(&self, wait: Duration, expected: Option<&[u8]>, new: &[u8]) -> Result<bool, StoreError> {
+        self.claim()?;
+        // Compare and write are two steps, so other processes are kept out in between by a lock of their own. Nothing
+        // is awaited from here on: a signal comes before the swap or after it, never in between.
+        let Some(_guard) = self.exclusive("head.lock", wait).await? else {
+            return Err(StoreError {
+                action: "lock",
+                object: self.control.join("head.lock").display().to_string(),
+                reason: format!("another process has held it for {}", humantime::format_duration(wait)),
+                hint: Some(
+                    "is a tintype stopped or hanging? `fuser` on that file names the process; end it and run the \
+                     command again"
+                        .to_owned(),
+                ),
+            });
+        };
         if self.read("head.json")?.as_deref() != expected {
             return Ok(false);
         }
         count(&self.counters.puts);
         let path = self.control.join("head.json");
-        let temporary = self.temporary();
-        write_new(&temporary, new)?;
-        let synced = File::open(&temporary).and_then(|file| file.sync_all());
-        synced.map_err(|error| failed("sync", &temporary, &error))?;
-        Self::replace(&temporary, &path)?;
-        let folder = File::open(&self.control).and_then(|folder| folder.sync_all());
-        folder.map_err(|error| failed("sync", &self.control, &error))?;
+        let temporary = self.written(new)?;
+        sync(temporary.path())?;
+        temporary.rename(&path).map_err(|error| failed("replace", &path, &error))?;
+        sync(&self.control)?;
         Ok(true)
     }
 
-    /// A lock file is made once and never replaced, or two processes could hold locks on two files of one name.
-    fn lock_file(&self, name: &str) -> Result<File, StoreError> {
+    /// Takes the lock on a file, if its holder frees it in time.
+    ///
+    /// The file is made once and never replaced, or two processes could hold locks on two files of one name.
+    async fn exclusive(&self, name: &str, wait: Duration) -> Result<Option<File>, StoreError> {
         let path = self.control.join(name);
-        with_parents(&path, || OpenOptions::new().create(true).truncate(false).write(true).open(&path))
-            .map_err(|error| failed("open", &path, &error))
-    }
-
-    pub(super) async fn lock(&self, wait: Duration) -> Result<Option<DirectoryLock>, StoreError> {
-        let file = self.lock_file("publish.lock")?;
+        let file = with_parents(&path, || OpenOptions::new().create(true).truncate(false).write(true).open(&path))
+            .map_err(|error| failed("open", &path, &error))?;
         let deadline = Instant::now() + wait;
         loop {
             match rustix::fs::flock(file.as_fd(), FlockOperation::NonBlockingLockExclusive) {
-                Ok(()) => return Ok(Some(DirectoryLock { _file: file })),
-                Err(Errno::WOULDBLOCK) if Instant::now() < deadline => tokio::time::sleep(LOCK_POLL).await,
+                Ok(()) => return Ok(Some(file)),
+                Err(Errno::INTR) => {}
+                Err(Errno::WOULDBLOCK) if Instant::now() < deadline => tokio::time::sleep(LOCK_POLL.min(wait)).await,
                 Err(Errno::WOULDBLOCK) => return Ok(None),
-                Err(error) => return Err(failed("lock", &self.control.join("publish.lock"), &error.into())),
+                Err(error) => return Err(failed("lock", &path, &error.into())),
             }
         }
     }
 
-    pub(super) fn settle(&self) -> Result<(), StoreError> {
-        for folder in [&self.control, &self.public] {
-            match File::open(folder) {
-                Ok(open) => rustix::fs::syncfs(open.as_fd()).map_err(|error| failed("sync", folder, &error.into()))?,
-                Err(error) if error.kind() == ErrorKind::NotFound => {}
-                Err(error) => return Err(failed("open", folder, &error)),
-            }
-        }
-        Ok(())
+    pub(super) async fn lock(&self, wait: Duration) -> Result<Option<DirectoryLock>, StoreError> {
+        self.claim()?;
+        let Some(file) = self.exclusive("publish.lock", wait).await? else { return Ok(None) };
+        // Only the holder activates, so that whatever is old here belongs to a run that was killed.
+        self.sweep(temporary::MAX_AGE);
+        Ok(Some(DirectoryLock { _file: file }))
     }
+
+    /// Syncs both folders' file systems, contents and names: all that a release names is there before `head.json`
+    /// names the release, which is synced on its own.
+    pub(super) async fn settle(&self) -> Result<(), StoreError> {
+        self.remove_temporary_folder();
+        let folders = [self.control.clone(), self.public.clone()];
+        // A slow disk takes minutes for this, and signals are to be answered meanwhile.
+        let synced = tokio::task::spawn_blocking(move || folders.iter().try_for_each(|folder| sync_around(folder)));
+        synced.await.unwrap_or_else(|error| Err(failed("sync", &self.control, &io::Error::other(error))))
+    }
+}
+
+/// Syncs the file system that a folder lies on.
+fn sync_around(folder: &Path) -> Result<(), StoreError> {
+    match File::open(folder) {
+        Ok(open) => rustix::fs::syncfs(open.as_fd()).map_err(|error| failed("sync", folder, &error.into())),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(failed("open", folder, &error)),
+    }
+}
+
+/// Syncs one file, or the names in one folder.
+fn sync(path: &Path) -> Result<(), StoreError> {
+    File::open(path).and_then(|open| open.sync_all()).map_err(|error| failed("sync", path, &error))
 }
 
 /// Runs a file operation, once more with the missing folders made.
@@ -247,14 +300,20 @@ fn with_parents<T>(path: &Path, operation: impl Fn() -> io::Result<T>) -> io::Re
     }
 }
 
+/// Links and renames end at the border of a file system, and of a mount of the same one.
+fn crosses(error: &io::Error) -> bool {
+    error.kind() == ErrorKind::CrossesDevices
+}
+
 /// Across file systems, without hard links, or with too many links on one file.
 fn can_not_link(error: &io::Error) -> bool {
     let errno = error.raw_os_error().map(Errno::from_raw_os_error);
     matches!(errno, Some(Errno::XDEV | Errno::MLINK | Errno::PERM | Errno::OPNOTSUPP | Errno::NOSYS))
 }
 
-fn inode(path: &Path) -> Option<u64> {
-    std::fs::metadata(path).ok().map(|metadata| metadata.ino())
+/// Device and inode; a link that leads elsewhere is a file of its own.
+fn file_id(path: &Path) -> Option<(u64, u64)> {
+    std::fs::symlink_metadata(path).ok().map(|metadata| (metadata.dev(), metadata.ino()))
 }
 
 fn write_new(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
@@ -272,64 +331,5 @@ fn read(path: &Path) -> Result<Option<Vec<u8>>, StoreError> {
         Ok(bytes) => Ok(Some(bytes)),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         Err(error) => Err(failed("read", path, &error)),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn store(folder: &Path) -> Directory {
-        Directory::new(folder.join("public"), folder.join(".tintype"))
-    }
-
-    #[test]
-    fn a_document_is_a_link_to_its_blob_and_is_replaced_whole() {
-        let folder = tempfile::tempdir().unwrap();
-        let store = store(folder.path());
-        store.create("blob/aa/one.gz", b"one").unwrap();
-        store.create("blob/bb/two.gz", b"two").unwrap();
-        store.activate("m/x.json", "blob/aa/one.gz").unwrap();
-        store.activate("m/x.json", "blob/aa/one.gz").unwrap();
-        assert_eq!(store.read_public("m/x.json").unwrap().unwrap(), b"one");
-        store.activate("m/x.json", "blob/bb/two.gz").unwrap();
-        assert_eq!(store.read_public("m/x.json").unwrap().unwrap(), b"two");
-        assert_eq!(store.read("blob/aa/one.gz").unwrap().unwrap(), b"one", "the old blob stays as it was");
-        let left: Vec<_> =
-            std::fs::read_dir(folder.path().join(".tintype/tmp")).map(Iterator::collect).unwrap_or_default();
-        assert!(left.is_empty(), "temporary links were left: {left:?}");
-        store.remove("m/x.json").unwrap();
-        store.remove("m/x.json").unwrap();
-        assert!(!folder.path().join("public/m").exists(), "an empty folder was left");
-    }
-
-    #[test]
-    fn a_name_is_written_once() {
-        let folder = tempfile::tempdir().unwrap();
-        let store = store(folder.path());
-        store.create("blob/aa/one.gz", b"one").unwrap();
-        assert!(store.create("blob/aa/one.gz", b"two").is_err());
-    }
-
-    #[test]
-    fn head_is_swapped_only_over_what_was_read() {
-        let folder = tempfile::tempdir().unwrap();
-        let store = store(folder.path());
-        assert!(store.swap_head(None, b"1").unwrap());
-        assert!(!store.swap_head(None, b"2").unwrap());
-        assert!(store.swap_head(Some(b"1"), b"2").unwrap());
-        assert!(!store.swap_head(Some(b"1"), b"3").unwrap());
-        assert_eq!(store.read("head.json").unwrap().unwrap(), b"2");
-    }
-
-    #[tokio::test]
-    async fn one_publisher_at_a_time() {
-        let folder = tempfile::tempdir().unwrap();
-        let store = store(folder.path());
-        let first = store.lock(Duration::ZERO).await.unwrap();
-        assert!(first.is_some());
-        assert!(store.lock(Duration::ZERO).await.unwrap().is_none());
-        drop(first);
-        assert!(store.lock(Duration::ZERO).await.unwrap().is_some());
     }
 }

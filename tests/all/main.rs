@@ -19,4 +19,5 @@ mod same_bytes;
 mod shapes;
 mod size;
 mod statements;
+mod store_places;
 mod support_works;
