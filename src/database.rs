@@ -13,6 +13,7 @@ use chrono::{DateTime, Utc};
 use tokio::sync::mpsc;
 
 mod batch;
+mod comparison;
 mod error;
 pub mod explain;
 mod postgres;
@@ -21,6 +22,7 @@ pub mod url;
 pub mod value;
 
 pub use batch::{RowBatch, Rows};
+pub use comparison::KeyColumns;
 pub use error::DatabaseError;
 
 use crate::template::scope::Statement;
@@ -76,14 +78,6 @@ impl ColumnType {
     /// True for PostgreSQL's float4 and float8; SQLite's columns have no type of their own.
     pub fn is_float(&self) -> bool {
         matches!(self, ColumnType::Postgres { oid: 700 | 701, .. })
-    }
-
-    /// Writes parameter `number` so that it compares with this type by the type's own rules and indexes.
-    pub fn parameter(&self, number: usize) -> String {
-        match self {
-            ColumnType::Sqlite => format!("${number}"),
-            ColumnType::Postgres { name, .. } => postgres::parameter(name, number),
-        }
     }
 }
 

@@ -37,6 +37,14 @@ pub enum Error {
         /// Completes "the object …".
         reason: String,
     },
+    /// A document of a release whose file is gone. Exit code 1.
+    #[error("`{path}` is in the release {release} but not at its path")]
+    Missing {
+        /// Its object path.
+        path: String,
+        /// The release's id.
+        release: String,
+    },
     /// Another publisher holds the lease. Exit code 5.
     #[error("another publisher is committing: {holder}, since {}", humantime::format_duration(Duration::from_secs(.age.as_secs())))]
     Locked {
@@ -105,6 +113,7 @@ impl Error {
             Error::Corrupt { .. } => {
                 Some("nothing was changed; restore the object from a backup of the control folder".to_owned())
             }
+            Error::Missing { path, .. } => Some(format!("`tintype republish {path}` writes it again")),
             Error::Locked { .. } => Some(
                 "wait for it and run the command again; `tintype status` shows whether it is still at work".to_owned(),
             ),

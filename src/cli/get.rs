@@ -14,9 +14,10 @@ use super::{Outcome, print};
 use crate::diagnostic::did_you_mean;
 use crate::error::Error;
 use crate::release::head::HeadRead;
-use crate::release::manifest::Manifest;
+use crate::release::manifest::{Manifest, Row};
 use crate::release::{self, live_documents, releases};
 use crate::snapshot::Digest;
+use crate::template::Template;
 use crate::template::select::Selector;
 
 /// Options of `get`.
@@ -63,13 +64,14 @@ impl Get {
                 Ok(Outcome::Done)
             }
             From::Live => {
-                let bodies = live(&project, &selectors).await?;
+                let bodies = live(&project, &selectors, true).await?;
                 show(context, &bodies, "live");
                 Ok(Outcome::Done)
             }
             From::All => {
                 let stored = self.stored(&project, &selectors).await?;
-                let live = live(&project, &selectors).await?;
+                // The store holds the hot set only, so that is what can be compared.
+                let live = live(&project, &selectors, false).await?;
                 Ok(compare(context, &stored, &live))
             }
         }
@@ -86,9 +88,10 @@ impl Get {
         let mut bodies = Bodies::new();
         for path in paths(project, &manifest, selectors)? {
             let release = self.release.is_some().then_some(&manifest);
-            if let Some(body) = release::document(&project.store, &path, release).await? {
-                bodies.insert(path, body);
-            }
+            let body = release::document(&project.store, &path, release).await?;
+            let body =
+                body.ok_or_else(|| Error::Missing { path: path.clone(), release: manifest.root.id.to_string() })?;
+            bodies.insert(path, body);
         }
         Ok(bodies)
     }
@@ -104,6 +107,7 @@ fn paths(project: &Project, manifest: &Manifest, selectors: &[Selector]) -> Resu
         let rows = manifest.rows.get(&template.name).map_or(&[][..], |rows| rows.as_slice());
         let rows = || rows.iter().filter(|row| row.document.is_some());
         let before = found.len();
+        let selector = &selector.settled(&|column, text| rows().any(|row| is_value(template, row, column, text)));
         found
             .extend(rows().filter(|row| selector.means(template, &row.path, &row.key)).map(|row| row.path.to_string()));
         if found.len() == before {
@@ -124,8 +128,14 @@ fn paths(project: &Project, manifest: &Manifest, selectors: &[Selector]) -> Resu
     Ok(found)
 }
 
+/// Says whether a document of the release has this value or slug in a key column.
+fn is_value(template: &Template, row: &Row, column: usize, text: &str) -> bool {
+    row.key.0[column].to_string() == text
+        || template.pattern.slugs(&row.path).is_some_and(|slugs| slugs.get(column).is_some_and(|slug| *slug == text))
+}
+
 /// What the database answers now.
-async fn live(project: &Project, selectors: &[Selector]) -> Result<Bodies, Error> {
+async fn live(project: &Project, selectors: &[Selector], every_valid: bool) -> Result<Bodies, Error> {
     let database = project.database()?;
     let bodies = Arc::new(Mutex::new(Bodies::new()));
     for template in &project.templates {
@@ -139,7 +149,8 @@ async fn live(project: &Project, selectors: &[Selector]) -> Result<Bodies, Error
                 bodies.insert(path.to_owned(), body.to_owned());
             }
         });
-        live_documents(&project.store, &database, &project.settings, template, &meant, run_id(), put).await?;
+        live_documents(&project.store, &database, &project.settings, template, &meant, run_id(), every_valid, put)
+            .await?;
     }
     let mut bodies = bodies.lock().map_err(|_| Error::usage("the read was interrupted", "try again"))?;
     Ok(std::mem::take(&mut *bodies))

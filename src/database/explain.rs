@@ -4,10 +4,10 @@
 //! miss of the fallback holds a connection for as long. Whether a condition gets through to an index is the planner's
 //! decision, so it is asked, on the real data.
 
-use super::{Connection, DatabaseError, ReadTransaction, ResultColumn};
+use super::{Connection, DatabaseError, KeyColumns, ReadTransaction};
 use crate::diagnostic::Diagnostic;
 use crate::key::Key;
-use crate::template::scope::{self, KeyFilter, Scope, Statement};
+use crate::template::scope::{self, Allowed, KeyFilter, Scope, Statement};
 use crate::template::{Template, lint};
 
 mod plan;
@@ -103,19 +103,19 @@ fn large_scans<'a>(full: &Explained, keyed: &'a Explained) -> Vec<&'a String> {
 
 /// Explains a template's statement over every key, and those over one key and over one value of the first key column.
 ///
-/// `columns` are the result's, `sample` is any key that exists. Returns warnings.
+/// `keys` are the key columns of the result, `sample` is any key that exists. Returns warnings.
 pub async fn explain_template(
     transaction: &mut ReadTransaction,
     template: &Template,
-    columns: &[ResultColumn],
+    keys: &KeyColumns,
     sample: Option<&Key>,
 ) -> Result<Vec<Diagnostic>, DatabaseError> {
     let mut findings = volatile_functions(transaction, template).await?;
     let Some(sample) = sample.filter(|sample| !sample.0.is_empty()) else { return Ok(findings) };
-    let mut full = explained(transaction, template, &statement(template, columns, &Scope::All)).await?;
+    let mut full = explained(transaction, template, &scope::whole(template)).await?;
     transaction.count_rows(&mut full).await?;
     for (names, scope) in keyed_scopes(template, sample) {
-        let keyed = statement(template, columns, &scope);
+        let keyed = scope::keyed(template, &scope, keys, &|_| true);
         let mut plan = explained(transaction, template, &keyed).await?;
         transaction.count_rows(&mut plan).await?;
         if large_scans(&full, &plan).is_empty() {
@@ -137,19 +137,12 @@ pub async fn explain_template(
 fn keyed_scopes(template: &Template, sample: &Key) -> Vec<(Vec<String>, Scope)> {
     let names = template.columns();
     let filter = |count: usize| {
-        let values = sample.0.iter().enumerate().map(|(at, value)| (at < count).then(|| vec![value.clone()]));
+        let values =
+            sample.0.iter().enumerate().map(|(at, value)| (at < count).then(|| Allowed::from_iter([value.clone()])));
         (names[..count].to_vec(), Scope::Some(vec![KeyFilter(values.collect())]))
     };
     let counts = if names.len() > 1 { vec![names.len(), 1] } else { vec![names.len()] };
     counts.into_iter().map(filter).collect()
-}
-
-fn statement(template: &Template, columns: &[ResultColumn], scope: &Scope) -> Statement {
-    scope::statement(template, scope, &|number, column| {
-        let name = &template.columns()[column];
-        let kind = columns.iter().find(|column| column.name == *name).map(|column| &column.kind);
-        kind.map_or_else(|| format!("${number}"), |kind| kind.parameter(number))
-    })
 }
 
 async fn explained(

@@ -17,8 +17,7 @@ use tokio::sync::mpsc;
 
 use super::batch::{RowBatch, Rows};
 use super::{ColumnType, DatabaseError, ReadSettings, ResultColumn};
-use crate::key::KeyValue;
-use crate::template::scope::Statement;
+use crate::template::scope::{Bind, Statement};
 
 mod result_types;
 
@@ -114,26 +113,30 @@ pub async fn execute(connection: &mut PgConnection, sql: &'static str) -> Result
     connection.execute(sql).await.map(|_| ()).map_err(|error| statement_error(&error, ""))
 }
 
-/// Writes parameter `number` with the casts that comparing it to a column of the named type needs.
+/// Writes parameter `number` with the casts that comparing it to a column of the given type needs.
 ///
 /// Texts and whole numbers compare as they are, `int8` with every integer type by the same index; anything else is
 /// sent as text and read by the type's own input function. The name is the one that `regtype` prints.
-pub fn parameter(type_name: &str, number: usize) -> String {
-    match type_name {
-        "text" | "character varying" | "name" | "smallint" | "integer" | "bigint" | "boolean" => format!("${number}"),
-        // Without a length `character` would mean one character.
-        "character" => format!("${number}::bpchar"),
+pub fn parameter(oid: u32, type_name: &str, number: usize) -> String {
+    match (oid, type_name) {
+        // text, varchar, name, int2, int4, int8, bool, and domains over them.
+        (16 | 19 | 20 | 21 | 23 | 25 | 1043, _) => format!("${number}"),
+        // Without a length `character` would mean one character, and `bit` one bit.
+        (1042, _) => format!("${number}::bpchar"),
+        (1560, _) => format!("${number}::varbit"),
+        (1700, _) => format!("${number}::numeric"),
         _ => format!("${number}::{type_name}"),
     }
 }
 
 fn query(statement: &Statement) -> Query<'static, Postgres, PgArguments> {
     let mut query = sqlx::query(AssertSqlSafe(statement.text.clone())).persistent(false);
-    for (_, value) in &statement.binds {
-        query = match value {
-            KeyValue::Text(text) => query.bind(text.clone()),
-            KeyValue::Integer(number) => query.bind(*number),
-            KeyValue::Bool(value) => query.bind(*value),
+    for bind in &statement.binds {
+        query = match bind {
+            Bind::Text(text) => query.bind(text.clone()),
+            Bind::Integer(number) => query.bind(*number),
+            Bind::Real(number) => query.bind(*number),
+            Bind::Bool(value) => query.bind(*value),
         };
     }
     query

@@ -16,8 +16,7 @@ use tokio::sync::mpsc;
 use super::batch::{RowBatch, Rows};
 use super::value::sqlite as cell;
 use super::{ColumnType, DatabaseError, ReadSettings, ResultColumn};
-use crate::key::KeyValue;
-use crate::template::scope::Statement;
+use crate::template::scope::{Bind, Statement};
 
 /// How long to wait for a writer that holds the file.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -66,11 +65,12 @@ pub async fn execute(connection: &mut SqliteConnection, sql: &'static str) -> Re
 
 fn query(statement: &Statement) -> Query<'static, Sqlite, SqliteArguments> {
     let mut query = sqlx::query(AssertSqlSafe(statement.text.clone())).persistent(false);
-    for (_, value) in &statement.binds {
-        query = match value {
-            KeyValue::Text(text) => query.bind(text.clone()),
-            KeyValue::Integer(number) => query.bind(*number),
-            KeyValue::Bool(value) => query.bind(*value),
+    for bind in &statement.binds {
+        query = match bind {
+            Bind::Text(text) => query.bind(text.clone()),
+            Bind::Integer(number) => query.bind(*number),
+            Bind::Real(number) => query.bind(*number),
+            Bind::Bool(value) => query.bind(*value),
         };
     }
     query

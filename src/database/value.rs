@@ -47,6 +47,8 @@ mod wire;
 
 pub use error::{UnsupportedType, ValueError};
 
+use crate::template::{ColumnRule, Template};
+
 /// What the front matter asks of a column beyond its type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Rule {
@@ -62,6 +64,19 @@ pub enum Rule {
     Bool,
     /// Text that holds JSON as the JSON value that it holds.
     Json,
+}
+
+impl Rule {
+    /// The rule of a key column.
+    pub fn of_key(template: &Template, column: &str) -> Rule {
+        match template.rules.iter().find(|(name, _)| name == column) {
+            Some((_, ColumnRule::Decimals(digits))) => Rule::Decimals(*digits),
+            Some((_, ColumnRule::Text)) => Rule::Text,
+            Some((_, ColumnRule::Bool)) => Rule::Bool,
+            Some((_, ColumnRule::Json)) => Rule::Json,
+            None => Rule::Plain,
+        }
+    }
 }
 
 /// Writes one column's cells as JSON tokens; made once a statement, used for every row.

@@ -95,6 +95,27 @@ impl KeyValue {
         Ok(())
     }
 
+    /// What kind of value it is, for messages.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            KeyValue::Text(_) => "text",
+            KeyValue::Integer(_) => "whole numbers",
+            KeyValue::Bool(_) => "booleans",
+        }
+    }
+
+    /// The values of other kinds that are shown with the same letters.
+    pub fn lookalikes(&self) -> Vec<KeyValue> {
+        match self {
+            KeyValue::Text(text) => {
+                let number = text.parse().ok().map(KeyValue::Integer);
+                let boolean = text.parse().ok().map(KeyValue::Bool);
+                number.into_iter().chain(boolean).filter(|other| other.to_string() == *text).collect()
+            }
+            other => vec![KeyValue::Text(other.to_string())],
+        }
+    }
+
     /// Returns the value's slug by the default rule.
     pub fn slug(&self) -> String {
         match self {

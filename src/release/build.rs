@@ -9,17 +9,17 @@ use super::id::RunId;
 use super::manifest::{Manifest, Row};
 use super::pipeline::{self, Running, Work};
 use super::progress::Progress;
-use crate::database::{ColumnType, DatabaseError, ReadTransaction, ResultColumn};
+use crate::database::{DatabaseError, KeyColumns, ReadTransaction};
 use crate::diagnostic::Diagnostic;
 use crate::error::Error;
 use crate::key::Key;
 use crate::snapshot::SplitSummary;
 use crate::store::Store;
-use crate::template::Template;
-use crate::template::domain::{DomainRows, Domains, WhyEmpty};
+use crate::template::domain::{DomainRows, Domains, other_kind};
 use crate::template::lint::lint_domains;
-use crate::template::scope::{Scope, Statement, statement};
-use crate::template::select::{Selector, scope};
+use crate::template::scope::{Scope, Statement, keyed, whole};
+use crate::template::select::{Selector, Takes, scope};
+use crate::template::{DomainSource, DomainValues, Template};
 
 /// What every template of a run is built with.
 #[derive(Clone)]
@@ -38,6 +38,8 @@ pub struct Builder {
     pub now: DateTime<Utc>,
     /// For the progress bar.
     pub progress: Arc<Progress>,
+    /// True for a read that takes every valid key, also those outside the hot set.
+    pub live: bool,
     /// Is shown every document's path and body.
     pub observe: Option<Observer>,
 }
@@ -126,49 +128,78 @@ pub fn statement_error(template: &Template, statement: &Statement, error: Databa
     template.error(format!("the query failed: {error}")).at(span).hint(hint).into()
 }
 
+/// A template whose keys are known and whose statement is written.
+pub struct Prepared {
+    work: Work,
+    statement: Statement,
+    /// Documents to come, for the progress bar.
+    expected: usize,
+    /// Statements that it took to know.
+    queries: u64,
+}
+
 impl Builder {
-    /// Reads the selected keys of a template; what is left to do after that needs no connection. An error leaves the
-    /// transaction usable unless it is fatal.
-    pub async fn build(
+    /// Reads the domains of a template and resolves what was selected. That is done for every template before the
+    /// first heavy statement, so that a mistake on the command line is told at once. An error leaves the transaction
+    /// usable unless it is fatal.
+    pub async fn prepare(
         &self,
         transaction: &mut ReadTransaction,
         template: &Arc<Template>,
         selectors: &[&Selector],
-    ) -> Result<Running, BuildError> {
+    ) -> Result<Prepared, BuildError> {
+        let is_asked = |source: &DomainSource| matches!(source.values, DomainValues::Sql(_));
+        let is_whole = selectors.iter().any(|selector| selector.is_all());
+        if is_whole && !template.domains.iter().any(is_asked) {
+            // Nothing is asked of the database, so there is nothing to go back from.
+            return self.resolve(transaction, template, selectors).await;
+        }
         transaction.savepoint().await.map_err(Error::from)?;
-        let before = transaction.statements;
-        let read = self.read(transaction, template, selectors).await;
-        let lost = read.as_ref().is_ok_and(Running::lost_connection);
-        let broke_off = match &read {
-            Ok(running) => running.broke_off(),
-            Err(error) => matches!(error, BuildError::Template(_)),
-        };
-        if broke_off && !lost {
+        let prepared = self.resolve(transaction, template, selectors).await;
+        if matches!(prepared, Err(BuildError::Template(_))) {
             transaction.rollback_to_savepoint().await.map_err(Error::from)?;
         }
-        read.map(|running| running.with_queries(transaction.statements - before))
+        prepared
     }
 
-    async fn read(
+    /// Runs the statement of a template; what is left to do after that needs no connection. One that breaks off leaves
+    /// the transaction usable unless the connection is lost.
+    pub async fn run(&self, transaction: &mut ReadTransaction, prepared: Prepared) -> Result<Running, BuildError> {
+        let Prepared { work, statement, expected, queries } = prepared;
+        transaction.savepoint().await.map_err(Error::from)?;
+        let before = transaction.statements;
+        self.progress.enter(super::progress::Phase::Build, u64::try_from(expected).unwrap_or(0));
+        let running = pipeline::run(self, transaction, work, statement).await;
+        if running.broke_off() && !running.lost_connection() {
+            transaction.rollback_to_savepoint().await.map_err(Error::from)?;
+        }
+        Ok(running.with_queries(queries + transaction.statements - before))
+    }
+
+    async fn resolve(
         &self,
         transaction: &mut ReadTransaction,
         template: &Arc<Template>,
         selectors: &[&Selector],
-    ) -> Result<Running, BuildError> {
+    ) -> Result<Prepared, BuildError> {
+        let before = transaction.statements;
         let mut domains = read_domains(transaction, template).await?;
         let committed = self.committed(template);
         if !selectors.iter().any(|selector| selector.is_all()) {
             remember_open_values(&mut domains, committed);
         }
-        let scope = scope(selectors, template, &domains)
+        let takes = if self.live { Takes::Valid } else { Takes::Published };
+        let scope = scope(selectors, template, &domains, takes)
             .map_err(|error| Error::Usage { message: error.message, hint: error.hint })?;
+        if self.live {
+            domains.publish_all_of(&scope);
+        }
         let (statement, known) = match &scope {
-            Scope::All => (statement(template, &scope, &|number, _| format!("${number}")), Vec::new()),
+            Scope::All => (whole(template), Vec::new()),
             Scope::Some(_) => {
-                refuse_unpublished(template, &domains, &scope, selectors)?;
-                let types = key_types(transaction, template).await?;
-                let keyed = statement(template, &scope, &|number, column| types[column].parameter(number));
-                (keyed, outside(committed, &scope))
+                let columns = key_columns(transaction, template, &domains).await?;
+                let known = if domains.has_open() { outside(committed, &scope) } else { Vec::new() };
+                (keyed(template, &scope, &columns, &|_| true), known)
             }
         };
         let expected = match (&scope, committed.len()) {
@@ -176,9 +207,8 @@ impl Builder {
             (Scope::All, count) => count,
             (Scope::Some(_), _) => 0,
         };
-        self.progress.enter(super::progress::Phase::Build, u64::try_from(expected).unwrap_or(0));
         let work = Work { template: Arc::clone(template), scope, domains, known };
-        Ok(pipeline::run(self, transaction, work, statement).await)
+        Ok(Prepared { work, statement, expected, queries: transaction.statements - before })
     }
 
     /// The rows of a template in the release to compare with.
@@ -189,7 +219,7 @@ impl Builder {
 
 /// Reads the domains of a template in the build's own transaction.
 pub async fn read_domains(transaction: &mut ReadTransaction, template: &Template) -> Result<Domains, BuildError> {
-    let mut answers: Vec<(&crate::template::DomainSource, DomainRows)> = Vec::new();
+    let mut answers: Vec<(&DomainSource, DomainRows)> = Vec::new();
     for source in &template.domains {
         answers.push((source, domain_rows(transaction, template, source).await?));
     }
@@ -204,23 +234,31 @@ pub async fn read_domains(transaction: &mut ReadTransaction, template: &Template
     Domains::new(template, &answers).map_err(|error| error.diagnostic(template).into())
 }
 
-/// The types of the key columns, so that parameters compare by them.
-pub async fn key_types(transaction: &mut ReadTransaction, template: &Template) -> Result<Vec<ColumnType>, BuildError> {
-    let all = statement(template, &Scope::All, &|number, _| format!("${number}"));
-    let columns: Vec<ResultColumn> =
-        transaction.columns(&all).await.map_err(|error| statement_error(template, &all, error))?;
-    let of = |name: &String| {
-        let found = columns.iter().find(|column| column.name == *name).map(|column| column.kind.clone());
-        found.ok_or_else(|| {
-            template.error(format!("the query doesn't return the key column `{name}`, which the path names"))
-        })
-    };
-    Ok(template.columns().iter().map(of).collect::<Result<_, _>>()?)
+/// The key columns as the query returns them, so that parameters compare by their types.
+pub async fn key_columns(
+    transaction: &mut ReadTransaction,
+    template: &Template,
+    domains: &Domains,
+) -> Result<KeyColumns, BuildError> {
+    let all = whole(template);
+    let columns = transaction.columns(&all).await.map_err(|error| statement_error(template, &all, error))?;
+    let columns = KeyColumns::new(template, &columns).map_err(|name| {
+        template.error(format!("the query doesn't return the key column `{name}`, which the path names"))
+    })?;
+    // A full build would stumble over the first row; a statement for such a key would just find none.
+    for (at, column) in domains.columns().iter().enumerate() {
+        for entry in &column.entries {
+            if let Some(returned) = columns.refuses(at, &entry.value) {
+                return Err(other_kind(template, at, &format!("`{returned}`"), &entry.value).into());
+            }
+        }
+    }
+    Ok(columns)
 }
 
 /// Open columns know their values only from the active release.
 fn remember_open_values(domains: &mut Domains, committed: &[Row]) {
-    if domains.columns().iter().any(|column| column.open) {
+    if domains.has_open() {
         for row in committed.iter().filter(|row| row.document.is_some()) {
             // A key of the release that isn't valid any more is no value to choose from.
             let _ = domains.locate(&row.key);
@@ -232,34 +270,4 @@ fn remember_open_values(domains: &mut Domains, committed: &[Row]) {
 fn outside(committed: &[Row], scope: &Scope) -> Vec<Key> {
     let has_rows = |row: &&Row| row.document.as_ref().is_some_and(|document| document.rows > 0);
     committed.iter().filter(has_rows).filter(|row| !scope.contains(&row.key)).map(|row| row.key.clone()).collect()
-}
-
-/// Refuses what can't be published: values that never stand together, and keys outside the hot set, which would vanish
-/// with the next full build.
-fn refuse_unpublished(
-    template: &Template,
-    domains: &Domains,
-    scope: &Scope,
-    selectors: &[&Selector],
-) -> Result<(), BuildError> {
-    let Scope::Some(filters) = scope else { return Ok(()) };
-    for (filter, selector) in filters.iter().zip(selectors) {
-        let Some((column, reason)) = domains.why_empty(filter) else { continue };
-        let name = &template.columns()[column];
-        let (message, hint) = match reason {
-            WhyEmpty::Unpublished => (
-                format!(
-                    "`{}`: every {name} that it means is valid but outside the published set of {}",
-                    selector.typed, template.name
-                ),
-                "says how many are pre-built; the others aren't published",
-            ),
-            WhyEmpty::Apart => (
-                format!("`{}`: no such combination exists, because that {name} belongs to others", selector.typed),
-                "lists the combinations that exist",
-            ),
-        };
-        return Err(Error::usage(message, format!("[keys.{name}] in {} {hint}", template.file().display())).into());
-    }
-    Ok(())
 }

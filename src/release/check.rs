@@ -1,14 +1,14 @@
 //! Checking a template against its database without running it: everything that a build would stumble over before
 //! its first row.
 
-use super::build::{BuildError, key_types, read_domains, statement_error};
+use super::build::{BuildError, key_columns, read_domains, statement_error};
 use crate::database::{ReadTransaction, explain};
 use crate::diagnostic::Diagnostic;
 use crate::error::Error;
 use crate::snapshot::Splitter;
 use crate::template::Template;
 use crate::template::lint::{lint_columns, lint_float_sums};
-use crate::template::scope::{Scope, statement};
+use crate::template::scope::{Scope, whole};
 
 /// Checks one template; what is found is returned, and only what ends the connection is an error.
 pub async fn check_template(transaction: &mut ReadTransaction, template: &Template) -> Result<Vec<Diagnostic>, Error> {
@@ -25,7 +25,7 @@ pub async fn check_template(transaction: &mut ReadTransaction, template: &Templa
 
 async fn findings(transaction: &mut ReadTransaction, template: &Template) -> Result<Vec<Diagnostic>, BuildError> {
     let domains = read_domains(transaction, template).await?;
-    let all = statement(template, &Scope::All, &|number, _| format!("${number}"));
+    let all = whole(template);
     let columns = transaction.columns(&all).await.map_err(|error| statement_error(template, &all, error))?;
     let names: Vec<String> = columns.iter().map(|column| column.name.clone()).collect();
     let mut findings = lint_columns(template, &names);
@@ -44,12 +44,10 @@ async fn findings(transaction: &mut ReadTransaction, template: &Template) -> Res
         );
     }
     let sample = sample.first().map(|places| domains.key(places));
+    let keys = key_columns(transaction, template, &domains).await?;
     // The splitter checks the columns the way a build does.
-    Splitter::new(template, &Scope::All, domains, columns.clone())?;
-    if !template.columns().is_empty() {
-        key_types(transaction, template).await?;
-    }
-    let explained = explain::explain_template(transaction, template, &columns, sample.as_ref()).await;
+    Splitter::new(template, &Scope::All, domains.clone(), columns.clone())?;
+    let explained = explain::explain_template(transaction, template, &keys, sample.as_ref()).await;
     findings.extend(explained.map_err(|error| statement_error(template, &all, error))?);
     Ok(findings)
 }

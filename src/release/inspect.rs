@@ -78,6 +78,7 @@ pub async fn live_documents(
     template: &Arc<Template>,
     selectors: &[&Selector],
     run: RunId,
+    live: bool,
     put: Observer,
 ) -> Result<Vec<Row>, Error> {
     let mut transaction = database.begin(settings, &format!("tintype/get/{run}")).await?;
@@ -94,9 +95,13 @@ pub async fn live_documents(
         rewrite: false,
         now: Utc::now(),
         progress: Arc::new(Progress::default()),
+        live,
         observe: Some(put),
     };
-    let built = builder.build(&mut transaction, template, selectors).await;
+    let built = match builder.prepare(&mut transaction, template, selectors).await {
+        Ok(prepared) => builder.run(&mut transaction, prepared).await,
+        Err(error) => Err(error),
+    };
     let built = match built {
         Ok(running) if running.lost_connection() => running.finish().await,
         Ok(running) => {

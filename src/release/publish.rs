@@ -116,23 +116,34 @@ async fn build(
         stage: job.commit,
         now: job.now,
         progress: Arc::clone(progress),
+        live: false,
         observe: None,
     };
-    let mut running = Vec::new();
-    let mut over = false;
+    let mut prepared = Vec::new();
     for template in &job.templates {
         let selectors: Vec<&Selector> =
             job.selectors.iter().filter(|selector| selector.template == template.name).collect();
         if !selectors.is_empty() {
-            let read = builder.build(&mut transaction, template, &selectors).await;
-            over = match &read {
-                Ok(running) => running.lost_connection(),
-                Err(error) => matches!(error, BuildError::Fatal(_)),
-            };
-            running.push((Arc::clone(template), read));
-            if over {
-                break;
+            match builder.prepare(&mut transaction, template, &selectors).await {
+                Err(BuildError::Fatal(error)) => return Err(error),
+                known => prepared.push((Arc::clone(template), known)),
             }
+        }
+    }
+    let mut running = Vec::new();
+    let mut over = false;
+    for (template, known) in prepared {
+        let read = match known {
+            Ok(known) => builder.run(&mut transaction, known).await,
+            Err(error) => Err(error),
+        };
+        over = match &read {
+            Ok(running) => running.lost_connection(),
+            Err(error) => matches!(error, BuildError::Fatal(_)),
+        };
+        running.push((template, read));
+        if over {
+            break;
         }
     }
     // The connection goes back as soon as the last row is read: compressing and writing need none.

@@ -8,7 +8,7 @@ use crate::database::value::{Encoder, Rule};
 use crate::database::{ResultColumn, RowBatch};
 use crate::diagnostic::Diagnostic;
 use crate::key::{Key, KeyValue, PathPattern};
-use crate::template::domain::{Domains, Places};
+use crate::template::domain::{DomainError, Domains, Places};
 use crate::template::lint::lint_columns;
 use crate::template::scope::Scope;
 use crate::template::{ColumnRule, Template};
@@ -123,7 +123,7 @@ impl<'a> Splitter<'a> {
         Ok(true)
     }
 
-    /// Ends the document in work and begins the one of the given row.
+    /// Ends the document in work and begins the one of the given row, unless that has the same key after all.
     fn turn(
         &mut self,
         batch: &RowBatch,
@@ -131,9 +131,6 @@ impl<'a> Splitter<'a> {
         raw: &[u8],
         put: &mut dyn FnMut(Snapshot) -> bool,
     ) -> Result<bool, Diagnostic> {
-        if !self.complete(put) {
-            return Ok(false);
-        }
         let mut values = Vec::with_capacity(self.keys.len());
         for ((at, encoder), name) in self.keys.iter().zip(self.template.columns()) {
             let mut token = Vec::new();
@@ -149,6 +146,14 @@ impl<'a> Splitter<'a> {
         }
         let key = Key(values);
         let places = self.domains.locate(&key).map_err(|error| error.diagnostic(self.template))?;
+        if let Some(current) = self.current.as_mut().filter(|current| current.places == places) {
+            // Another spelling of the same value, as 1.00 is of 1.0.
+            current.raw = raw.to_vec();
+            return Ok(true);
+        }
+        if !self.complete(put) {
+            return Ok(false);
+        }
         let wanted = self.scope.contains(&key) && self.domains.is_published(&places);
         if wanted {
             if !self.seen.insert(places.clone()) {
@@ -199,7 +204,12 @@ impl<'a> Splitter<'a> {
         }
         let mut seen: Vec<Places> = self.seen.iter().cloned().collect();
         for key in known {
-            seen.push(self.domains.locate(key).map_err(|error| error.diagnostic(self.template))?);
+            match self.domains.locate(key) {
+                Ok(places) => seen.push(places),
+                Err(error @ DomainError::Collision { .. }) => return Err(error.diagnostic(self.template)),
+                // It isn't valid any more; the next full build takes its document away.
+                Err(_) => {}
+            }
         }
         let published = self.domains.published(&seen, self.template.max_keys);
         let over_max_keys = published.is_none();

@@ -7,10 +7,13 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry as MapEntry;
 
-use super::scope::KeyFilter;
 use super::{DomainSource, Template};
 use crate::diagnostic::{Diagnostic, did_you_mean};
 use crate::key::{Key, KeyError, KeyValue, MAX_SLUG_LEN, PathPattern, is_slug};
+
+mod combinations;
+
+pub use combinations::Chosen;
 
 /// One row of a domain: values by key column, and what the query says besides.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,20 +75,11 @@ pub struct Domains {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Places(pub Box<[u32]>);
 
-/// Why no published key passes a filter.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum WhyEmpty {
-    /// The values are valid, but outside the hot set.
-    Unpublished,
-    /// The values are valid each, but don't stand together.
-    Apart,
-}
-
 /// Why a value has no place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DomainError {
-    /// The domain doesn't list it.
-    Outside { column: usize, value: KeyValue },
+    /// The domain doesn't list it, or lists what only looks like it: the text `2024` for the number.
+    Outside { column: usize, value: KeyValue, listed: Option<KeyValue> },
     /// Another value of the column has the same slug.
     Collision { column: usize, first: KeyValue, second: KeyValue, slug: String },
     /// The `slug` column holds what can't stand in a path.
@@ -104,7 +98,10 @@ impl DomainError {
             None => finding.at(template.span_of_column(name(column))),
         };
         match self {
-            DomainError::Outside { column, value } => template
+            DomainError::Outside { column, value, listed: Some(listed) } => {
+                other_kind(template, *column, value.kind(), listed)
+            }
+            DomainError::Outside { column, value, listed: None } => template
                 .error(format!("the query returns the key {} = `{value}`, which its domain doesn't list", name(column)))
                 .at(template.span_of_column(name(column)))
                 .hint(format!("add it to [keys.{0}], or leave its rows out in the SQL", name(column))),
@@ -136,6 +133,20 @@ impl DomainError {
             .hint(error.hint()),
         }
     }
+}
+
+/// The finding that the query returns a key column as something else than the domain lists.
+pub fn other_kind(template: &Template, column: usize, returned: &str, listed: &KeyValue) -> Diagnostic {
+    let name = &template.columns()[column];
+    template
+        .error(format!(
+            "the query returns {name} as {returned}, but its domain lists {}: `{listed}` is never found there",
+            listed.kind()
+        ))
+        .at(template.span_of_column(name))
+        .hint(format!(
+            "let both be of one type: write `values` with or without quotes, or cast the column in [keys.{name}] or in the SQL"
+        ))
 }
 
 impl Domains {
@@ -233,6 +244,11 @@ impl Domains {
         &self.columns
     }
 
+    /// Says whether the values of some column are known from rows only.
+    pub fn has_open(&self) -> bool {
+        self.columns.iter().any(|column| column.open)
+    }
+
     /// Finds a key's places. A value of an open column that wasn't seen yet gets one.
     pub fn locate(&mut self, key: &Key) -> Result<Places, DomainError> {
         let mut places = vec![0_u32; self.columns.len()];
@@ -243,7 +259,13 @@ impl Domains {
             places[column] = match self.columns[column].by_value.get(&(parents.clone(), value.clone())) {
                 Some(place) => *place,
                 None if self.columns[column].open => self.insert(column, parents, value, None, None, true)?,
-                None => return Err(DomainError::Outside { column, value: value.clone() }),
+                None => {
+                    let listed = value.lookalikes().into_iter();
+                    let listed = listed.map(|value| (parents.clone(), value));
+                    let listed = listed.into_iter().find(|key| self.columns[column].by_value.contains_key(key));
+                    let listed = listed.map(|(_, value)| value);
+                    return Err(DomainError::Outside { column, value: value.clone(), listed });
+                }
             };
         }
         Ok(Places(places.into()))
@@ -256,6 +278,11 @@ impl Domains {
     /// Whether documents of the key are pre-built.
     pub fn is_published(&self, places: &Places) -> bool {
         (0..self.columns.len()).all(|column| self.entry(column, places).published)
+    }
+
+    /// The columns in which a key is outside the hot set.
+    pub fn unpublished(&self, places: &Places) -> Vec<usize> {
+        (0..self.columns.len()).filter(|column| !self.entry(*column, places).published).collect()
     }
 
     /// The object path of a key.
@@ -278,84 +305,6 @@ impl Domains {
     /// The slug nearest to what was typed for a column.
     pub fn nearest(&self, column: usize, typed: &str) -> Option<&str> {
         did_you_mean(typed, self.columns[column].entries.iter().map(|entry| entry.slug.as_str()))
-    }
-
-    /// Why a filter lets no published key through, as far as single columns tell, and the column.
-    pub fn why_empty(&self, filter: &KeyFilter) -> Option<(usize, WhyEmpty)> {
-        let allows =
-            |column: usize, value: &KeyValue| filter.0[column].as_ref().is_none_or(|some| some.contains(value));
-        for (at, column) in self.columns.iter().enumerate() {
-            let belongs = |entry: &&Entry| {
-                let mut parents = column.with.iter().zip(&entry.parents);
-                parents.all(|(other, place)| allows(*other, &self.columns[*other].entries[*place as usize].value))
-            };
-            let meant: Vec<&Entry> =
-                column.entries.iter().filter(|entry| allows(at, &entry.value)).filter(belongs).collect();
-            if meant.is_empty() && !column.entries.is_empty() {
-                return Some((at, WhyEmpty::Apart));
-            }
-            if !meant.is_empty() && !meant.iter().any(|entry| entry.published) {
-                return Some((at, WhyEmpty::Unpublished));
-            }
-        }
-        None
-    }
-
-    /// Every published combination of values, up to `limit`; `None` if there are more.
-    ///
-    /// Open columns take part with the combinations in `seen` only, so they never make a document by themselves.
-    pub fn published(&self, seen: &[Places], limit: usize) -> Option<Vec<Places>> {
-        let open: Vec<usize> = (0..self.columns.len()).filter(|column| self.columns[*column].open).collect();
-        let mut starts: Vec<Vec<u32>> = if open.is_empty() {
-            vec![vec![0; self.columns.len()]]
-        } else {
-            let masked = seen.iter().map(|places| {
-                (0..self.columns.len())
-                    .map(|column| if open.contains(&column) { places.0[column] } else { 0 })
-                    .collect()
-            });
-            masked.collect()
-        };
-        starts.sort_unstable();
-        starts.dedup();
-        let closed: Vec<usize> = self.order.iter().copied().filter(|column| !open.contains(column)).collect();
-        let mut children: HashMap<(usize, &[u32]), Vec<u32>> = HashMap::new();
-        for column in &closed {
-            for (place, entry) in (0..).zip(&self.columns[*column].entries) {
-                if entry.published {
-                    children.entry((*column, entry.parents.as_slice())).or_default().push(place);
-                }
-            }
-        }
-        let mut found = Vec::new();
-        for mut start in starts {
-            if !self.combine(&closed, &children, &mut start, limit, &mut found) {
-                return None;
-            }
-        }
-        Some(found)
-    }
-
-    fn combine(
-        &self,
-        columns: &[usize],
-        children: &HashMap<(usize, &[u32]), Vec<u32>>,
-        places: &mut Vec<u32>,
-        limit: usize,
-        found: &mut Vec<Places>,
-    ) -> bool {
-        let Some((column, rest)) = columns.split_first() else {
-            found.push(Places(places.clone().into()));
-            return found.len() <= limit;
-        };
-        let parents: Vec<u32> = self.columns[*column].with.iter().map(|other| places[*other]).collect();
-        for place in children.get(&(*column, parents.as_slice())).into_iter().flatten() {
-            places[*column] = *place;
-            if !self.combine(rest, children, places, limit, found) {
-                return false;
-            }
-        }
-        true
     }
 }
 

@@ -1,12 +1,13 @@
 //! Scopes: the same SQL text as a statement over every key, or over some of them.
 //!
 //! *Every key* is the text as it was written. *Some keys* wraps the text, `SELECT * FROM (…) AS t WHERE …`, which is
-//! always right; where a database can't push that condition down, the author's markers repeat it inside. A marker can
-//! therefore lose speed, never rows.
+//! always right; where a database can't push that condition down, the author's markers repeat it inside. A marker that
+//! compares with the wrong expression loses rows; `check` reads a few keys with and without markers to find it.
 
+use std::collections::HashSet;
 use std::fmt::Write as _;
 
-use super::Template;
+use super::{Marker, Template};
 use crate::key::{Key, KeyValue};
 
 /// More values of one column than this are not listed in SQL; the rows of other keys are dropped as they arrive.
@@ -21,18 +22,63 @@ pub enum Scope {
     Some(Vec<KeyFilter>),
 }
 
-/// For every key column in the order of the path, the values it may have; `None` means any.
+/// For every key column in the order of the path, what it may be; `None` means anything.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KeyFilter(pub Vec<Option<Vec<KeyValue>>>);
+pub struct KeyFilter(pub Vec<Option<Allowed>>);
+
+/// What a key column may be: values, each together with those of the columns that it belongs to.
+///
+/// SQL is asked for the values alone, which may bring rows of more keys; what is in scope is decided here.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Allowed {
+    /// The columns that this one belongs to.
+    with: Vec<usize>,
+    /// Values of those columns, and behind them this one's.
+    values: HashSet<Vec<KeyValue>>,
+}
+
+impl Allowed {
+    /// These values, each behind the values of the columns in `with`.
+    pub fn new(with: Vec<usize>, values: impl IntoIterator<Item = Vec<KeyValue>>) -> Allowed {
+        Allowed { with, values: values.into_iter().collect() }
+    }
+
+    /// The column's own values.
+    pub fn own(&self) -> impl Iterator<Item = &KeyValue> {
+        self.values.iter().filter_map(|values| values.last())
+    }
+
+    fn passes(&self, key: &Key, column: usize) -> bool {
+        if self.with.is_empty() {
+            return self.values.contains(&key.0[column..=column]);
+        }
+        let values: Vec<KeyValue> = self.with.iter().chain([&column]).map(|at| key.0[*at].clone()).collect();
+        self.values.contains(&values)
+    }
+}
+
+impl FromIterator<KeyValue> for Allowed {
+    /// These values, whatever stands beside them.
+    fn from_iter<I: IntoIterator<Item = KeyValue>>(values: I) -> Allowed {
+        Allowed::new(Vec::new(), values.into_iter().map(|value| vec![value]))
+    }
+}
 
 impl KeyFilter {
     /// Says whether a key passes.
     pub fn passes(&self, key: &Key) -> bool {
-        self.0.iter().zip(&key.0).all(|(allowed, value)| allowed.as_ref().is_none_or(|allowed| allowed.contains(value)))
+        (0..).zip(&self.0).all(|(column, allowed)| allowed.as_ref().is_none_or(|allowed| allowed.passes(key, column)))
     }
 }
 
 impl Scope {
+    /// The scope of these keys and no others.
+    pub fn of_keys(keys: &[Key]) -> Scope {
+        let filter =
+            |key: &Key| KeyFilter(key.0.iter().map(|value| Some(Allowed::from_iter([value.clone()]))).collect());
+        Scope::Some(keys.iter().map(filter).collect())
+    }
+
     /// Says whether a key belongs to the scope.
     pub fn contains(&self, key: &Key) -> bool {
         match self {
@@ -46,7 +92,7 @@ impl Scope {
         let Scope::Some(filters) = self else { return None };
         let mut listed = Vec::new();
         for filter in filters {
-            listed.extend(filter.0[column].as_ref()?);
+            listed.extend(filter.0[column].as_ref()?.own());
         }
         listed.sort();
         listed.dedup();
@@ -54,13 +100,36 @@ impl Scope {
     }
 }
 
+/// A parameter's value, as the database is to compare it.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Bind {
+    /// A text, or anything that the parameter's cast reads from one.
+    Text(String),
+    /// A whole number.
+    Integer(i64),
+    /// Any other number.
+    Real(f64),
+    /// A boolean.
+    Bool(bool),
+}
+
+/// Writes values of key columns as parameters.
+///
+/// A document shows what the rules of the front matter make of a value; a table holds what it was before.
+pub trait Parameters {
+    /// What the database may hold for a value of a column; `None` if that can't be said, so that SQL can't be asked.
+    fn binds(&self, column: usize, value: &KeyValue) -> Option<Vec<Bind>>;
+    /// Parameter `number` (from 1) with the cast that comparing it with the column needs.
+    fn parameter(&self, column: usize, number: usize) -> String;
+}
+
 /// A statement, its parameters, and the way back from a position in it to one in the template's file.
 #[derive(Debug, Clone)]
 pub struct Statement {
     /// The SQL text, with parameters as `$1`, `$2` … on both engines.
     pub text: String,
-    /// The parameters in order: the key column and the value.
-    pub binds: Vec<(usize, KeyValue)>,
+    /// The parameters in order.
+    pub binds: Vec<Bind>,
     /// Pieces of the text that stand in the file: start in the text, start in the file, length.
     pieces: Vec<(usize, usize, usize)>,
 }
@@ -90,36 +159,31 @@ impl Statement {
     }
 }
 
-/// Writes the statement of a scope.
-///
-/// `parameter` writes a parameter with the cast that the column's type needs, given its number (from 1) and column.
-pub fn statement(template: &Template, scope: &Scope, parameter: &dyn Fn(usize, usize) -> String) -> Statement {
-    let mut statement = Statement { text: String::new(), binds: Vec::new(), pieces: Vec::new() };
+/// The statement over every key: the text as it was written.
+pub fn whole(template: &Template) -> Statement {
+    Statement {
+        text: template.sql_text().to_owned(),
+        binds: Vec::new(),
+        pieces: vec![(0, template.sql.start, template.sql.len())],
+    }
+}
+
+/// The statement of a scope; of the template's markers those that `uses` names are filled.
+pub fn keyed(
+    template: &Template,
+    scope: &Scope,
+    parameters: &dyn Parameters,
+    uses: &dyn Fn(&Marker) -> bool,
+) -> Statement {
     if matches!(scope, Scope::All) {
-        statement.pieces.push((0, template.sql.start, template.sql.len()));
-        template.sql_text().clone_into(&mut statement.text);
-        return statement;
+        return whole(template);
     }
-    let mut conditions: Vec<Option<String>> = Vec::new();
-    for column in 0..template.columns().len() {
-        let listed = scope.listed(column);
-        conditions.push(listed.map(|values| {
-            let parameters: Vec<String> = values
-                .into_iter()
-                .map(|value| {
-                    statement.binds.push((column, value.clone()));
-                    parameter(statement.binds.len(), column)
-                })
-                .collect();
-            match parameters.as_slice() {
-                [] => "IN (NULL)".to_owned(),
-                [one] => format!("= {one}"),
-                many => format!("IN ({})", many.join(", ")),
-            }
-        }));
-    }
+    let mut statement = Statement { text: String::new(), binds: Vec::new(), pieces: Vec::new() };
+    let conditions: Vec<Option<String>> = (0..template.columns().len())
+        .map(|column| condition(column, &scope.listed(column)?, parameters, &mut statement.binds))
+        .collect();
     statement.text.push_str("SELECT * FROM (\n");
-    push_inner(template, &conditions, &mut statement);
+    push_inner(template, &conditions, uses, &mut statement);
     // The line break ends a `--` comment that the template may end with.
     statement.text.push_str("\n) AS t");
     let mut word = " WHERE";
@@ -132,15 +196,40 @@ pub fn statement(template: &Template, scope: &Scope, parameter: &dyn Fn(usize, u
     statement
 }
 
-/// The template's own text, each marker replaced by its conditions.
-fn push_inner(template: &Template, conditions: &[Option<String>], statement: &mut Statement) {
+/// What stands behind a column in a condition; `None` if SQL can't be asked for one of the values.
+fn condition(
+    column: usize,
+    values: &[&KeyValue],
+    parameters: &dyn Parameters,
+    binds: &mut Vec<Bind>,
+) -> Option<String> {
+    let found: Option<Vec<Vec<Bind>>> = values.iter().map(|value| parameters.binds(column, value)).collect();
+    let mut written = Vec::new();
+    for bind in found?.into_iter().flatten() {
+        binds.push(bind);
+        written.push(parameters.parameter(column, binds.len()));
+    }
+    Some(match written.as_slice() {
+        [] => "IN (NULL)".to_owned(),
+        [one] => format!("= {one}"),
+        many => format!("IN ({})", many.join(", ")),
+    })
+}
+
+/// The template's own text, each used marker replaced by its conditions.
+fn push_inner(
+    template: &Template,
+    conditions: &[Option<String>],
+    uses: &dyn Fn(&Marker) -> bool,
+    statement: &mut Statement,
+) {
     let mut at = template.sql.start;
     let mut copy = |statement: &mut Statement, upto: usize| {
         statement.pieces.push((statement.text.len(), at, upto - at));
         statement.text.push_str(&template.source()[at..upto]);
         at = upto;
     };
-    for marker in &template.markers {
+    for marker in template.markers.iter().filter(|marker| uses(marker)) {
         copy(statement, marker.span.start);
         for (column, expression) in &marker.filters {
             if let Some(condition) = &conditions[*column] {
@@ -167,12 +256,29 @@ mod tests {
         KeyValue::Text(value.to_owned())
     }
 
+    /// Every value as it is.
+    struct Plain;
+
+    impl Parameters for Plain {
+        fn binds(&self, _: usize, value: &KeyValue) -> Option<Vec<Bind>> {
+            Some(vec![Bind::Text(value.to_string())])
+        }
+
+        fn parameter(&self, _: usize, number: usize) -> String {
+            format!("${number}")
+        }
+    }
+
+    fn any(values: &[&str]) -> Option<Allowed> {
+        Some(values.iter().map(|value| text(value)).collect())
+    }
+
     const SQL: &str = "/*---\npath = \"m/{region}/{topic}.json\"\n---*/\nSELECT 1 AS region, 2 AS topic, ';' AS x FROM c WHERE true /*:keys region=c.name, topic=lower(t.a, t.b) */ -- end\n;\n";
 
     #[test]
     fn every_key_is_the_text_as_written() {
         let template = template(SQL);
-        let all = statement(&template, &Scope::All, &|n, _| format!("${n}"));
+        let all = whole(&template);
         assert!(all.text.starts_with("SELECT 1") && all.text.ends_with("-- end"), "{:?}", all.text);
         assert!(all.binds.is_empty());
         let at = all.text.find("FROM").unwrap();
@@ -182,17 +288,27 @@ mod tests {
     #[test]
     fn some_keys_wrap_and_fill_the_markers() {
         let template = template(SQL);
-        let scope = Scope::Some(vec![
-            KeyFilter(vec![None, Some(vec![text("b")])]),
-            KeyFilter(vec![Some(vec![text("x")]), Some(vec![text("a")])]),
-        ]);
-        let some = statement(&template, &scope, &|n, _| format!("${n}"));
+        let scope = Scope::Some(vec![KeyFilter(vec![None, any(&["b"])]), KeyFilter(vec![any(&["x"]), any(&["a"])])]);
+        let some = keyed(&template, &scope, &Plain, &|_| true);
         assert!(some.text.contains("WHERE true  AND (lower(t.a, t.b) IN ($1, $2))"), "{}", some.text);
         assert!(some.text.ends_with("\n) AS t WHERE t.\"topic\" IN ($1, $2)"), "{}", some.text);
-        assert_eq!(some.binds, vec![(1, text("a")), (1, text("b"))]);
+        assert_eq!(some.binds, [Bind::Text("a".to_owned()), Bind::Text("b".to_owned())]);
+        let unmarked = keyed(&template, &scope, &Plain, &|_| false);
+        assert!(unmarked.text.contains("true /*:keys") && unmarked.text.ends_with("IN ($1, $2)"), "{}", unmarked.text);
         let at = some.text.find("-- end").unwrap();
         assert_eq!(&SQL[some.file_offset(at).unwrap()..][..6], "-- end");
         assert!(scope.contains(&Key(vec![text("y"), text("b")])));
         assert!(!scope.contains(&Key(vec![text("y"), text("a")])));
+    }
+
+    #[test]
+    fn a_value_counts_only_beside_those_that_it_belongs_to() {
+        let pairs = [["UK", "Boston"], ["US", "Austin"]].map(|pair| pair.iter().map(|name| text(name)).collect());
+        let scope = Scope::Some(vec![KeyFilter(vec![None, Some(Allowed::new(vec![0], pairs))])]);
+        assert!(scope.contains(&Key(vec![text("UK"), text("Boston")])));
+        assert!(!scope.contains(&Key(vec![text("US"), text("Boston")])));
+        let template = template(SQL);
+        let some = keyed(&template, &scope, &Plain, &|_| true);
+        assert!(some.text.ends_with("WHERE t.\"topic\" IN ($1, $2)"), "{}", some.text);
     }
 }

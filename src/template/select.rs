@@ -3,12 +3,14 @@
 //! A KEY is a template's name, `template/seg/seg` with globs, an object path with globs, a document's URL, or the URL
 //! of a page. What is typed stays text until the domains are known, because only they can turn a slug into a value.
 
+use std::collections::HashSet;
+
 use glob_match::glob_match;
 use url::Url;
 
 use super::Template;
-use super::domain::Domains;
-use super::scope::{KeyFilter, Scope};
+use super::domain::{Chosen, Domains, Entry};
+use super::scope::Scope;
 use crate::diagnostic::did_you_mean;
 use crate::key::Key;
 
@@ -29,6 +31,8 @@ enum Wanted {
     Slug(String),
     /// Values, labels or slugs, any of them.
     OneOf(Vec<String>),
+    /// A text with commas: one value that holds them, if there is such a value, and otherwise those between them.
+    OneOrSeveral(String, Vec<String>),
 }
 
 /// Why a KEY or a `--where` means nothing.
@@ -49,7 +53,7 @@ fn fail<T>(message: String, hint: impl Into<Option<String>>) -> Result<T, Select
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Where {
     column: String,
-    values: Vec<String>,
+    wanted: Wanted,
 }
 
 impl Where {
@@ -61,12 +65,14 @@ impl Where {
                 "write --where topic=crispr, or --where topic=crispr,cancer for either".to_owned(),
             );
         };
-        let values: Vec<String> =
+        let parts: Vec<String> =
             values.split(',').map(|value| value.trim().to_owned()).filter(|value| !value.is_empty()).collect();
-        if values.is_empty() {
-            return fail(format!("`{text}` names no value"), "write --where topic=crispr".to_owned());
-        }
-        Ok(Where { column: column.trim().to_owned(), values })
+        let wanted = match parts.as_slice() {
+            [] => return fail(format!("`{text}` names no value"), "write --where topic=crispr".to_owned()),
+            [_] if !values.contains(',') => Wanted::OneOf(parts),
+            _ => Wanted::OneOrSeveral(values.trim().to_owned(), parts),
+        };
+        Ok(Where { column: column.trim().to_owned(), wanted })
     }
 }
 
@@ -210,6 +216,7 @@ impl Selector {
             Wanted::Any => None,
             Wanted::Slug(glob) => Some(glob.clone()),
             Wanted::OneOf(values) => Some(values.join(",")),
+            Wanted::OneOrSeveral(whole, _) => Some(whole.clone()),
         };
         if let Some(said) = said {
             return fail(
@@ -217,7 +224,7 @@ impl Selector {
                 "say each key column once".to_owned(),
             );
         }
-        self.wanted[column] = Wanted::OneOf(condition.values.clone());
+        self.wanted[column] = condition.wanted.clone();
         Ok(())
     }
 
@@ -226,48 +233,88 @@ impl Selector {
         self.wanted.iter().all(|wanted| *wanted == Wanted::Any)
     }
 
+    /// Decides for each text with commas whether it is one value, given which values there are.
+    #[must_use]
+    pub fn settled(&self, is_value: &dyn Fn(usize, &str) -> bool) -> Selector {
+        let settle = |(column, wanted): (usize, &Wanted)| match wanted {
+            Wanted::OneOrSeveral(whole, _) if is_value(column, whole) => Wanted::OneOf(vec![whole.clone()]),
+            Wanted::OneOrSeveral(_, parts) => Wanted::OneOf(parts.clone()),
+            other => other.clone(),
+        };
+        Selector { wanted: self.wanted.iter().enumerate().map(settle).collect(), ..self.clone() }
+    }
+
     /// Says whether a document of a release is meant. Labels aren't known here: a release holds values and paths only.
     pub fn means(&self, template: &Template, path: &str, key: &Key) -> bool {
         let Some(slugs) = template.pattern.slugs(path) else { return false };
         self.wanted.iter().zip(slugs).zip(&key.0).all(|((wanted, slug), value)| match wanted {
             Wanted::Any => true,
             Wanted::Slug(glob) => glob == slug || glob_match(glob, slug),
-            Wanted::OneOf(texts) => texts.iter().any(|text| text == slug || *text == value.to_string()),
+            Wanted::OneOf(texts) | Wanted::OneOrSeveral(_, texts) => {
+                texts.iter().any(|text| text == slug || *text == value.to_string())
+            }
         })
     }
 
-    /// Turns the selector into values.
-    fn filter(&self, template: &Template, domains: &Domains) -> Result<KeyFilter, SelectError> {
-        let mut filter = Vec::new();
-        for (column, wanted) in self.wanted.iter().enumerate() {
-            let entries = &domains.columns()[column].entries;
-            let matching = |test: &dyn Fn(&super::domain::Entry) -> bool| {
-                let mut values: Vec<_> =
-                    entries.iter().filter(|entry| test(entry)).map(|entry| entry.value.clone()).collect();
-                values.sort();
-                values.dedup();
-                values
-            };
-            filter.push(match wanted {
-                Wanted::Any => None,
-                Wanted::Slug(glob) => {
-                    let values = matching(&|entry| entry.slug == *glob || glob_match(glob, &entry.slug));
-                    if values.is_empty() {
-                        return self.unknown(template, domains, column, glob);
-                    }
-                    Some(values)
+    /// The places that the selector chooses in each column.
+    fn chosen(&self, template: &Template, domains: &Domains) -> Result<Chosen, SelectError> {
+        let choose = |column: usize, text: &str, test: &dyn Fn(&Entry) -> bool| match domains.choose(column, test) {
+            places if places.is_empty() => self.unknown(template, domains, column, text),
+            places => Ok(places),
+        };
+        let choice = |(column, wanted): (usize, &Wanted)| match wanted {
+            Wanted::Any => Ok(None),
+            Wanted::Slug(glob) => {
+                choose(column, glob, &|entry| entry.slug == *glob || glob_match(glob, &entry.slug)).map(Some)
+            }
+            Wanted::OneOf(texts) | Wanted::OneOrSeveral(_, texts) => {
+                let mut places = HashSet::new();
+                for text in texts {
+                    places.extend(choose(column, text, &|entry| means(entry, text))?);
                 }
-                Wanted::OneOf(texts) => {
-                    for text in texts {
-                        if matching(&|entry| means(entry, text)).is_empty() {
-                            return self.unknown(template, domains, column, text);
-                        }
-                    }
-                    Some(matching(&|entry| texts.iter().any(|text| means(entry, text))))
-                }
-            });
+                Ok(Some(places))
+            }
+        };
+        let is_value = |column: usize, text: &str| !domains.choose(column, &|entry| means(entry, text)).is_empty();
+        self.settled(&is_value).wanted.iter().enumerate().map(choice).collect::<Result<_, _>>().map(Chosen)
+    }
+
+    /// Refuses what isn't there: values that never stand together, and unless any valid key will do keys outside the
+    /// hot set, which would vanish with the next full build.
+    fn refuse_none(
+        &self,
+        template: &Template,
+        domains: &Domains,
+        chosen: &Chosen,
+        takes: Takes,
+    ) -> Result<(), SelectError> {
+        let Some(valid) = domains.find(chosen, false) else {
+            return fail(
+                format!("`{}` is not a combination that exists", self.typed),
+                format!("[keys] in {} says which values stand together", template.file().display()),
+            );
+        };
+        if takes == Takes::Valid || domains.find(chosen, true).is_some() {
+            return Ok(());
         }
-        Ok(KeyFilter(filter))
+        let limits: Vec<String> = domains
+            .unpublished(&valid)
+            .into_iter()
+            .map(|column| {
+                let name = &template.columns()[column];
+                let source = template.domains.iter().find(|source| source.column == *name);
+                let publish = source.and_then(|source| source.publish).unwrap_or_default();
+                format!("[keys.{name}] publish = {publish}")
+            })
+            .collect();
+        fail(
+            format!("`{}` is valid but outside the hot set of {} ({})", self.typed, template.name, limits.join(", ")),
+            format!(
+                "raise `publish` in {}, or ask the database: tintype get --from live {}",
+                template.file().display(),
+                self.typed
+            ),
+        )
     }
 
     fn unknown<T>(&self, template: &Template, domains: &Domains, column: usize, text: &str) -> Result<T, SelectError> {
@@ -286,15 +333,33 @@ impl Selector {
     }
 }
 
-fn means(entry: &super::domain::Entry, text: &str) -> bool {
+fn means(entry: &Entry, text: &str) -> bool {
     entry.slug == text || entry.value.to_string() == text || entry.label.as_deref() == Some(text)
 }
 
+/// Which keys a selector may mean.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Takes {
+    /// Those whose documents are pre-built.
+    Published,
+    /// Those that are valid.
+    Valid,
+}
+
 /// The scope that the selectors of one template mean together.
-pub fn scope(selectors: &[&Selector], template: &Template, domains: &Domains) -> Result<Scope, SelectError> {
+pub fn scope(
+    selectors: &[&Selector],
+    template: &Template,
+    domains: &Domains,
+    takes: Takes,
+) -> Result<Scope, SelectError> {
     if selectors.iter().any(|selector| selector.is_all()) {
         return Ok(Scope::All);
     }
-    let filters = selectors.iter().map(|selector| selector.filter(template, domains)).collect::<Result<Vec<_>, _>>()?;
-    Ok(Scope::Some(filters))
+    let filter = |selector: &&Selector| {
+        let chosen = selector.chosen(template, domains)?;
+        selector.refuse_none(template, domains, &chosen, takes)?;
+        Ok(domains.filter(&chosen))
+    };
+    selectors.iter().map(filter).collect::<Result<_, _>>().map(Scope::Some)
 }

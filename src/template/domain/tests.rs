@@ -67,7 +67,7 @@ fn a_domain_of_pairs_knows_only_its_combinations() {
         Ok(("m/us/austin/low.json".to_owned(), false)),
         "the hot set has three"
     );
-    let outside = Err(DomainError::Outside { column: 1, value: text("Boston") });
+    let outside = Err(DomainError::Outside { column: 1, value: text("Boston"), listed: None });
     assert_eq!(path(&mut domains, &["UK", "Boston", "low"]), outside);
     let published = domains.published(&[], 100).unwrap();
     let mut paths: Vec<String> = published.iter().map(|places| domains.path(&template.pattern, places)).collect();
