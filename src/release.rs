@@ -19,6 +19,7 @@ mod id;
 mod inspect;
 pub mod manifest;
 mod merge;
+mod mixture;
 mod pipeline;
 mod progress;
 mod publish;

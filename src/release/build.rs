@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 use super::domain_rows::domain_rows;
 use super::id::RunId;
 use super::manifest::{Manifest, Row};
+use super::mixture::refuse_mixture;
 use super::pipeline::{self, Running, Work};
 use super::progress::Progress;
 use crate::database::{DatabaseError, KeyColumns, ReadTransaction};
@@ -184,8 +185,14 @@ impl Builder {
     ) -> Result<Prepared, BuildError> {
         let before = transaction.statements;
         let mut domains = read_domains(transaction, template).await?;
-        let committed = self.committed(template);
+        let mut committed = self.committed(template);
         if !selectors.iter().any(|selector| selector.is_all()) {
+            let entry = self.base.as_ref().and_then(|base| base.root.templates.get(&template.name));
+            match refuse_mixture(entry, template, None) {
+                // A live answer needs no release; keys of another form of the template would only mislead it.
+                Err(_) if self.live => committed = &[],
+                fits => fits?,
+            }
             remember_open_values(&mut domains, committed);
         }
         let takes = if self.live { Takes::Valid } else { Takes::Published };

@@ -14,7 +14,7 @@ use super::draft::{Draft, Drafted};
 use super::head::{Head, HeadRead, Lease};
 use super::id::ReleaseId;
 use super::manifest::Manifest;
-use super::progress::Progress;
+use super::progress::{Phase, Progress};
 use super::publish::Job;
 use super::report::{Report, Seconds};
 use crate::error::Error;
@@ -49,6 +49,8 @@ pub async fn commit(
             note(&mut next);
             next.desired = drafted.id();
             let Some(swapped) = base.read.swap(store, next).await? else { continue };
+            // A signal from here on finds a release that is committed.
+            progress.enter(Phase::Activate, 0);
             let manifest = drafted.manifest.clone();
             let report = draft.report(drafted, swapped.head.desired.clone(), true);
             (swapped, manifest, report)

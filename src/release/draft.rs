@@ -18,6 +18,7 @@ use super::manifest::{
     write_lines,
 };
 use super::merge::{Observation, merge};
+use super::mixture::refuse_mixture;
 use super::publish::{Job, Outcome};
 use super::report::{Report, Seconds, TemplateReport, counts, differences};
 use crate::diagnostic::Diagnostic;
@@ -162,7 +163,9 @@ impl Draft {
         checked: Option<DateTime<Utc>>,
         known: &BTreeSet<&str>,
     ) -> Result<TemplateReport, Diagnostic> {
-        growing.refuse_mixture(template, built)?;
+        if !built.is_whole() {
+            refuse_mixture(growing.entries.get(&template.name), template, Some(&built.summary.columns))?;
+        }
         let seen = Observation { scope: &built.scope, rows: &built.rows, as_of: self.as_of, rewrite: self.job.rewrite };
         let merged = merge(committed, checked, &seen);
         growing.refuse_collisions(template, &merged, known)?;

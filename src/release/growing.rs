@@ -38,23 +38,6 @@ impl Growing {
         }
     }
 
-    /// A run of some keys can't be mixed with documents that were made by another path, shape or set of columns.
-    pub fn refuse_mixture(&self, template: &Template, built: &Built) -> Result<(), Diagnostic> {
-        let Some(entry) = self.entries.get(&template.name).filter(|_| !built.is_whole()) else { return Ok(()) };
-        let changed = if entry.path != template.pattern.as_str() {
-            format!("the path was `{}`", entry.path)
-        } else if entry.shape != template.shape {
-            "the shape was another".to_owned()
-        } else if entry.columns != built.summary.columns {
-            format!("the columns were {}", entry.columns.join(", "))
-        } else {
-            return Ok(());
-        };
-        Err(template
-            .error(format!("some keys can't be published alone: in the active release {changed}"))
-            .hint(format!("publish the template whole first: tintype publish {}", template.name)))
-    }
-
     /// Two templates can't share a path. One whose file is gone gives its paths up: it was probably renamed.
     pub fn refuse_collisions(
         &mut self,

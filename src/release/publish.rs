@@ -14,7 +14,6 @@ use super::commit::{commit, finish_interrupted};
 use super::draft::Draft;
 use super::id::RunId;
 use super::manifest::Kind;
-use super::pipeline::Running;
 use super::progress::{Phase, Progress};
 use super::report::{Report, Seconds};
 use crate::database::{Database, ReadSettings};
