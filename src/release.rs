@@ -18,6 +18,7 @@ pub mod head;
 mod id;
 mod inspect;
 pub mod manifest;
+mod markers;
 mod merge;
 mod mixture;
 mod pipeline;
@@ -27,7 +28,7 @@ mod report;
 
 pub use check::check_template;
 pub use id::RunId;
-pub use inspect::{Release, document, live_documents, releases};
+pub use inspect::{LiveRead, Release, document, live_documents, releases};
 pub use progress::{Phase, Progress};
 pub use publish::{Job, run};
 pub use report::{Counts, Difference, Report, TemplateReport};

@@ -12,4 +12,4 @@ mod split;
 
 pub use digest::Digest;
 pub use gzip::{Gzip, gunzip};
-pub use split::{Snapshot, SplitSummary, Splitter};
+pub use split::{Snapshot, SplitSummary, Splitter, encoder};

@@ -15,7 +15,7 @@ use crate::diagnostic::did_you_mean;
 use crate::error::Error;
 use crate::release::head::HeadRead;
 use crate::release::manifest::{Manifest, Row};
-use crate::release::{self, live_documents, releases};
+use crate::release::{self, LiveRead, live_documents, releases};
 use crate::snapshot::Digest;
 use crate::template::Template;
 use crate::template::select::Selector;
@@ -149,8 +149,8 @@ async fn live(project: &Project, selectors: &[Selector], every_valid: bool) -> R
                 bodies.insert(path.to_owned(), body.to_owned());
             }
         });
-        live_documents(&project.store, &database, &project.settings, template, &meant, run_id(), every_valid, put)
-            .await?;
+        let wanted = LiveRead { template, selectors: &meant, every_valid };
+        live_documents(&project.store, &database, &project.settings, wanted, run_id(), put).await?;
     }
     let mut bodies = bodies.lock().map_err(|_| Error::usage("the read was interrupted", "try again"))?;
     Ok(std::mem::take(&mut *bodies))

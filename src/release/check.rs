@@ -2,11 +2,13 @@
 //! its first row.
 
 use super::build::{BuildError, key_columns, read_domains, statement_error};
+use super::markers;
 use crate::database::{ReadTransaction, explain};
 use crate::diagnostic::Diagnostic;
 use crate::error::Error;
 use crate::snapshot::Splitter;
 use crate::template::Template;
+use crate::template::domain::Chosen;
 use crate::template::lint::{lint_columns, lint_float_sums};
 use crate::template::scope::{Scope, whole};
 
@@ -35,19 +37,34 @@ async fn findings(transaction: &mut ReadTransaction, template: &Template) -> Res
     let floats: Vec<&str> =
         columns.iter().filter(|column| column.kind.is_float()).map(|column| column.name.as_str()).collect();
     findings.extend(lint_float_sums(template, &floats));
-    let sample = domains.published(&[], template.max_keys).unwrap_or_default();
-    if sample.is_empty() && !domains.columns().iter().any(|column| column.open) {
-        findings.push(
-            template
-                .warning("no key is published: its domains are empty, or there are more combinations than max_keys")
-                .hint("see [keys] and max_keys in the front matter"),
-        );
+    let published = domains.published(&[], template.max_keys);
+    if !domains.has_open() {
+        findings.extend(match &published {
+            Some(published) if published.is_empty() => Some(
+                template
+                    .warning("no key is published, because a domain has no values or its values never stand together")
+                    .hint("run the queries of [keys] by hand; each must return the values of its column"),
+            ),
+            None => Some(
+                template
+                    .warning(format!(
+                        "there are at least {} published combinations, more than max_keys = {}, so no empty documents are made",
+                        template.max_keys + 1,
+                        template.max_keys
+                    ))
+                    .hint("raise max_keys, or publish fewer values of a key column with `publish` in [keys]"),
+            ),
+            _ => None,
+        });
     }
-    let sample = sample.first().map(|places| domains.key(places));
+    let sample = domains.find(&Chosen(vec![None; template.columns().len()]), true);
+    let sample = sample.filter(|_| published.as_ref().is_none_or(|keys| !keys.is_empty()));
+    let sample = sample.map(|places| domains.key(&places));
     let keys = key_columns(transaction, template, &domains).await?;
     // The splitter checks the columns the way a build does.
     Splitter::new(template, &Scope::All, domains.clone(), columns.clone())?;
     let explained = explain::explain_template(transaction, template, &keys, sample.as_ref()).await;
     findings.extend(explained.map_err(|error| statement_error(template, &all, error))?);
+    findings.extend(markers::compare(transaction, template, &keys).await?);
     Ok(findings)
 }

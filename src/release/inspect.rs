@@ -70,15 +70,23 @@ pub async fn document(store: &Store, path: &str, release: Option<&Manifest>) -> 
     Ok(Some(body))
 }
 
+/// What a live read is about.
+pub struct LiveRead<'a> {
+    /// The template.
+    pub template: &'a Arc<Template>,
+    /// What was asked of it.
+    pub selectors: &'a [&'a Selector],
+    /// True for every valid key, false for those of the hot set.
+    pub every_valid: bool,
+}
+
 /// Builds the selected keys from the database, without a store, and hands each document over.
 pub async fn live_documents(
     store: &Arc<Store>,
     database: &Database,
     settings: &ReadSettings,
-    template: &Arc<Template>,
-    selectors: &[&Selector],
+    wanted: LiveRead<'_>,
     run: RunId,
-    live: bool,
     put: Observer,
 ) -> Result<Vec<Row>, Error> {
     let mut transaction = database.begin(settings, &format!("tintype/get/{run}")).await?;
@@ -95,10 +103,10 @@ pub async fn live_documents(
         rewrite: false,
         now: Utc::now(),
         progress: Arc::new(Progress::default()),
-        live,
+        live: wanted.every_valid,
         observe: Some(put),
     };
-    let built = match builder.prepare(&mut transaction, template, selectors).await {
+    let built = match builder.prepare(&mut transaction, wanted.template, wanted.selectors).await {
         Ok(prepared) => builder.run(&mut transaction, prepared).await,
         Err(error) => Err(error),
     };

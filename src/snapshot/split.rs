@@ -325,7 +325,7 @@ fn returned(result: &[ResultColumn]) -> String {
 }
 
 /// The encoder of a result column by the rule that the front matter gives it.
-fn encoder(template: &Template, column: &ResultColumn) -> Result<Encoder, Diagnostic> {
+pub fn encoder(template: &Template, column: &ResultColumn) -> Result<Encoder, Diagnostic> {
     let ruled = template.rules.iter().find(|(name, _)| *name == column.name).map(|(_, rule)| *rule);
     let is_document = template.shape == crate::template::Shape::Json && !template.columns().contains(&column.name);
     let is_geometry = template.shape == crate::template::Shape::Geojson && column.name.eq_ignore_ascii_case("geometry");

@@ -269,8 +269,8 @@ mod tests {
         }
     }
 
-    fn any(values: &[&str]) -> Option<Allowed> {
-        Some(values.iter().map(|value| text(value)).collect())
+    fn some(values: &[&str]) -> Allowed {
+        values.iter().map(|value| text(value)).collect()
     }
 
     const SQL: &str = "/*---\npath = \"m/{region}/{topic}.json\"\n---*/\nSELECT 1 AS region, 2 AS topic, ';' AS x FROM c WHERE true /*:keys region=c.name, topic=lower(t.a, t.b) */ -- end\n;\n";
@@ -288,7 +288,10 @@ mod tests {
     #[test]
     fn some_keys_wrap_and_fill_the_markers() {
         let template = template(SQL);
-        let scope = Scope::Some(vec![KeyFilter(vec![None, any(&["b"])]), KeyFilter(vec![any(&["x"]), any(&["a"])])]);
+        let scope = Scope::Some(vec![
+            KeyFilter(vec![None, Some(some(&["b"]))]),
+            KeyFilter(vec![Some(some(&["x"])), Some(some(&["a"]))]),
+        ]);
         let some = keyed(&template, &scope, &Plain, &|_| true);
         assert!(some.text.contains("WHERE true  AND (lower(t.a, t.b) IN ($1, $2))"), "{}", some.text);
         assert!(some.text.ends_with("\n) AS t WHERE t.\"topic\" IN ($1, $2)"), "{}", some.text);

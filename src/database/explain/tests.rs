@@ -150,10 +150,11 @@ async fn the_demo_in_sqlite() {
             _ => KeyValue::Text("low".to_owned()),
         };
         let sample = Key(template.columns().iter().map(value).collect());
-        let findings = explain_template(&mut transaction, &template, &columns, Some(&sample)).await.unwrap();
+        let keys = KeyColumns::new(&template, &columns).unwrap();
+        let findings = explain_template(&mut transaction, &template, &keys, Some(&sample)).await.unwrap();
         let expected = usize::from(file == "unmarked.sql");
         assert_eq!(findings.len(), expected, "{file}: {findings:?}");
-        assert!(explain_template(&mut transaction, &template, &columns, None).await.unwrap().is_empty());
+        assert!(explain_template(&mut transaction, &template, &keys, None).await.unwrap().is_empty());
     }
     transaction.finish().await.unwrap();
 }
