@@ -129,6 +129,11 @@ impl Encoder {
             Engine::Sqlite(rule) => *rule != Rule::Json,
         }
     }
+
+    /// Whether this very cell can't be a key's although its column may: a BLOB in SQLite, which a text wouldn't equal.
+    pub fn is_bytes(&self, cell: Option<&[u8]>) -> bool {
+        matches!(self.engine, Engine::Sqlite(_)) && cell.is_some_and(sqlite::is_blob)
+    }
 }
 
 #[cfg(test)]

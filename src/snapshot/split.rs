@@ -139,6 +139,11 @@ impl<'a> Splitter<'a> {
                 let finding = at_column(format!("the key column `{name}` {error}"));
                 finding.hint(error.hint())
             })?;
+            if encoder.is_bytes(batch.cell(row, *at)) {
+                let finding = at_column(format!("the key column `{name}` holds a BLOB"));
+                return Err(finding
+                    .hint("key columns are text, whole numbers or booleans; CAST(column AS TEXT), or hex(column)"));
+            }
             values.push(
                 KeyValue::from_token(&token)
                     .map_err(|error| at_column(format!("the key column `{name}` {error}")).hint(error.hint()))?,

@@ -161,6 +161,7 @@ impl Column {
             self.kind,
             Kind::Xml
                 | Kind::Bytea
+                | Kind::Bits
                 | Kind::Json
                 | Kind::Jsonb
                 | Kind::JsonPath

@@ -35,6 +35,11 @@ pub fn push_text(value: &[u8], cell: &mut Vec<u8>) {
     cell.extend_from_slice(value);
 }
 
+/// True for a cell that holds a BLOB.
+pub fn is_blob(cell: &[u8]) -> bool {
+    cell.first() == Some(&BLOB)
+}
+
 /// Appends a BLOB cell.
 pub fn push_blob(value: &[u8], cell: &mut Vec<u8>) {
     cell.push(BLOB);
