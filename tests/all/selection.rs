@@ -185,3 +185,59 @@ fn check_tells_too_many_keys_from_none() {
         assert!(!said.stderr.contains("max_keys"), "{engine}: {said}");
     }
 }
+
+#[test]
+fn a_pasted_page_means_the_template_that_uses_all_of_it() {
+    for (engine, project) in places::projects() {
+        let world = "/*---\npath = \"aaa/{topic}.json\"\npage_url = \"https://example.org/map?topic={topic}\"\n---*/\n\
+                     SELECT topic, count(*) AS n FROM fact GROUP BY topic ORDER BY topic";
+        project.template("aaa", world).publish();
+        let planned = |url: &str| {
+            let said = project.json(&["plan", url], 0);
+            said["templates"]
+                .as_array()
+                .expect("a list")
+                .iter()
+                .map(|template| template["name"].clone())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(planned("https://example.org/map?topic=crispr"), [json!("aaa")], "{engine}");
+        let all = "https://example.org/map?region=united-states&topic=crispr&confidence=low";
+        assert_eq!(planned(all), [json!("places")], "{engine}");
+        project.template("bbb", &world.replace("aaa/", "bbb/"));
+        let said = project.run(&["plan", "https://example.org/map?topic=crispr"]).expect(2);
+        said.explains(&["several templates", "aaa, bbb"]);
+        assert_eq!(planned(all), [json!("places")], "{engine}");
+    }
+}
+
+#[test]
+fn a_broken_template_file_doesnt_hide_what_is_live() {
+    for (engine, project) in places::projects() {
+        project.publish();
+        project.template("broken", "/*---\npath = 3\n---*/ SELECT 1");
+        project.run(&["plan"]).expect(2);
+        let release = project.head()["active"].as_str().expect("a release").to_owned();
+        let low = "places/united-states/crispr/low";
+        for arguments in [&["status"][..], &["releases"], &["releases", &release], &["get", "--release", &release, low]]
+        {
+            let said = project.run(arguments).expect(0);
+            assert!(said.stderr.contains("broken.sql") && said.stderr.contains("warning"), "{engine}: {said}");
+        }
+        project.template("places", "/*---\npath = 3\n---*/ SELECT 1");
+        let said = project.json(&["status"], 0);
+        assert_eq!(template_of(&said, "places")["has_file"], true, "{engine}: {said}");
+    }
+}
+
+#[test]
+fn a_domain_column_that_is_misspelt_is_named_with_the_nearest() {
+    for (engine, project) in places::projects() {
+        project.template("places", &places::TEMPLATE.replace("name AS label FROM topic", "name AS lable FROM topic"));
+        for command in ["check", "publish"] {
+            let said = project.run(&[command]);
+            assert!([1, 2].contains(&said.code()), "{engine}: {said}");
+            said.explains(&["lable", "did you mean `label`?"]);
+        }
+    }
+}
