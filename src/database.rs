@@ -158,10 +158,7 @@ impl ReadTransaction {
     /// The columns that a statement would return, without running it.
     pub async fn columns(&mut self, statement: &Statement) -> Result<Vec<ResultColumn>, DatabaseError> {
         match &mut self.connection {
-            Connection::Postgres(connection) => {
-                self.statements += 1;
-                postgres::columns(connection, statement).await
-            }
+            Connection::Postgres(connection) => postgres::columns(connection, statement, &mut self.statements).await,
             Connection::Sqlite(connection, _) => sqlite::columns(connection, statement).await,
         }
     }
@@ -170,10 +167,12 @@ impl ReadTransaction {
     ///
     /// Returns [`DatabaseError::Stopped`] when the receiver has gone, which has its own error to tell.
     pub async fn read(&mut self, statement: &Statement, rows: &mpsc::Sender<Rows>) -> Result<u64, DatabaseError> {
-        self.statements += 1;
         match &mut self.connection {
-            Connection::Postgres(connection) => postgres::read(connection, statement, rows).await,
-            Connection::Sqlite(connection, timeout) => sqlite::read(connection, statement, rows, *timeout).await,
+            Connection::Postgres(connection) => postgres::read(connection, statement, rows, &mut self.statements).await,
+            Connection::Sqlite(connection, timeout) => {
+                self.statements += 1;
+                sqlite::read(connection, statement, rows, *timeout).await
+            }
         }
     }
 

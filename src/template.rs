@@ -173,6 +173,12 @@ impl Template {
 
     /// Reads every `*.sql` of a folder, in the order of their names.
     pub fn load_all(folder: &Path, shown: &Path) -> Result<Vec<Template>, Vec<Diagnostic>> {
+        let (templates, findings) = Template::load_readable(folder, shown)?;
+        if findings.is_empty() { Ok(templates) } else { Err(findings) }
+    }
+
+    /// Reads those files of a folder that can be read, and says what is wrong with the others.
+    pub fn load_readable(folder: &Path, shown: &Path) -> Result<(Vec<Template>, Vec<Diagnostic>), Vec<Diagnostic>> {
         let about_folder = |message: String| vec![Diagnostic::error(shown, &"".into(), message)];
         let entries = std::fs::read_dir(folder).map_err(|error| {
             vec![
@@ -206,7 +212,7 @@ impl Template {
             }
         }
         findings.extend(one_pattern_twice(&templates));
-        if findings.is_empty() { Ok(templates) } else { Err(findings) }
+        Ok((templates, findings))
     }
 
     /// The key columns in the order of the path.

@@ -9,6 +9,7 @@ use url::Url;
 use super::{Format, Global, print};
 use crate::config::Config;
 use crate::database::{Database, ReadSettings};
+use crate::diagnostic::Severity;
 use crate::error::Error;
 use crate::release::{Progress, RunId};
 use crate::store::{Directory, Store};
@@ -55,6 +56,20 @@ impl Context {
         Project::open(self.config()?)
     }
 
+    /// Reads the config and those templates that can be read, for what only looks at releases: a file that somebody is
+    /// writing right now doesn't hide what is live. The others are shown as they are, as warnings.
+    pub fn published_project(&self) -> Result<Project, Error> {
+        let config = self.config()?;
+        let paths = &config.paths;
+        let (templates, findings) = Template::load_readable(&paths.templates, &paths.templates_shown)
+            .unwrap_or_else(|findings| (Vec::new(), findings));
+        for mut finding in findings {
+            finding.severity = Severity::Warning;
+            print::finding(&finding);
+        }
+        Ok(Project::with(config, templates))
+    }
+
     /// Reports an error, in the form that was asked for.
     pub fn error(&self, error: &Error) {
         if self.is_json() {
@@ -69,14 +84,20 @@ impl Project {
     pub fn open(config: Config) -> Result<Project, Error> {
         let templates =
             Template::load_all(&config.paths.templates, &config.paths.templates_shown).map_err(Error::Invalid)?;
+        Ok(Project::with(config, templates))
+    }
+
+    fn with(config: Config, templates: Vec<Template>) -> Project {
         let store = Store::Directory(Directory::new(config.store.public.clone(), config.store.control.clone()));
         let settings = config.database.build.read_settings();
-        Ok(Project {
-            config,
-            store: Arc::new(store),
-            templates: templates.into_iter().map(Arc::new).collect(),
-            settings,
-        })
+        let templates = templates.into_iter().map(Arc::new).collect();
+        Project { config, store: Arc::new(store), templates, settings }
+    }
+
+    /// Says whether a template has a file, readable or not.
+    pub fn has_file(&self, name: &str) -> bool {
+        self.templates.iter().any(|template| template.name == name)
+            || self.config.paths.templates.join(format!("{name}.sql")).exists()
     }
 
     /// The database that the config names.

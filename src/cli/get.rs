@@ -55,7 +55,11 @@ impl Get {
                 "name a KEY such as world-map/crispr/low, or paste a URL",
             ));
         }
-        let project = context.project()?;
+        let project = match self.from {
+            // What is published was read with other files, perhaps.
+            From::Store => context.published_project()?,
+            From::Live | From::All => context.project()?,
+        };
         let selectors = job(&project, &self.keys)?.selectors;
         match self.from {
             From::Store => {

@@ -20,7 +20,8 @@ pub struct Keys {
     /// A template, template/seg/seg, an object path (globs allowed), or a URL pasted from the browser.
     #[arg(value_name = "KEY")]
     pub keys: Vec<String>,
-    /// Only keys with this value or slug: topic=crispr, or topic=crispr,cancer. Repeated, all must hold.
+    /// Only keys with this value or slug: topic=crispr, or topic=crispr,cancer. Repeated, all must hold. A value may hold
+    /// commas: the whole text is tried as one value first.
     #[arg(long = "where", value_name = "COLUMN=VALUE")]
     pub conditions: Vec<String>,
 }

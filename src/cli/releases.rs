@@ -22,7 +22,7 @@ pub struct Releases {
 
 impl Releases {
     pub async fn run(self, context: &Context) -> Result<Outcome, Error> {
-        let project = context.project()?;
+        let project = context.published_project()?;
         let all = releases(&project.store).await?;
         let Some(id) = &self.id else {
             list(context, &all);

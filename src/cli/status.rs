@@ -17,7 +17,7 @@ pub struct Status {}
 
 impl Status {
     pub async fn run(self, context: &Context) -> Result<Outcome, Error> {
-        let project = context.project()?;
+        let project = context.published_project()?;
         let head = HeadRead::read(&project.store).await?.head;
         let Some(desired) = &head.desired else {
             if context.is_json() {
@@ -54,7 +54,7 @@ fn document(head: &Head, root: &Root, project: &context::Project) -> Value {
                 "keys": entry.count,
                 "status": entry.status,
                 "failed": head.failed.get(name).map(|failed| json!({ "at": instant(failed.at), "reason": failed.reason })),
-                "has_file": project.templates.iter().any(|template| template.name == **name),
+                "has_file": project.has_file(name),
                 "as_of": instant(entry.as_of),
                 "changed_at": instant(entry.changed_at),
                 "checked": head.checked.get(name).map(|checked| json!({ "as_of": instant(checked.as_of), "at": instant(checked.at) })),
@@ -105,7 +105,7 @@ fn show(head: &Head, root: &Root, project: &context::Project) {
         if entry.status == TemplateStatus::LastGood || head.failed.contains_key(name) {
             text.push_str(&format!("   {}", styled(print::RED, "last run failed")));
         }
-        if !project.templates.iter().any(|template| template.name == *name) {
+        if !project.has_file(name) {
             text.push_str(&format!("   {}", styled(print::YELLOW, "its file is gone")));
         }
         print::line(&text);

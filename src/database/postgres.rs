@@ -162,14 +162,15 @@ fn result_columns(row: &PgRow) -> Vec<ResultColumn> {
     row.columns().iter().map(of).collect()
 }
 
-/// Streams a statement's rows.
+/// Streams a statement's rows; `statements` counts what that takes.
 pub async fn read(
     connection: &mut PgConnection,
     statement: &Statement,
     rows: &mpsc::Sender<Rows>,
+    statements: &mut u64,
 ) -> Result<u64, DatabaseError> {
-    match stream(connection, statement, rows).await {
-        Err(Broken::Types) => read_rare_types(connection, statement, rows).await,
+    match stream(connection, statement, rows, statements).await {
+        Err(Broken::Types) => read_rare_types(connection, statement, rows, statements).await,
         Err(Broken::Other(error)) => Err(error),
         Ok(count) => Ok(count),
     }
@@ -186,7 +187,9 @@ async fn stream(
     connection: &mut PgConnection,
     statement: &Statement,
     rows: &mpsc::Sender<Rows>,
+    statements: &mut u64,
 ) -> Result<u64, Broken> {
+    *statements += 1;
     let failed = |error: &sqlx::Error| Broken::Other(statement_error(error, &statement.text));
     let stopped = |_| Broken::Other(DatabaseError::Stopped);
     let mut count = 0;
@@ -218,7 +221,7 @@ async fn stream(
     }
     if count == 0 {
         // Without a row nobody has told the columns yet.
-        let columns = columns(connection, statement).await.map_err(Broken::Other)?;
+        let columns = columns(connection, statement, statements).await.map_err(Broken::Other)?;
         rows.send(Rows::Columns(columns)).await.map_err(stopped)?;
     }
     rows.send(Rows::End).await.map_err(stopped)?;

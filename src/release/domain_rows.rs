@@ -9,8 +9,9 @@ use crate::database::{ReadTransaction, ResultColumn, RowBatch, Rows};
 use crate::diagnostic::Diagnostic;
 use crate::key::KeyValue;
 use crate::template::domain::{DomainRow, DomainRows};
+use crate::template::lint::own_columns;
 use crate::template::scope::Statement;
-use crate::template::{ColumnRule, DomainSource, DomainValues, Template};
+use crate::template::{DomainSource, DomainValues, Template};
 
 /// Reads a domain of a template.
 pub async fn domain_rows(
@@ -79,14 +80,14 @@ impl<'a> Reader<'a> {
         source: &'a DomainSource,
         columns: &[ResultColumn],
     ) -> Result<Reader<'a>, Diagnostic> {
+        let names: Vec<String> = columns.iter().map(|column| column.name.clone()).collect();
+        if let Some(finding) = own_columns(template, source, &names).into_iter().next() {
+            return Err(finding);
+        }
         let mut reader = Reader { template, source, keys: Vec::new(), label: None, slug: None };
         for (at, column) in columns.iter().enumerate() {
             let key = template.columns().iter().position(|name| *name == column.name);
-            let rule = match template.rules.iter().find(|(name, _)| *name == column.name) {
-                Some((_, ColumnRule::Text)) => Rule::Text,
-                Some((_, ColumnRule::Bool)) => Rule::Bool,
-                _ => Rule::Plain,
-            };
+            let rule = key.map_or(Rule::Plain, |_| Rule::of_key(template, &column.name));
             let encoder = column.kind.encoder(rule).map_err(|error| {
                 reader.error(&format!("the column `{}` {error}", column.name)).hint(error.hint(&column.name))
             })?;
@@ -94,20 +95,9 @@ impl<'a> Reader<'a> {
                 (Some(key), _) => reader.keys.push((key, at, encoder)),
                 (None, "label") => reader.label = Some((at, encoder)),
                 (None, "slug") => reader.slug = Some((at, encoder)),
-                (None, other) => {
-                    return Err(reader
-                        .error(&format!(
-                            "the query returns `{other}`, which is neither a key column nor `label` nor `slug`"
-                        ))
-                        .hint(format!("name the columns with AS; key columns are {}", template.columns().join(", "))));
-                }
+                // The lint above knows no other names.
+                (None, _) => {}
             }
-        }
-        let own = template.columns().iter().position(|name| *name == source.column);
-        if !reader.keys.iter().any(|(key, ..)| Some(*key) == own) {
-            return Err(reader
-                .error(&format!("the query doesn't return the column `{}`", source.column))
-                .hint(format!("name it with AS: SELECT … AS {}", source.column)));
         }
         Ok(reader)
     }

@@ -20,7 +20,7 @@ mod text;
 mod tests;
 
 pub use columns::lint_columns;
-pub use domains::lint_domains;
+pub use domains::{lint_domains, own_columns};
 pub use keyed::marker;
 
 use outline::Outline;

@@ -43,6 +43,11 @@ impl PageUrl {
         Ok(PageUrl { host, segments, query })
     }
 
+    /// How many of the URL's query parameters the page doesn't know.
+    pub fn unknown_parameters(&self, url: &Url) -> usize {
+        url.query_pairs().filter(|(given, _)| !self.query.iter().any(|(name, _)| name == given)).count()
+    }
+
     /// What the URL says of each key column (value or slug); `None` where the URL isn't this page's.
     pub fn columns(&self, url: &Url, count: usize) -> Option<Vec<Option<String>>> {
         let mut found = vec![None; count];

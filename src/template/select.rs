@@ -143,12 +143,8 @@ fn one_key(typed: &str, templates: &[Template], base_url: Option<&Url>) -> Resul
 
 fn pasted_url(typed: &str, templates: &[Template], base_url: Option<&Url>) -> Result<Selector, SelectError> {
     let url = Url::parse(typed).or_else(|error| fail(format!("`{typed}` isn't a URL: {error}"), None))?;
-    for template in templates {
-        let said = template.page_url.as_ref().and_then(|page| page.columns(&url, template.columns().len()));
-        if let Some(said) = said {
-            let wanted = said.into_iter().map(|text| text.map_or(Wanted::Any, |text| Wanted::OneOf(vec![text])));
-            return Ok(Selector { template: template.name.clone(), typed: typed.to_owned(), wanted: wanted.collect() });
-        }
+    if let Some(selector) = pasted_page(typed, &url, templates)? {
+        return Ok(selector);
     }
     let path = percent_encoding::percent_decode_str(url.path()).decode_utf8_lossy().into_owned();
     let path = path.trim_start_matches('/');
@@ -171,6 +167,32 @@ fn pasted_url(typed: &str, templates: &[Template], base_url: Option<&Url>) -> Re
         format!("no template publishes `{typed}`"),
         format!("paths here are {}; a page's URL is understood where its template has a page_url", patterns.join(", ")),
     )
+}
+
+/// Several pages may share an address and differ in their parameters: the one is meant that uses most of those that
+/// were given, and is left with the fewest columns open.
+fn pasted_page(typed: &str, url: &Url, templates: &[Template]) -> Result<Option<Selector>, SelectError> {
+    let mut found = Vec::new();
+    for template in templates {
+        let Some(page) = &template.page_url else { continue };
+        if let Some(said) = page.columns(url, template.columns().len()) {
+            let open = said.iter().filter(|text| text.is_none()).count();
+            found.push(((page.unknown_parameters(url), open), template, said));
+        }
+    }
+    let best = found.iter().map(|(rank, ..)| *rank).min();
+    found.retain(|(rank, ..)| Some(*rank) == best);
+    if found.len() > 1 {
+        let names: Vec<&str> = found.iter().map(|(_, template, _)| template.name.as_str()).collect();
+        return fail(
+            format!("`{typed}` is the page of several templates: {}", names.join(", ")),
+            "name the template: a KEY such as template/seg/seg, or the URL of the document itself".to_owned(),
+        );
+    }
+    Ok(found.pop().map(|(_, template, said)| {
+        let wanted = said.into_iter().map(|text| text.map_or(Wanted::Any, |text| Wanted::OneOf(vec![text])));
+        Selector { template: template.name.clone(), typed: typed.to_owned(), wanted: wanted.collect() }
+    }))
 }
 
 impl Selector {

@@ -112,3 +112,22 @@ fn no_row_or_table_of_the_database_is_written() {
         session.query(sql);
     }
 }
+
+#[test]
+fn every_statement_of_a_template_is_counted() {
+    let Some(database) = postgres::database() else { return };
+    database.execute(places::ROWS);
+    let project = Project::postgres(database);
+    project.template("places", places::TEMPLATE).publish();
+    // Two domains, names and types of the key columns, and the rows of one key; without a row the columns again.
+    for (key, expected) in [("places/united-states/crispr/low", 5), ("places/united-states/sepsis/low", 7)] {
+        let start = project.database().log_end();
+        let said = project.json(&["republish", key], 0);
+        let witness = project.database().witness_since(start);
+        let reads = ["FROM fact", "FROM country ORDER", "FROM topic ORDER"];
+        let is_read = |sql: &str| reads.iter().any(|read| sql.contains(read));
+        let count = witness.statements.iter().filter(|statement| is_read(&statement.sql)).count();
+        assert_eq!(count, expected, "{key}: {witness:#?}");
+        assert_eq!(said["templates"][0]["queries"], expected, "{key}: {said}");
+    }
+}

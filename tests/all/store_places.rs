@@ -37,7 +37,8 @@ fn a_control_folder_on_another_file_system() {
     publish();
     plain.publish();
     assert_eq!(project.public().digests(), plain.public().digests());
-    assert_eq!(project.public().catalogue()["templates"], plain.public().catalogue()["templates"]);
+    let keys = |project: &Project| project.public().catalogue()["templates"]["places"]["keys"].clone();
+    assert_eq!(keys(&project), keys(&plain));
     let hidden: Vec<_> = fs::read_dir(project.root().join("public")).expect("list").flatten().collect();
     assert!(hidden.iter().all(|entry| !entry.file_name().to_string_lossy().starts_with('.')), "{hidden:?}");
     assert!(files_below(&control.join("tmp")).is_empty());

@@ -19,14 +19,19 @@ const KNOWN_TYPES: [u32; 92] = [
     1266, 1270, 1560, 1561, 1562, 1563, 1700, 2249, 2278, 2287, 2950, 2951, 3802, 3807, 3904, 3905, 3906, 3907, 3908,
     3909, 3910, 3911, 3912, 3913, 3926, 3927, 4072, 4073,
 ];
-/// The columns of a statement, without running it: `LIMIT 0` plans it only, and the outer join makes a row of NULLs.
+/// The columns of a statement, without running it; `count` is told of the statements that it takes: `LIMIT 0` plans it only, and the outer join makes a row of NULLs.
 ///
 /// Preparing it by name would leave the name behind in a pooler's server, and sqlx asks the catalogue for types that it
 /// doesn't know in a way that loses an unnamed statement; so the row is asked for its names and the type of each.
-pub async fn columns(connection: &mut PgConnection, statement: &Statement) -> Result<Vec<ResultColumn>, DatabaseError> {
+pub async fn columns(
+    connection: &mut PgConnection,
+    statement: &Statement,
+    count: &mut u64,
+) -> Result<Vec<ResultColumn>, DatabaseError> {
     let row = "SELECT t.* FROM (SELECT 1) AS one LEFT JOIN (SELECT * FROM (\n";
     let probe = statement.wrapped(row, "\n) AS t LIMIT 0) AS t ON true");
     let names = probe.wrapped("SELECT json_object_keys(row_to_json(u)) AS name FROM (", ") AS u");
+    *count += 1;
     let names = fetch(connection, &names).await.map_err(|error| error.moved(&names, statement))?;
     let names: Vec<String> = names.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>().map_err(unreadable)?;
     if names.is_empty() {
@@ -47,6 +52,7 @@ pub async fn columns(connection: &mut PgConnection, statement: &Statement) -> Re
         ),
         ") AS u) AS o, unnest(o.oids) WITH ORDINALITY AS n(oid, place) JOIN pg_type AS y ON y.oid = n.oid ORDER BY place",
     );
+    *count += 1;
     let types = fetch(connection, &types).await.map_err(|error| error.moved(&types, statement))?;
     let column = |(name, row): (String, &PgRow)| {
         let oid: i64 = row.try_get(0).map_err(unreadable)?;
@@ -63,9 +69,10 @@ pub async fn read_rare_types(
     connection: &mut PgConnection,
     statement: &Statement,
     rows: &mpsc::Sender<Rows>,
+    count: &mut u64,
 ) -> Result<u64, DatabaseError> {
     execute(connection, "ROLLBACK TO SAVEPOINT template").await?;
-    let columns = columns(connection, statement).await?;
+    let columns = columns(connection, statement, count).await?;
     let oid = |column: &ResultColumn| match column.kind {
         ColumnType::Postgres { oid, .. } => oid,
         ColumnType::Sqlite => 0,
@@ -83,7 +90,7 @@ pub async fn read_rare_types(
     });
     let head = format!("SELECT {} FROM (\n", selected.collect::<Vec<_>>().join(", "));
     let cast = statement.wrapped(&head, "\n) AS t");
-    stream(connection, &cast, rows).await.map_err(|broken| match broken {
+    stream(connection, &cast, rows, count).await.map_err(|broken| match broken {
         Broken::Types => DatabaseError::Lost { reason: "a column's type can't be read even as text".to_owned() },
         Broken::Other(error) => error.moved(&cast, statement),
     })

@@ -161,7 +161,6 @@ impl Column {
             self.kind,
             Kind::Xml
                 | Kind::Bytea
-                | Kind::Bits
                 | Kind::Json
                 | Kind::Jsonb
                 | Kind::JsonPath

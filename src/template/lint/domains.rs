@@ -96,7 +96,8 @@ pub fn lint_domains(template: &Template, domains: &[(&DomainSource, Vec<String>)
     findings
 }
 
-fn own_columns(template: &Template, domain: &DomainSource, columns: &[String]) -> Vec<Diagnostic> {
+/// Lints the columns of one domain's query by themselves.
+pub fn own_columns(template: &Template, domain: &DomainSource, columns: &[String]) -> Vec<Diagnostic> {
     let known: Vec<&str> = template.columns().iter().map(String::as_str).chain(EXTRAS).collect();
     let mut findings = Vec::new();
     let mut add =
