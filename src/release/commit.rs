@@ -51,6 +51,7 @@ pub async fn commit(
             let Some(swapped) = base.read.swap(store, next).await? else { continue };
             // A signal from here on finds a release that is committed.
             progress.enter(Phase::Activate, 0);
+            tracing::info!(release = ?swapped.head.desired.as_ref().map(ToString::to_string), "release committed");
             let manifest = drafted.manifest.clone();
             let report = draft.report(drafted, swapped.head.desired.clone(), true);
             (swapped, manifest, report)

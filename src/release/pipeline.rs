@@ -79,6 +79,13 @@ pub async fn run(builder: &Builder, transaction: &mut ReadTransaction, work: Wor
     let started = Instant::now();
     let read = transaction.read(&statement, &rows_in).await;
     let query_seconds = started.elapsed().as_secs_f64();
+    tracing::debug!(
+        template = template.name,
+        query_seconds,
+        rows = read.as_ref().ok(),
+        statement = statement.text,
+        "read template"
+    );
     Running { template, scope, statement, read, splitter, finishers, timing, query_seconds, queries: 0 }
 }
 
