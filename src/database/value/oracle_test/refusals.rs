@@ -2,9 +2,9 @@
 
 /// Cells that have no token: a type, a literal and the message.
 pub(super) const ERRORS: &[(&str, &str, &str)] = &[
-    ("int8", "9007199254740993", "is 9007199254740993, beyond ±9007199254740991; list the column under `text`"),
-    ("xid8", "18446744073709551615", "is 18446744073709551615, beyond ±9007199254740991; list the column under `text`"),
-    ("numeric", "-9007199254740992.0", "is -9007199254740992, beyond ±9007199254740991; list the column under `text`"),
+    ("int8", "9007199254740993", "is 9007199254740993, beyond ±9007199254740991"),
+    ("xid8", "18446744073709551615", "is 18446744073709551615, beyond ±9007199254740991"),
+    ("numeric", "-9007199254740992.0", "is -9007199254740992, beyond ±9007199254740991"),
     ("numeric", "NaN", "is NaN, which JSON cannot express"),
     ("numeric", "-Infinity", "is -Infinity, which JSON cannot express"),
     ("float4", "Infinity", "is Infinity, which JSON cannot express"),
