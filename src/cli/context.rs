@@ -53,6 +53,7 @@ impl Context {
 
     /// Reads the config and every template.
     pub fn project(&self) -> Result<Project, Error> {
+        self.warn_of_database_url();
         Project::open(self.config()?)
     }
 
@@ -68,6 +69,22 @@ impl Context {
             print::finding(&finding);
         }
         Ok(Project::with(config, templates))
+    }
+
+    /// `DATABASE_URL` is often set for something else, and a publish from another database would empty the site.
+    fn warn_of_database_url(&self) {
+        let environment = environment();
+        let Some((_, given)) = environment.iter().find(|(name, _)| name == "DATABASE_URL") else { return };
+        let is_named = environment.iter().any(|(name, _)| name.starts_with("TINTYPE_DATABASE_URL"));
+        let url = |config: Config| config.database.url.map(|url| url.expose().to_owned());
+        let written = Config::load(&self.global.config, &[]).ok().and_then(url);
+        if !given.is_empty() && !is_named && written.is_some_and(|written| written != *given) && !self.global.quiet {
+            print::note(&format!(
+                "{}: DATABASE_URL outranks [database] url of {}, which names another database",
+                print::styled(print::YELLOW, "warning"),
+                self.global.config.display()
+            ));
+        }
     }
 
     /// Reports an error, in the form that was asked for.

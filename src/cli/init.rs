@@ -40,7 +40,16 @@ impl Init {
         } else if context.is_talkative() {
             show(&written);
             let config = written.config.display().to_string();
-            print::note(&format!("Next: {}", styled(print::CYAN, format!("tintype -c {config} publish"))));
+            if self.database.is_some() {
+                let templates = written.folder.join("templates");
+                print::note(&format!(
+                    "Next: the templates in {} are examples over the demo's tables; write yours in their place, then {}",
+                    templates.display(),
+                    styled(print::CYAN, format!("tintype -c {config} check"))
+                ));
+            } else {
+                print::note(&format!("Next: {}", styled(print::CYAN, format!("tintype -c {config} publish"))));
+            }
         }
         Ok(Outcome::Done)
     }

@@ -221,6 +221,7 @@ fn document(context: &Context, job: &Job, report: &Report, project: &Project) ->
         "connections": 1,
         "templates": templates,
         "rolled_forward": report.rolled_forward.as_ref().map(ToString::to_string),
+        "pending": report.is_pending,
         "unfinished": report.unfinished.as_ref().map(ToString::to_string),
         "orphans": report.orphans,
         "activated": { "shown": report.activated.shown, "removed": report.activated.removed, "failed": behind },

@@ -67,6 +67,12 @@ pub fn plan(report: &Report, all: bool) {
             print::line(&styled(print::DIM, format!("  … and {} more; -v lists them", grouped(more as u64))));
         }
     }
+    let touches_documents = report.templates.iter().any(|template| touched(&template.counts) > 0);
+    if report.is_pending && !touches_documents {
+        print::line(
+            "No document changes, but a publish would write the catalogue, index.json, or finish an earlier release.",
+        );
+    }
     let total = |of: fn(&Counts) -> u64| grouped(report.templates.iter().map(|template| of(&template.counts)).sum());
     print::line(&format!(
         "Plan: {} to add, {} to change, {} to remove, {} unchanged; {} to write",

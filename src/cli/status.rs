@@ -95,7 +95,7 @@ fn show(head: &Head, root: &Root, project: &context::Project) {
     }
     let width = documents(root).map(|(name, _)| name.chars().count()).max().unwrap_or(0);
     for (name, entry) in documents(root) {
-        let seen = head.checked.get(name).map_or(entry.as_of, |checked| checked.as_of.max(entry.as_of));
+        let seen = head.checked.get(name).map_or(entry.as_of, |checked| checked.as_of);
         let mut text = format!(
             "{name:width$}  {:>9} keys   data {} old   changed {} ago",
             grouped(entry.count),

@@ -169,7 +169,7 @@ impl Builder {
         let Prepared { work, statement, expected, queries } = prepared;
         transaction.savepoint().await.map_err(Error::from)?;
         let before = transaction.statements;
-        self.progress.enter(super::progress::Phase::Build, u64::try_from(expected).unwrap_or(0));
+        self.progress.expect(u64::try_from(expected).unwrap_or(0));
         let running = pipeline::run(self, transaction, work, statement).await;
         if running.broke_off() && !running.lost_connection() {
             transaction.rollback_to_savepoint().await.map_err(Error::from)?;

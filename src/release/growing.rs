@@ -136,7 +136,9 @@ impl Growing {
         }
         let differs = |change: &Change| change.change != ChangeKind::Rewritten;
         let changes = merged.changes.iter().any(differs) || before.is_none();
-        let (as_of, changed_at) = if changes { (as_of, now) } else { (entry.as_of, entry.changed_at) };
+        let changed_at = if changes { now } else { entry.changed_at };
+        // Some keys that are new don't make the others so: only a whole read moves the template's instant.
+        let as_of = if changes && built.is_whole() { as_of } else { entry.as_of };
         self.entries.insert(name.clone(), TemplateEntry { as_of, changed_at, ..entry });
         if !same_rows || before.is_none() {
             self.shards.insert(name.clone());

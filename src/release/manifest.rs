@@ -98,7 +98,7 @@ pub struct TemplateEntry {
     pub columns: Vec<String>,
     /// How many documents it has.
     pub count: u64,
-    /// The instant whose data the newest of its documents shows.
+    /// The instant whose data the last whole read saw that changed a document.
     pub as_of: DateTime<Utc>,
     /// When a document of it last changed.
     pub changed_at: DateTime<Utc>,

@@ -36,6 +36,11 @@ impl Progress {
         self.phase.store(phase as u8, Ordering::Relaxed);
     }
 
+    /// Expects further documents in this phase: templates overlap, so their numbers add up.
+    pub fn expect(&self, documents: u64) {
+        self.expected.fetch_add(documents, Ordering::Relaxed);
+    }
+
     /// The phase of the moment.
     pub fn phase(&self) -> Phase {
         match self.phase.load(Ordering::Relaxed) {

@@ -118,6 +118,7 @@ async fn build(
         live: false,
         observe: None,
     };
+    progress.enter(Phase::Build, 0);
     let mut prepared = Vec::new();
     for template in &job.templates {
         let selectors: Vec<&Selector> =
