@@ -19,6 +19,7 @@ use super::batch::{RowBatch, Rows};
 use super::{ColumnType, DatabaseError, ReadSettings, ResultColumn};
 use crate::template::scope::{Bind, Statement};
 
+mod copy;
 mod result_types;
 
 pub use result_types::columns;
@@ -169,6 +170,9 @@ pub async fn read(
     rows: &mpsc::Sender<Rows>,
     statements: &mut u64,
 ) -> Result<u64, DatabaseError> {
+    if statement.binds.is_empty() {
+        return copy::read(connection, statement, rows, statements).await;
+    }
     match stream(connection, statement, rows, statements).await {
         Err(Broken::Types) => read_rare_types(connection, statement, rows, statements).await,
         Err(Broken::Other(error)) => Err(error),

@@ -131,3 +131,42 @@ fn every_statement_of_a_template_is_counted() {
         assert_eq!(said["templates"][0]["queries"], expected, "{key}: {said}");
     }
 }
+
+/// sqlx loses count of the server's answers when a COPY is refused before it begins, here by the planner.
+#[test]
+fn a_statement_that_the_planner_refuses_leaves_the_connection_usable() {
+    let Some(database) = postgres::database() else { return };
+    let project = Project::postgres(database);
+    let template = |name: &str, value: &str| {
+        format!(
+            "/*---\npath = \"{name}/{{k}}.json\"\n---*/\nSELECT n AS k, {value} AS v FROM generate_series(1, 3) n ORDER BY n\n"
+        )
+    };
+    project.template("a-good", &template("a-good", "n"));
+    project.template("b-planned", &template("b-planned", "1/0"));
+    project.template("c-good", &template("c-good", "n + 1"));
+    project.template("d-late", &template("d-late", "1/(n - 3)"));
+    project.template("e-good", &template("e-good", "n + 2"));
+    let said = project.json(&["publish"], 4);
+    assert_eq!(said["connections"], 1);
+    let outcome = |name: &str| {
+        let templates = said["templates"].as_array().expect("templates");
+        templates.iter().find(|template| template["name"] == name).expect("it")["outcome"].clone()
+    };
+    for (name, expected) in [
+        ("a-good", "published"),
+        ("b-planned", "failed"),
+        ("c-good", "published"),
+        ("d-late", "failed"),
+        ("e-good", "published"),
+    ] {
+        assert_eq!(outcome(name), expected, "{name}: {said}");
+    }
+    for (path, value) in [("a-good/3.json", 3), ("c-good/3.json", 4), ("e-good/3.json", 5)] {
+        assert_eq!(project.public().document(path)["rows"][0]["v"], value, "{path}");
+    }
+    for failed in ["b-planned", "d-late"] {
+        let reason = said["templates"].as_array().expect("templates").iter().find(|t| t["name"] == failed).expect("it");
+        assert!(reason["reason"].as_str().expect("a reason").contains("division by zero"), "{reason}");
+    }
+}

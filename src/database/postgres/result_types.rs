@@ -73,27 +73,45 @@ pub async fn read_rare_types(
 ) -> Result<u64, DatabaseError> {
     execute(connection, "ROLLBACK TO SAVEPOINT template").await?;
     let columns = columns(connection, statement, count).await?;
-    let oid = |column: &ResultColumn| match column.kind {
-        ColumnType::Postgres { oid, .. } => oid,
-        ColumnType::Sqlite => 0,
-    };
-    if columns.iter().any(|column| oid(column) >= FIRST_USER_OID) {
+    if columns.iter().any(is_users) {
         rows.send(Rows::Columns(columns)).await.map_err(|_| DatabaseError::Stopped)?;
         return Err(DatabaseError::Stopped);
     }
+    let cast = text_of_rare(statement, &columns);
+    stream(connection, &cast, rows, count).await.map_err(|broken| match broken {
+        Broken::Types => DatabaseError::Lost { reason: "a column's type can't be read even as text".to_owned() },
+        Broken::Other(error) => error.moved(&cast, statement),
+    })
+}
+
+/// The statement with those columns cast to text whose types are rare.
+pub fn text_of_rare(statement: &Statement, columns: &[ResultColumn]) -> Statement {
     let selected = columns.iter().map(|column| {
         let name = format!("t.\"{0}\"", column.name.replace('"', "\"\""));
-        match KNOWN_TYPES.contains(&oid(column)) {
+        match is_readable(column) {
             true => name,
             false => format!("{name}::text AS \"{}\"", column.name.replace('"', "\"\"")),
         }
     });
     let head = format!("SELECT {} FROM (\n", selected.collect::<Vec<_>>().join(", "));
-    let cast = statement.wrapped(&head, "\n) AS t");
-    stream(connection, &cast, rows, count).await.map_err(|broken| match broken {
-        Broken::Types => DatabaseError::Lost { reason: "a column's type can't be read even as text".to_owned() },
-        Broken::Other(error) => error.moved(&cast, statement),
-    })
+    statement.wrapped(&head, "\n) AS t")
+}
+
+fn oid(column: &ResultColumn) -> u32 {
+    match column.kind {
+        ColumnType::Postgres { oid, .. } => oid,
+        ColumnType::Sqlite => 0,
+    }
+}
+
+/// True for types that users create.
+pub fn is_users(column: &ResultColumn) -> bool {
+    oid(column) >= FIRST_USER_OID
+}
+
+/// True for types whose cells are read as they are; the others are cast to text.
+pub fn is_readable(column: &ResultColumn) -> bool {
+    KNOWN_TYPES.contains(&oid(column))
 }
 
 /// For types that sqlx doesn't know it asks the catalogue between parsing and running an unnamed statement, which is
