@@ -6,6 +6,7 @@
 //! changes nothing; after it any later run finishes the job from the store alone. Only what changed is written.
 
 mod activate;
+mod backlog;
 mod base;
 mod build;
 mod catalogue;
@@ -17,6 +18,7 @@ mod growing;
 pub mod head;
 mod id;
 mod inspect;
+mod lines;
 pub mod manifest;
 mod markers;
 mod merge;
@@ -25,6 +27,9 @@ mod pipeline;
 mod progress;
 mod publish;
 mod report;
+mod row;
+mod shards;
+mod uploads;
 
 pub use check::check_template;
 pub use id::RunId;
@@ -32,3 +37,4 @@ pub use inspect::{LiveRead, Release, document, live_documents, releases};
 pub use progress::{Phase, Progress};
 pub use publish::{Job, run};
 pub use report::{Counts, Difference, Report, TemplateReport};
+pub use row::Row;

@@ -125,6 +125,13 @@ impl Store {
         }
     }
 
+    /// How many objects are best written at once.
+    pub fn in_flight(&self) -> usize {
+        match self {
+            Store::Directory(_) => 1,
+        }
+    }
+
     /// Writes a control object under a name that was never used before.
     pub async fn create(&self, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
         consume_budget().await;

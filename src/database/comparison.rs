@@ -96,7 +96,7 @@ fn postgres_binds(family: Family, rule: Rule, value: &KeyValue) -> Option<Vec<Bi
         (Rule::Bool, Family::Text, KeyValue::Bool(value)) => Some(spelled(*value)),
         (Rule::Text, Family::Integer, KeyValue::Text(text)) => only(text.parse().ok().map(Bind::Integer)),
         // A numeric has more digits than a float, so the server reads the text; what it can't read is no number.
-        (Rule::Text, Family::Number, KeyValue::Text(text)) => only(real(text).map(|_| Bind::Text(text.clone()))),
+        (Rule::Text, Family::Number, KeyValue::Text(text)) => only(real(text).map(|_| Bind::Text(text.to_string()))),
         (Rule::Text, Family::Bool, KeyValue::Text(text)) => only(text.parse().ok().map(Bind::Bool)),
         _ => only(Some(as_it_is(value))),
     }
@@ -116,7 +116,7 @@ fn sqlite_binds(rule: Rule, value: &KeyValue) -> Option<Vec<Bind>> {
         (_, KeyValue::Integer(number)) => Some(vec![Bind::Integer(*number), Bind::Text(number.to_string())]),
         (_, KeyValue::Text(text)) => {
             let number = text.parse().map(Bind::Integer).ok().or_else(|| real(text).map(Bind::Real));
-            Some([Bind::Text(text.clone())].into_iter().chain(number).collect())
+            Some([Bind::Text(text.to_string())].into_iter().chain(number).collect())
         }
     }
 }
@@ -131,7 +131,7 @@ fn real(text: &str) -> Option<f64> {
 
 fn as_it_is(value: &KeyValue) -> Bind {
     match value {
-        KeyValue::Text(text) => Bind::Text(text.clone()),
+        KeyValue::Text(text) => Bind::Text(text.to_string()),
         KeyValue::Integer(number) => Bind::Integer(*number),
         KeyValue::Bool(value) => Bind::Bool(*value),
     }
@@ -142,7 +142,7 @@ mod tests {
     use super::*;
 
     fn text(value: &str) -> KeyValue {
-        KeyValue::Text(value.to_owned())
+        KeyValue::Text(value.into())
     }
 
     #[test]

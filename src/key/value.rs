@@ -1,8 +1,10 @@
 //! Key values: what a key column may hold, and what it may not.
 
 use std::fmt;
+use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use serde::de::Visitor;
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::slug::slug;
 
@@ -10,15 +12,15 @@ use super::slug::slug;
 pub const MAX_VALUE_LEN: usize = 1024;
 
 /// One value of a key column, typed as it was queried.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(untagged)]
 pub enum KeyValue {
     /// `true` or `false`.
     Bool(bool),
     /// A whole number within ±(2⁵³−1).
     Integer(i64),
-    /// A text, and anything that JSON shows as one: a date, a uuid.
-    Text(String),
+    /// A text, and anything that JSON shows as one: a date, a uuid. It is shared by the keys that have it.
+    Text(Arc<str>),
 }
 
 /// Why a value can't be a key value. Each text completes "the key column … ".
@@ -110,9 +112,9 @@ impl KeyValue {
             KeyValue::Text(text) => {
                 let number = text.parse().ok().map(KeyValue::Integer);
                 let boolean = text.parse().ok().map(KeyValue::Bool);
-                number.into_iter().chain(boolean).filter(|other| other.to_string() == *text).collect()
+                number.into_iter().chain(boolean).filter(|other| other.to_string() == **text).collect()
             }
-            other => vec![KeyValue::Text(other.to_string())],
+            other => vec![KeyValue::Text(other.to_string().into())],
         }
     }
 
@@ -124,6 +126,40 @@ impl KeyValue {
             KeyValue::Integer(number) => number.to_string(),
             KeyValue::Bool(value) => value.to_string(),
         }
+    }
+}
+
+/// What serde derives for an untagged enum reads every value twice; there are three a document, and a release may have a
+/// million documents.
+impl<'de> Deserialize<'de> for KeyValue {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<KeyValue, D::Error> {
+        struct OfKey;
+
+        impl Visitor<'_> for OfKey {
+            type Value = KeyValue;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a text, a whole number or a boolean")
+            }
+
+            fn visit_bool<E>(self, value: bool) -> Result<KeyValue, E> {
+                Ok(KeyValue::Bool(value))
+            }
+
+            fn visit_i64<E>(self, number: i64) -> Result<KeyValue, E> {
+                Ok(KeyValue::Integer(number))
+            }
+
+            fn visit_u64<E: serde::de::Error>(self, number: u64) -> Result<KeyValue, E> {
+                i64::try_from(number).map(KeyValue::Integer).map_err(|_| E::custom("the number is too large"))
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<KeyValue, E> {
+                Ok(KeyValue::Text(text.into()))
+            }
+        }
+
+        deserializer.deserialize_any(OfKey)
     }
 }
 
@@ -160,7 +196,7 @@ mod tests {
 
     #[test]
     fn tokens() {
-        assert_eq!(KeyValue::from_token(br#""low""#), Ok(KeyValue::Text("low".to_owned())));
+        assert_eq!(KeyValue::from_token(br#""low""#), Ok(KeyValue::Text("low".into())));
         assert_eq!(KeyValue::from_token(b"2024"), Ok(KeyValue::Integer(2024)));
         assert_eq!(KeyValue::from_token(b"true"), Ok(KeyValue::Bool(true)));
         assert_eq!(KeyValue::from_token(b"null"), Err(KeyError::Null));
@@ -170,7 +206,7 @@ mod tests {
 
     #[test]
     fn refused_texts() {
-        let check = |text: &str| KeyValue::Text(text.to_owned()).check();
+        let check = |text: &str| KeyValue::Text(text.into()).check();
         assert_eq!(check(""), Err(KeyError::Empty));
         assert_eq!(check("  "), Err(KeyError::Empty));
         assert_eq!(check("../"), Err(KeyError::Traversal));

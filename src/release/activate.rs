@@ -5,6 +5,7 @@
 //! has meanwhile gone back to what it was.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::catalogue;
 use super::head::Head;
@@ -30,7 +31,7 @@ pub async fn changed_since(
     store: &Store,
     active: Option<&ReleaseId>,
     desired: &Root,
-) -> Result<BTreeSet<Box<str>>, Error> {
+) -> Result<BTreeSet<Arc<str>>, Error> {
     let floor = active.map_or(0, |active| active.serial);
     let mut paths = BTreeSet::new();
     let mut root = desired.clone();
@@ -57,7 +58,7 @@ pub async fn activate(
         .values()
         .flat_map(|rows| rows.iter())
         .filter(|row| paths.contains(&row.path))
-        .filter_map(|row| Some((row.path.as_ref(), row.document.as_ref()?.blob())))
+        .filter_map(|row| Some((row.path.as_ref(), row.blob()?)))
         .collect();
     let mut done = Activated::default();
     // Documents before the catalogue, so that it never names one that isn't there; removals last, for the same reason.

@@ -6,10 +6,11 @@ use chrono::{DateTime, Utc};
 
 use super::domain_rows::domain_rows;
 use super::id::RunId;
-use super::manifest::{Manifest, Row};
+use super::manifest::Manifest;
 use super::mixture::refuse_mixture;
 use super::pipeline::{self, Running, Work};
 use super::progress::Progress;
+use super::row::{Origin, Row};
 use crate::database::{DatabaseError, KeyColumns, ReadTransaction};
 use crate::diagnostic::Diagnostic;
 use crate::error::Error;
@@ -53,8 +54,10 @@ pub type Observer = Arc<dyn Fn(&str, &[u8]) + Send + Sync>;
 pub struct Built {
     /// The keys that were asked for.
     pub scope: Scope,
-    /// Its documents in the order of their paths.
-    pub rows: Vec<Row>,
+    /// Its documents in the order of their paths; those that were found unchanged are the base's rows.
+    pub rows: Vec<Arc<Row>>,
+    /// What the others have in common.
+    pub origin: Arc<Origin>,
     /// Domains and columns as the run saw them.
     pub summary: SplitSummary,
     /// Rows that the statement returned.
@@ -210,7 +213,7 @@ impl Builder {
             }
         };
         let expected = match (&scope, committed.len()) {
-            (Scope::All, 0) => domains.published(&[], template.max_keys).map_or(0, |keys| keys.len()),
+            (Scope::All, 0) => domains.count_published(std::iter::empty(), template.max_keys).unwrap_or(0),
             (Scope::All, count) => count,
             (Scope::Some(_), _) => 0,
         };
@@ -219,7 +222,7 @@ impl Builder {
     }
 
     /// The rows of a template in the release to compare with.
-    pub fn committed(&self, template: &Template) -> &[Row] {
+    pub fn committed(&self, template: &Template) -> &[Arc<Row>] {
         self.base.as_ref().and_then(|base| base.rows.get(&template.name)).map_or(&[], |rows| rows.as_slice())
     }
 }
@@ -264,7 +267,7 @@ pub async fn key_columns(
 }
 
 /// Open columns know their values only from the active release.
-fn remember_open_values(domains: &mut Domains, committed: &[Row]) {
+fn remember_open_values(domains: &mut Domains, committed: &[Arc<Row>]) {
     if domains.has_open() {
         for row in committed.iter().filter(|row| row.document.is_some()) {
             // A key of the release that isn't valid any more is no value to choose from.
@@ -274,7 +277,7 @@ fn remember_open_values(domains: &mut Domains, committed: &[Row]) {
 }
 
 /// Keys of the release outside the scope that have rows: they keep the combinations of open columns alive.
-fn outside(committed: &[Row], scope: &Scope) -> Vec<Key> {
-    let has_rows = |row: &&Row| row.document.as_ref().is_some_and(|document| document.rows > 0);
+fn outside(committed: &[Arc<Row>], scope: &Scope) -> Vec<Key> {
+    let has_rows = |row: &&Arc<Row>| row.document.as_ref().is_some_and(|document| document.rows > 0);
     committed.iter().filter(has_rows).filter(|row| !scope.contains(&row.key)).map(|row| row.key.clone()).collect()
 }

@@ -5,14 +5,17 @@
 //! (serial, instants) doesn't count as a change of it, or an unchanged night would write it again.
 
 use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::id::ReleaseId;
-use super::manifest::{Row, TemplateEntry};
+use super::manifest::TemplateEntry;
+use super::row::Row;
 use crate::key::KeyValue;
+use crate::snapshot::Digest;
 use crate::template::Template;
 use crate::template::domain::{Column, Domains, Entry};
 
@@ -40,12 +43,12 @@ pub struct Keys {
     /// The entries of `keys`, in the order of the path.
     pub columns: Vec<Value>,
     /// Object path and body of each further file.
-    pub files: Vec<(String, Value)>,
+    pub files: Vec<(String, Vec<u8>)>,
 }
 
 /// Describes the keys of a template. A column without a domain has the values of the documents that there are, in the
 /// order of their slugs: which of them one run saw, and in which order, must not show.
-pub fn keys(template: &Template, domains: &Domains, rows: &[Row]) -> Keys {
+pub fn keys(template: &Template, domains: &Domains, rows: &[Arc<Row>]) -> Keys {
     let mut keys = Keys::default();
     for (at, (name, column)) in template.columns().iter().zip(domains.columns()).enumerate() {
         let mut entry = Map::new();
@@ -54,28 +57,40 @@ pub fn keys(template: &Template, domains: &Domains, rows: &[Row]) -> Keys {
             let with: Vec<&String> = column.with.iter().map(|other| &template.columns()[*other]).collect();
             entry.insert("with".to_owned(), json!(with));
         }
-        let values: Vec<Value> = entries(at, column, rows)
-            .into_iter()
-            .map(|value| described(template, domains, at, column, value))
-            .collect();
-        if values.len() > MAX_INLINE_VALUES {
+        let entries = entries(at, column, rows);
+        let values = entries.iter().map(|value| described(template, domains, at, column, value));
+        if entries.len() > MAX_INLINE_VALUES {
             let path = format!("{NAME}/{}/{name}.json", template.name);
-            entry.insert("count".to_owned(), json!(values.len()));
-            entry.insert("url".to_owned(), json!(path));
+            entry.insert("count".to_owned(), json!(entries.len()));
             let mut file = entry.clone();
-            file.remove("url");
+            entry.insert("url".to_owned(), json!(path));
             file.insert("template".to_owned(), json!(template.name));
-            file.insert("values".to_owned(), Value::Array(values));
-            keys.files.push((path, Value::Object(file)));
+            keys.files.push((path, file_body(&file, values)));
         } else {
-            entry.insert("values".to_owned(), Value::Array(values));
+            entry.insert("values".to_owned(), Value::Array(values.collect()));
         }
         keys.columns.push(Value::Object(entry));
     }
     keys
 }
 
-fn entries<'a>(at: usize, column: &'a Column, rows: &[Row]) -> Vec<&'a Entry> {
+/// A file of values, written value by value: there may be very many.
+fn file_body(head: &Map<String, Value>, values: impl Iterator<Item = Value>) -> Vec<u8> {
+    let mut body = serde_json::to_vec(head).unwrap_or_default();
+    body.pop();
+    body.extend_from_slice(b",\"values\":[");
+    for (at, value) in values.enumerate() {
+        if at > 0 {
+            body.push(b',');
+        }
+        // Values of texts, numbers and flags can always be written.
+        let _ = serde_json::to_writer(&mut body, &value);
+    }
+    body.extend_from_slice(b"]}");
+    body
+}
+
+fn entries<'a>(at: usize, column: &'a Column, rows: &[Arc<Row>]) -> Vec<&'a Entry> {
     let mut entries: Vec<&Entry> = column.entries.iter().collect();
     if column.open {
         let documents = rows.iter().filter(|row| row.document.is_some());
@@ -90,11 +105,11 @@ fn entries<'a>(at: usize, column: &'a Column, rows: &[Row]) -> Vec<&'a Entry> {
 fn described(template: &Template, domains: &Domains, at: usize, column: &Column, entry: &Entry) -> Value {
     let mut object = Map::new();
     object.insert("slug".to_owned(), json!(entry.slug));
-    if !matches!(&entry.value, KeyValue::Text(text) if *text == entry.slug) {
+    if !matches!(&entry.value, KeyValue::Text(text) if **text == *entry.slug) {
         object.insert("value".to_owned(), json!(entry.value));
     }
     let label = entry.label.clone().unwrap_or_else(|| entry.value.to_string());
-    if label != entry.slug {
+    if *label != *entry.slug {
         object.insert("label".to_owned(), json!(label));
     }
     if !entry.published {
@@ -161,18 +176,13 @@ impl Catalogue {
         serde_json::to_vec(self).unwrap_or_default()
     }
 
-    /// True if both say the same, apart from serial and instants.
-    pub fn says_the_same(&self, other: &Catalogue) -> bool {
-        let timeless = |catalogue: &Catalogue| -> Vec<(String, Value)> {
-            let mut templates: Vec<_> = catalogue.templates.clone().into_iter().collect();
-            for (_, entry) in &mut templates {
-                if let Some(entry) = entry.as_object_mut() {
-                    entry.remove("as_of");
-                    entry.remove("changed_at");
-                }
-            }
-            templates
-        };
-        timeless(self) == timeless(other)
+    /// The digest of what it says apart from serial and instants.
+    pub fn timeless(&self) -> Digest {
+        let mut templates = self.templates.clone();
+        for entry in templates.values_mut().filter_map(Value::as_object_mut) {
+            entry.remove("as_of");
+            entry.remove("changed_at");
+        }
+        Digest::of(&serde_json::to_vec(&templates).unwrap_or_default())
     }
 }

@@ -12,15 +12,15 @@ use super::catalogue::{self, Catalogue};
 use super::commit::Runs;
 use super::growing::Growing;
 use super::head::{Checked, FORMAT, Failed};
-use super::id::{ReleaseId, RunId};
-use super::manifest::{
-    Change, ChangeKind, ChangeList, DocumentRow, Manifest, Root, Row, Status, TemplateEntry, find, policy_hash,
-    write_lines,
-};
+use super::id::ReleaseId;
+use super::lines::write_list;
+use super::manifest::{Change, ChangeKind, ChangeList, Manifest, Root, RowsAt, Status, TemplateEntry, policy_hash};
 use super::merge::{Observation, merge};
 use super::mixture::refuse_mixture;
 use super::publish::{Job, Outcome};
 use super::report::{Report, Seconds, TemplateReport, counts, differences};
+use super::row::{DocumentRow, Origin, Row, blob_name, find};
+use super::shards::{Writing, shard_name};
 use crate::diagnostic::Diagnostic;
 use crate::error::Error;
 use crate::key::Key;
@@ -31,6 +31,8 @@ use chrono::{DateTime, Utc};
 
 /// Largest catalogue that is read back.
 const MAX_CATALOGUE_BYTES: u64 = 1 << 30;
+/// A publish reports its changes one by one up to this number; `releases ID` lists them all.
+const MAX_LISTED: usize = 10_000;
 /// The name of the list of changes among the shards of a run; no template can be called so.
 const CHANGES: &str = "-changes";
 
@@ -49,8 +51,8 @@ pub struct Drafted {
     /// The committed release that it was made on.
     base_count: u64,
     changes: Vec<Change>,
-    /// Templates whose shard is to be written.
-    shards: BTreeSet<String>,
+    /// The rows to be written, by template.
+    writing: BTreeMap<String, Writing>,
     blobs: Vec<(String, Vec<u8>)>,
     reports: Vec<TemplateReport>,
     orphans: Vec<String>,
@@ -115,43 +117,47 @@ impl Draft {
             attempt => self.job.run.attempt(attempt),
         };
         let id = ReleaseId { serial: base.map_or(0, |base| base.root.id.serial) + 1, run };
-        let blobs = self.catalogue(&mut growing, &id, before.as_ref());
+        let (blobs, catalogue) = self.catalogue(&mut growing, &id, base);
         let base_count = base.map_or(0, Manifest::count);
         let mut drafted = Drafted {
             manifest: None,
             base_count,
             changes: Vec::new(),
-            shards: BTreeSet::new(),
+            writing: BTreeMap::new(),
             blobs,
             reports,
             orphans,
         };
         if !growing.changes.is_empty() || growing.has_other_entries(base) {
-            let root = self.root(&growing, id, base);
-            drafted.manifest = Some(Arc::new(Manifest { root, rows: growing.rows }));
+            let mut patched = base.map(|base| base.patched.clone()).unwrap_or_default();
+            for name in &growing.shards {
+                let Some(rows) = growing.rows.get(name) else { continue };
+                let writing = Writing::plan(name, rows, base, &id.run);
+                patched.insert(name.clone(), writing.patched.clone());
+                drafted.writing.insert(name.clone(), writing);
+            }
+            let root = self.root(&growing, id, base, catalogue, &drafted.writing);
+            drafted.manifest = Some(Arc::new(Manifest { root, rows: growing.rows, patched }));
         }
         drafted.changes = growing.changes;
-        drafted.shards = growing.shards;
         Ok(drafted)
     }
 
     /// The catalogue of the base, for the keys of the templates that this run doesn't build.
     async fn committed_catalogue(&self, base: Option<&Manifest>, store: &Store) -> Result<Option<Catalogue>, Error> {
-        let row = base.and_then(|base| find(base.rows.get(catalogue::NAME)?, catalogue::PATH));
-        let Some(document) = row.and_then(|row| row.document.as_ref()) else { return Ok(None) };
-        let blob = document.blob();
-        let bytes = store.read(&blob).await?.unwrap_or_default();
-        let read = gunzip(&bytes, MAX_CATALOGUE_BYTES).ok().and_then(|body| Catalogue::parse(&body));
         let is_built =
             |name: &String| self.outcomes.iter().any(|(template, built)| template.name == *name && built.is_ok());
-        let names = base.into_iter().flat_map(|base| base.root.templates.keys());
-        let needed = names.filter(|name| *name != catalogue::NAME).any(|name| !is_built(name));
-        if read.is_none() && needed {
-            let reason =
-                "is missing or broken; publish every template whole, which makes the catalogue anew".to_owned();
-            return Err(Error::Corrupt { object: blob, reason });
+        let mut names = base.into_iter().flat_map(|base| base.root.templates.keys());
+        if names.all(|name| *name == catalogue::NAME || is_built(name)) {
+            return Ok(None);
         }
-        Ok(read)
+        let row = base.and_then(|base| find(base.rows.get(catalogue::NAME)?, catalogue::PATH));
+        let Some(blob) = row.and_then(|row| row.blob()) else { return Ok(None) };
+        let bytes = store.read(&blob).await?.unwrap_or_default();
+        let read = gunzip(&bytes, MAX_CATALOGUE_BYTES).ok().and_then(|body| Catalogue::parse(&body));
+        let reason =
+            || "is missing or broken; republish every template whole, which makes the catalogue anew".to_owned();
+        read.map(Some).ok_or_else(|| Error::Corrupt { object: blob, reason: reason() })
     }
 
     fn merge_one(
@@ -159,22 +165,25 @@ impl Draft {
         growing: &mut Growing,
         template: &Arc<Template>,
         built: &Built,
-        committed: &[Row],
+        committed: &[Arc<Row>],
         checked: Option<DateTime<Utc>>,
         known: &BTreeSet<&str>,
     ) -> Result<TemplateReport, Diagnostic> {
         if !built.is_whole() {
             refuse_mixture(growing.entries.get(&template.name), template, Some(&built.summary.columns))?;
         }
-        let seen = Observation { scope: &built.scope, rows: &built.rows, as_of: self.as_of, rewrite: self.job.rewrite };
+        let origin = Arc::clone(&built.origin);
+        let seen = Observation { scope: &built.scope, rows: &built.rows, origin, rewrite: self.job.rewrite };
         let merged = merge(committed, checked, &seen);
         growing.refuse_collisions(template, &merged, known)?;
         let keys = catalogue::keys(template, &built.summary.domains, &merged.rows);
         growing.keys.insert(template.name.clone(), keys.columns);
         growing.files.extend(keys.files);
-        growing.policies.insert(policy_hash(&template.policy).into(), template.policy.clone());
+        growing.policies.insert(policy_hash(&template.policy).to_string(), template.policy.clone());
         let counts = counts(&merged);
-        let changes = differences(&merged.changes, committed, &merged.rows, &self.job.run);
+        let is_listed = !self.job.commit || merged.changes.len() <= MAX_LISTED;
+        let listed = if is_listed { merged.changes.as_slice() } else { &[] };
+        let changes = differences(listed, committed, &merged.rows, &self.job.run);
         let older = merged.older;
         growing.put(template, built, merged, counts, self.as_of, self.job.now);
         Ok(TemplateReport {
@@ -191,41 +200,45 @@ impl Draft {
     }
 
     /// Adds the catalogue and its files to the release, if they say something new or anything else changed.
-    fn catalogue(&self, growing: &mut Growing, id: &ReleaseId, before: Option<&Catalogue>) -> Vec<(String, Vec<u8>)> {
+    fn catalogue(
+        &self,
+        growing: &mut Growing,
+        id: &ReleaseId,
+        base: Option<&Manifest>,
+    ) -> (Vec<(String, Vec<u8>)>, Digest) {
         let catalogue = Catalogue::new(id, Some(self.as_of), self.job.now, &growing.entries, &growing.keys);
         let policy = catalogue_policy();
         let hash = policy_hash(&policy);
         let committed = growing.rows.get(catalogue::NAME).cloned().unwrap_or_default();
         let mut gzip = Gzip::default();
         let mut blobs = Vec::new();
-        let mut rows: BTreeMap<Box<str>, Row> = committed.iter().map(|row| (row.path.clone(), row.clone())).collect();
+        let origin =
+            Origin { as_of: self.as_of, changed_at: self.job.now, run: id.run.clone(), policy: Arc::clone(&hash) };
+        let origin = Arc::new(origin);
+        let mut rows: BTreeMap<Arc<str>, Arc<Row>> =
+            committed.iter().map(|row| (row.path.clone(), row.clone())).collect();
         let mut put = |path: &str, body: &[u8], changes: &mut Vec<Change>| {
             let digest = Digest::of(body);
-            let old = find(&committed, path).and_then(|row| row.document.as_ref());
-            if old.is_some_and(|old| old.digest == digest && old.policy == hash) {
+            let old = find(&committed, path);
+            if old.is_some_and(|old| old.digest() == Some(digest) && old.origin.policy == hash) {
                 return;
             }
             let bytes = gzip.compress(body);
-            let document = DocumentRow {
-                digest,
-                run: id.run.clone(),
-                size_bytes: body.len() as u64,
-                gzip_bytes: bytes.len() as u64,
-                rows: 0,
-                policy: hash.clone(),
-                changed_at: self.job.now,
-            };
-            blobs.push((document.blob(), bytes));
+            let document = DocumentRow { digest, size_bytes: size(body.len()), gzip_bytes: size(bytes.len()), rows: 0 };
+            blobs.push((blob_name(&digest, &id.run), bytes));
             let change = if old.is_some() { ChangeKind::Changed } else { ChangeKind::Added };
-            changes.push(Change { path: path.into(), change });
-            let row = Row { path: path.into(), key: Key(Vec::new()), document: Some(document), as_of: self.as_of };
-            rows.insert(path.into(), row);
+            let path: Arc<str> = path.into();
+            changes.push(Change { path: Arc::clone(&path), change });
+            let origin = Arc::clone(&origin);
+            let row = Row { path: Arc::clone(&path), key: Key(Vec::new()), document: Some(document), origin };
+            rows.insert(path, Arc::new(row));
         };
         for (path, file) in &growing.files {
-            put(path, &serde_json::to_vec(file).unwrap_or_default(), &mut growing.changes);
+            put(path, file, &mut growing.changes);
         }
         let stale = growing.stale_files(&committed);
-        let says_the_same = before.is_some_and(|before| before.says_the_same(&catalogue));
+        let said = catalogue.timeless();
+        let says_the_same = base.is_some_and(|base| base.root.catalogue == said);
         if !says_the_same || !growing.changes.is_empty() || !stale.is_empty() {
             put(catalogue::PATH, &catalogue.body(), &mut growing.changes);
         }
@@ -234,29 +247,32 @@ impl Draft {
             growing.changes.push(Change { path, change: ChangeKind::Removed });
         }
         if !blobs.is_empty() {
-            growing.policies.insert(hash.into(), policy);
+            growing.policies.insert(hash.to_string(), policy);
             growing.shards.insert(catalogue::NAME.to_owned());
             growing
                 .entries
                 .insert(catalogue::NAME.to_owned(), catalogue_entry(rows.len() as u64, self.as_of, self.job.now));
             growing.rows.insert(catalogue::NAME.to_owned(), Arc::new(rows.into_values().collect()));
         }
-        blobs
+        (blobs, said)
     }
 
-    fn root(&self, growing: &Growing, id: ReleaseId, base: Option<&Manifest>) -> Root {
+    fn root(
+        &self,
+        growing: &Growing,
+        id: ReleaseId,
+        base: Option<&Manifest>,
+        catalogue: Digest,
+        writing: &BTreeMap<String, Writing>,
+    ) -> Root {
         let mut templates = growing.entries.clone();
-        for name in &growing.shards {
+        for (name, writing) in writing {
             if let Some(entry) = templates.get_mut(name) {
-                entry.shard = shard_name(&id.run, name);
+                entry.rows = writing.at.clone();
             }
         }
-        let used: BTreeSet<&str> = growing
-            .rows
-            .values()
-            .flat_map(|rows| rows.iter())
-            .filter_map(|row| Some(row.document.as_ref()?.policy.as_ref()))
-            .collect();
+        let rows = growing.rows.values().flat_map(|rows| rows.iter());
+        let used: BTreeSet<&str> = rows.map(|row| row.origin.policy.as_ref()).collect();
         let policies = growing.policies.iter().filter(|(hash, _)| used.contains(hash.as_str()));
         let count = |kind| growing.changes.iter().filter(|change| change.change == kind).count() as u64;
         Root {
@@ -277,6 +293,7 @@ impl Draft {
                 removed: count(ChangeKind::Removed),
                 rewritten: count(ChangeKind::Rewritten),
             },
+            catalogue,
             id,
         }
     }
@@ -287,12 +304,10 @@ impl Draft {
         for (name, bytes) in &drafted.blobs {
             store.create(name, bytes).await?;
         }
-        for name in &drafted.shards {
-            if let (Some(entry), Some(rows)) = (manifest.root.templates.get(name), manifest.rows.get(name)) {
-                write_lines(store, &entry.shard, rows.as_slice()).await?;
-            }
+        for writing in drafted.writing.values() {
+            writing.write(store).await?;
         }
-        write_lines(store, &manifest.root.changes.object, &drafted.changes).await?;
+        write_list(store, &manifest.root.changes.object, &drafted.changes).await?;
         manifest.root.write(store).await
     }
 
@@ -314,8 +329,8 @@ impl Draft {
     }
 }
 
-fn shard_name(run: &RunId, name: &str) -> String {
-    format!("shard/{run}/{name}.jsonl.gz")
+fn size(bytes: usize) -> u32 {
+    u32::try_from(bytes).unwrap_or(u32::MAX)
 }
 
 /// The catalogue changes with every release, so browsers and the edge keep it for minutes only.
@@ -332,7 +347,7 @@ fn catalogue_policy() -> HeaderPolicy {
 
 fn catalogue_entry(count: u64, as_of: DateTime<Utc>, now: DateTime<Utc>) -> TemplateEntry {
     TemplateEntry {
-        shard: String::new(),
+        rows: RowsAt::default(),
         path: catalogue::PATH.to_owned(),
         shape: Shape::Json,
         on_miss: OnMiss::NotFound,

@@ -8,18 +8,20 @@ use serde_json::Value;
 
 use super::build::{Built, Cost};
 use super::catalogue;
-use super::manifest::{Change, ChangeKind, Manifest, Row, Status, TemplateEntry, find};
+use super::manifest::{Change, ChangeKind, Manifest, RowsAt, Status, TemplateEntry};
 use super::merge::Merged;
 use super::report::{Counts, TemplateReport};
+use super::row::{Row, Rows, find};
 use crate::diagnostic::Diagnostic;
 use crate::template::{HeaderPolicy, Template};
 
 /// The release as it grows, template by template.
 pub struct Growing {
     pub entries: BTreeMap<String, TemplateEntry>,
-    pub rows: BTreeMap<String, Arc<Vec<Row>>>,
+    pub rows: BTreeMap<String, Rows>,
     pub keys: BTreeMap<String, Vec<Value>>,
-    pub files: BTreeMap<String, Value>,
+    /// Object path and body of each further file of the catalogue.
+    pub files: BTreeMap<String, Vec<u8>>,
     pub changes: Vec<Change>,
     pub shards: BTreeSet<String>,
     pub policies: BTreeMap<String, HeaderPolicy>,
@@ -47,7 +49,7 @@ impl Growing {
     ) -> Result<(), Diagnostic> {
         let mut given_up: BTreeMap<String, BTreeSet<&str>> = BTreeMap::new();
         for change in merged.changes.iter().filter(|change| change.change == ChangeKind::Added) {
-            let has = |rows: &[Row]| find(rows, &change.path).is_some_and(|row| row.document.is_some());
+            let has = |rows: &[Arc<Row>]| find(rows, &change.path).is_some_and(|row| row.document.is_some());
             let other = self.rows.iter().find(|(name, rows)| **name != template.name && has(rows));
             let Some((other, _)) = other else { continue };
             if known.contains(other.as_str()) {
@@ -63,7 +65,7 @@ impl Growing {
 
     fn collision(&self, template: &Template, merged: &Merged, other: &str, path: &str) -> Diagnostic {
         let describe =
-            |row: Option<&Row>, columns: &[String]| row.map(|row| row.key.describe(columns)).unwrap_or_default();
+            |row: Option<&Arc<Row>>, columns: &[String]| row.map(|row| row.key.describe(columns)).unwrap_or_default();
         let theirs = describe(find(&self.rows[other], path), &self.entries[other].key_columns);
         let ours = describe(find(&merged.rows, path), template.columns());
         template
@@ -73,7 +75,7 @@ impl Growing {
 
     fn give_up(&mut self, other: &str, paths: &BTreeSet<&str>) {
         let rows = self.rows.get(other).map(|rows| rows.as_slice()).unwrap_or_default();
-        let rows: Vec<Row> = rows.iter().filter(|row| !paths.contains(row.path.as_ref())).cloned().collect();
+        let rows: Vec<Arc<Row>> = rows.iter().filter(|row| !paths.contains(row.path.as_ref())).cloned().collect();
         let count = rows.iter().filter(|row| row.document.is_some()).count() as u64;
         match self.entries.get_mut(other) {
             Some(entry) if count > 0 => {
@@ -91,7 +93,7 @@ impl Growing {
             let mut entries = entries.clone();
             entries.remove(catalogue::NAME);
             for entry in entries.values_mut() {
-                entry.shard.clear();
+                entry.rows = RowsAt::default();
                 entry.as_of = DateTime::default();
                 entry.changed_at = DateTime::default();
             }
@@ -119,7 +121,7 @@ impl Growing {
         let name = &template.name;
         let before = self.entries.get(name).cloned();
         let entry = TemplateEntry {
-            shard: before.as_ref().map(|entry| entry.shard.clone()).unwrap_or_default(),
+            rows: before.as_ref().map(|entry| entry.rows.clone()).unwrap_or_default(),
             path: template.pattern.as_str().to_owned(),
             shape: template.shape,
             on_miss: template.on_miss,
@@ -169,7 +171,7 @@ impl Growing {
     }
 
     /// Catalogue files that no template's keys refer to any more.
-    pub fn stale_files(&self, committed: &[Row]) -> Vec<Box<str>> {
+    pub fn stale_files(&self, committed: &[Arc<Row>]) -> Vec<Arc<str>> {
         let referred = |path: &str| {
             self.keys.values().flatten().any(|column| column.get("url").and_then(Value::as_str) == Some(path))
         };

@@ -7,8 +7,9 @@ use chrono::Utc;
 use super::build::{BuildError, Builder, Observer};
 use super::head::HeadRead;
 use super::id::{ReleaseId, RunId};
-use super::manifest::{Manifest, Root, Row};
+use super::manifest::{Manifest, Root};
 use super::progress::Progress;
+use super::row::Row;
 use crate::database::{Database, ReadSettings};
 use crate::error::Error;
 use crate::snapshot::gunzip;
@@ -59,8 +60,11 @@ pub async fn releases(store: &Store) -> Result<Vec<Release>, Error> {
 pub async fn document(store: &Store, path: &str, release: Option<&Manifest>) -> Result<Option<Vec<u8>>, Error> {
     let (name, bytes) = match release {
         None => (path.to_owned(), store.read_public(path).await?),
-        Some(manifest) => match manifest.row(path).and_then(|row| row.document.as_ref()) {
-            Some(document) => (document.blob(), store.read(&document.blob()).await?),
+        Some(manifest) => match manifest.row(path).and_then(|row| row.blob()) {
+            Some(blob) => {
+                let bytes = store.read(&blob).await?;
+                (blob, bytes)
+            }
             None => return Ok(None),
         },
     };
@@ -88,7 +92,7 @@ pub async fn live_documents(
     wanted: LiveRead<'_>,
     run: RunId,
     put: Observer,
-) -> Result<Vec<Row>, Error> {
+) -> Result<Vec<Arc<Row>>, Error> {
     let mut transaction = database.begin(settings, &format!("tintype/get/{run}")).await?;
     let head = HeadRead::read(store).await?.head;
     let base = match &head.desired {

@@ -1,23 +1,23 @@
 //! Manifests: what a release consists of, row by row.
 //!
-//! A release is a *root* (who, when, why, and one entry a template) and one *shard* a template, a gzipped list of rows.
-//! A template that a run didn't change keeps its shard from an earlier release, so a republish of one key writes one
-//! shard and not the whole manifest. The changed paths of a release stand in a list of their own: what has to be
+//! A release is a *root* (who, when, why, and one entry a template) and the rows of each template: in the root itself
+//! while they are few, else in a *shard*, a gzipped list. What later releases change of it they put into a *patch* that
+//! is laid over the shard, until it grows too large and the shard is written anew; so a manifest costs what has changed,
+//! whatever the number of documents, and a template that a run didn't change costs nothing. The changed paths of a release stand in a list of their own: what has to be
 //! activated is the union of those lists, never the difference of two manifests.
 
-use std::collections::BTreeMap;
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use flate2::bufread::GzDecoder;
-use flate2::write::GzEncoder;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
-use super::head::{FORMAT, parse};
-use super::id::{ReleaseId, RunId};
+use super::head::parse;
+use super::id::ReleaseId;
+use super::lines::{Line, RowReader, read_list};
+use super::row::{Row, Rows, find};
 use crate::error::Error;
-use crate::key::Key;
 use crate::snapshot::Digest;
 use crate::store::Store;
 use crate::template::{HeaderPolicy, OnMiss, Shape};
@@ -63,6 +63,8 @@ pub struct Root {
     pub templates: BTreeMap<String, TemplateEntry>,
     /// The object that lists the changed paths, and how many there are.
     pub changes: ChangeList,
+    /// Digest of what the catalogue says apart from serial and instants.
+    pub catalogue: Digest,
 }
 
 /// Where the changed paths of a release are listed.
@@ -83,8 +85,8 @@ pub struct ChangeList {
 /// One template of a release.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TemplateEntry {
-    /// The object that holds its rows.
-    pub shard: String,
+    /// Where its rows are.
+    pub rows: RowsAt,
     /// Its path pattern.
     pub path: String,
     /// Its shape.
@@ -106,6 +108,20 @@ pub struct TemplateEntry {
     pub status: Status,
 }
 
+/// Where the rows of a template are.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct RowsAt {
+    /// The object that lists them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shard: Option<String>,
+    /// The object that lists those which have changed since the shard was written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub patch: Option<String>,
+    /// The rows themselves, while they are few.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub inline: Vec<Value>,
+}
+
 /// How a template stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -114,53 +130,6 @@ pub enum Status {
     Ok,
     /// The last run failed on it; the rows are those of the last one that didn't.
     LastGood,
-}
-
-/// One document of a release, or the memory of one that went.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Row {
-    /// Its object path.
-    pub path: Box<str>,
-    /// Its key.
-    pub key: Key,
-    /// What is there; none marks a key that was found absent by a read of some keys (a tombstone).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub document: Option<DocumentRow>,
-    /// The instant whose data it shows.
-    pub as_of: DateTime<Utc>,
-}
-
-/// The document of a row.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct DocumentRow {
-    /// SHA-256 of the uncompressed body.
-    pub digest: Digest,
-    /// The run that wrote the blob.
-    pub run: RunId,
-    /// Bytes of the body.
-    pub size_bytes: u64,
-    /// Bytes of the blob.
-    pub gzip_bytes: u64,
-    /// Rows in the document.
-    pub rows: u64,
-    /// Hash of its header policy.
-    pub policy: Box<str>,
-    /// When the run began that last changed its bytes or headers.
-    pub changed_at: DateTime<Utc>,
-}
-
-impl DocumentRow {
-    /// The name of the blob.
-    pub fn blob(&self) -> String {
-        blob_name(&self.digest, &self.run)
-    }
-}
-
-/// The name of the blob that a run writes for a body.
-pub fn blob_name(digest: &Digest, run: &RunId) -> String {
-    let digest = digest.to_string();
-    format!("blob/{}/{digest}-{run}.gz", &digest[..2])
 }
 
 /// What a release did to a path.
@@ -181,33 +150,45 @@ pub enum ChangeKind {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Change {
     /// The object path.
-    pub path: Box<str>,
+    pub path: Arc<str>,
     /// What happened to it.
     pub change: ChangeKind,
 }
 
-/// A release with all its rows, each template's in the order of their paths.
+/// A release with all its rows.
 #[derive(Debug, Clone)]
 pub struct Manifest {
     /// The root.
     pub root: Root,
     /// Rows by template.
-    pub rows: BTreeMap<String, Arc<Vec<Row>>>,
+    pub rows: BTreeMap<String, Rows>,
+    /// By template the paths that its patch speaks of.
+    pub patched: BTreeMap<String, BTreeSet<Arc<str>>>,
 }
 
 impl Manifest {
     /// Reads a release whole.
     pub async fn read(store: &Store, id: &ReleaseId) -> Result<Manifest, Error> {
         let root = Root::read(store, id).await?;
-        let mut rows = BTreeMap::new();
-        for (name, entry) in &root.templates {
-            rows.insert(name.clone(), Arc::new(read_lines(store, &entry.shard).await?));
+        let mut manifest = Manifest { root, rows: BTreeMap::new(), patched: BTreeMap::new() };
+        for (name, entry) in &manifest.root.templates {
+            let mut reader = RowReader::default();
+            let mut lines = reader.inline(&Root::name(id), &entry.rows.inline)?;
+            if let Some(shard) = &entry.rows.shard {
+                lines = reader.read(store, shard).await?;
+            }
+            let patch = match &entry.rows.patch {
+                Some(patch) => reader.read(store, patch).await?,
+                None => Vec::new(),
+            };
+            manifest.patched.insert(name.clone(), patch.iter().map(|line| Arc::clone(line.path())).collect());
+            manifest.rows.insert(name.clone(), Arc::new(patched(lines, patch)));
         }
-        Ok(Manifest { root, rows })
+        Ok(manifest)
     }
 
     /// The row of a path.
-    pub fn row(&self, path: &str) -> Option<&Row> {
+    pub fn row(&self, path: &str) -> Option<&Arc<Row>> {
         self.rows.values().find_map(|rows| find(rows, path))
     }
 
@@ -217,9 +198,25 @@ impl Manifest {
     }
 }
 
-/// The row of a path among rows in the order of their paths.
-pub fn find<'a>(rows: &'a [Row], path: &str) -> Option<&'a Row> {
-    rows.binary_search_by(|row| row.path.as_ref().cmp(path)).ok().map(|at| &rows[at])
+/// Lays a patch over a shard; both are in the order of their paths.
+pub fn patched(shard: Vec<Line>, patch: Vec<Line>) -> Vec<Arc<Row>> {
+    let row = |line| match line {
+        Line::Row(row) => Some(row),
+        Line::Gone(_) => None,
+    };
+    let mut rows = Vec::with_capacity(shard.len() + patch.len());
+    let mut patch = patch.into_iter().peekable();
+    for line in shard {
+        while let Some(before) = patch.next_if(|other| other.path() < line.path()) {
+            rows.extend(row(before));
+        }
+        match patch.next_if(|other| other.path() == line.path()) {
+            Some(instead) => rows.extend(row(instead)),
+            None => rows.extend(row(line)),
+        }
+    }
+    rows.extend(patch.filter_map(row));
+    rows
 }
 
 impl Root {
@@ -246,47 +243,16 @@ impl Root {
 
     /// Reads the changed paths of the release.
     pub async fn changes(&self, store: &Store) -> Result<Vec<Change>, Error> {
-        read_lines(store, &self.changes.object).await
+        read_list(store, &self.changes.object).await
     }
 }
 
 /// The hash under which a root lists a header policy.
-pub fn policy_hash(policy: &HeaderPolicy) -> Box<str> {
+pub fn policy_hash(policy: &HeaderPolicy) -> Arc<str> {
     let text = serde_json::to_string(policy).unwrap_or_default();
     Digest::of(text.as_bytes()).to_string()[..16].into()
 }
 
 fn missing(name: &str) -> Error {
     Error::Corrupt { object: name.to_owned(), reason: "is missing".to_owned() }
-}
-
-/// Writes a list of values, one JSON document a line, gzipped.
-pub async fn write_lines<T: Serialize>(store: &Store, name: &str, values: &[T]) -> Result<(), Error> {
-    let corrupt = |error: &dyn std::fmt::Display| Error::Corrupt { object: name.to_owned(), reason: error.to_string() };
-    let mut gzip = GzEncoder::new(Vec::new(), flate2::Compression::fast());
-    writeln!(gzip, "{{\"format\":{FORMAT}}}").map_err(|error| corrupt(&error))?;
-    for value in values {
-        serde_json::to_writer(&mut gzip, value).map_err(|error| corrupt(&error))?;
-        gzip.write_all(b"\n").map_err(|error| corrupt(&error))?;
-    }
-    let bytes = gzip.finish().map_err(|error| corrupt(&error))?;
-    Ok(store.create(name, &bytes).await?)
-}
-
-/// Reads what [`write_lines`] wrote.
-async fn read_lines<T: serde::de::DeserializeOwned>(store: &Store, name: &str) -> Result<Vec<T>, Error> {
-    let bytes = store.read(name).await?.ok_or_else(|| missing(name))?;
-    let corrupt = |error: &dyn std::fmt::Display| Error::Corrupt {
-        object: name.to_owned(),
-        reason: format!("can't be read: {error}"),
-    };
-    let mut lines = BufReader::new(GzDecoder::new(bytes.as_slice())).lines();
-    let first = lines.next().transpose().map_err(|error| corrupt(&error))?.unwrap_or_default();
-    let _: serde_json::Value = parse(name, first.as_bytes())?;
-    let mut values = Vec::new();
-    for line in lines {
-        let line = line.map_err(|error| corrupt(&error))?;
-        values.push(serde_json::from_str(&line).map_err(|error| corrupt(&error))?);
-    }
-    Ok(values)
 }

@@ -5,10 +5,13 @@
 //! the middle of a nightly build keeps its value, whichever of the two commits first.
 
 use std::cmp::Ordering;
+use std::collections::HashMap;
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
-use super::manifest::{Change, ChangeKind, Row};
+use super::manifest::{Change, ChangeKind};
+use super::row::{Origin, Row};
 use crate::template::scope::Scope;
 
 /// What a run saw of one template.
@@ -17,9 +20,9 @@ pub struct Observation<'a> {
     /// The keys that it asked for.
     pub scope: &'a Scope,
     /// Documents in the order of their paths.
-    pub rows: &'a [Row],
-    /// The instant whose data it saw.
-    pub as_of: DateTime<Utc>,
+    pub rows: &'a [Arc<Row>],
+    /// What its rows have in common. Documents that were found unchanged are rows of the base with theirs.
+    pub origin: Arc<Origin>,
     /// Write what was seen even if nothing changed.
     pub rewrite: bool,
 }
@@ -28,7 +31,7 @@ pub struct Observation<'a> {
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Merged {
     /// The template's rows in the order of their paths.
-    pub rows: Vec<Row>,
+    pub rows: Vec<Arc<Row>>,
     /// What changes, in the order of the paths.
     pub changes: Vec<Change>,
     /// Documents that stay as they are.
@@ -38,83 +41,98 @@ pub struct Merged {
 }
 
 /// Merges an observation into the committed rows. `checked` is when the template was last read whole.
-pub fn merge(committed: &[Row], checked: Option<DateTime<Utc>>, seen: &Observation<'_>) -> Merged {
-    let mut merged = Merged::default();
+pub fn merge(committed: &[Arc<Row>], checked: Option<DateTime<Utc>>, seen: &Observation<'_>) -> Merged {
+    let mut merging = Merging { seen, merged: Merged::default(), observed: HashMap::new(), rewritten: HashMap::new() };
     let (mut old, mut new) = (committed.iter().peekable(), seen.rows.iter().peekable());
     loop {
         let order = match (old.peek(), new.peek()) {
-            (None, None) => return merged,
+            (None, None) => return merging.merged,
             (Some(_), None) => Ordering::Less,
             (None, Some(_)) => Ordering::Greater,
             (Some(old), Some(new)) => old.path.cmp(&new.path),
         };
         let before = (order != Ordering::Greater).then(|| old.next()).flatten();
         let after = (order != Ordering::Less).then(|| new.next()).flatten();
-        merged.one(before, after, checked, seen);
+        merging.one(before, after, checked);
     }
 }
 
-impl Merged {
-    fn one(
-        &mut self,
-        before: Option<&Row>,
-        after: Option<&Row>,
-        checked: Option<DateTime<Utc>>,
-        seen: &Observation<'_>,
-    ) {
-        let known_at = before.map(|row| row.as_of).max(checked);
-        let is_newer = known_at.is_none_or(|known_at| seen.as_of >= known_at);
-        let in_scope = after.is_some() || before.is_some_and(|row| seen.scope.contains(&row.key));
+/// A merge at work.
+struct Merging<'a> {
+    seen: &'a Observation<'a>,
+    merged: Merged,
+    /// The origins of rows that were found unchanged and are put with the headers of now, by what they were.
+    observed: HashMap<*const Origin, Arc<Origin>>,
+    /// The origins of documents that are written again, by what they were.
+    rewritten: HashMap<*const Origin, Arc<Origin>>,
+}
+
+impl Merging<'_> {
+    fn one(&mut self, before: Option<&Arc<Row>>, after: Option<&Arc<Row>>, checked: Option<DateTime<Utc>>) {
+        let known_at = before.map(|row| row.as_of()).max(checked);
+        let is_newer = known_at.is_none_or(|known_at| self.seen.origin.as_of >= known_at);
+        let in_scope = after.is_some() || before.is_some_and(|row| self.seen.scope.contains(&row.key));
         if !in_scope || !is_newer {
-            let digest = |row: Option<&Row>| row?.document.as_ref().map(|document| document.digest);
-            self.older += u64::from(in_scope && digest(before) != digest(after));
+            let digest = |row: Option<&Arc<Row>>| row?.digest();
+            self.merged.older += u64::from(in_scope && digest(before) != digest(after));
             return self.keep(before);
         }
         match (before, after) {
-            (Some(before), Some(after)) if before.document.is_some() => self.compare(before, after, seen.rewrite),
-            (_, Some(after)) => self.put(after.clone(), ChangeKind::Added),
-            (Some(before), None) => self.absent(before, seen),
+            (Some(before), Some(after)) if before.document.is_some() => self.compare(before, after),
+            (_, Some(after)) => {
+                let row = self.observed(after);
+                self.put(row, ChangeKind::Added);
+            }
+            (Some(before), None) => self.absent(before),
             (None, None) => {}
         }
     }
 
-    fn keep(&mut self, row: Option<&Row>) {
+    fn keep(&mut self, row: Option<&Arc<Row>>) {
         if let Some(row) = row {
-            self.unchanged += u64::from(row.document.is_some());
-            self.rows.push(row.clone());
+            self.merged.unchanged += u64::from(row.document.is_some());
+            self.merged.rows.push(Arc::clone(row));
         }
     }
 
-    fn put(&mut self, row: Row, change: ChangeKind) {
-        self.changes.push(Change { path: row.path.clone(), change });
-        self.rows.push(row);
+    fn put(&mut self, row: Arc<Row>, change: ChangeKind) {
+        self.merged.changes.push(Change { path: Arc::clone(&row.path), change });
+        self.merged.rows.push(row);
     }
 
-    fn compare(&mut self, before: &Row, after: &Row, rewrite: bool) {
-        let same = |old: &Row, new: &Row| match (&old.document, &new.document) {
-            (Some(old), Some(new)) => old.digest == new.digest && old.policy == new.policy,
-            _ => false,
-        };
-        if !same(before, after) {
-            self.put(after.clone(), ChangeKind::Changed);
-        } else if rewrite {
-            let mut row = after.clone();
-            if let (Some(new), Some(old)) = (&mut row.document, &before.document) {
-                new.changed_at = old.changed_at;
-            }
+    fn compare(&mut self, before: &Arc<Row>, after: &Arc<Row>) {
+        if before.digest() != after.digest() || before.origin.policy != self.seen.origin.policy {
+            let row = self.observed(after);
+            self.put(row, ChangeKind::Changed);
+        } else if self.seen.rewrite {
+            let seen = &self.seen.origin;
+            let rewritten = || Arc::new(Origin { changed_at: before.origin.changed_at, ..seen.as_ref().clone() });
+            let origin = self.rewritten.entry(Arc::as_ptr(&before.origin)).or_insert_with(rewritten);
+            let row = Arc::new(after.from(origin));
             self.put(row, ChangeKind::Rewritten);
         } else {
             self.keep(Some(before));
         }
     }
 
-    fn absent(&mut self, before: &Row, seen: &Observation<'_>) {
+    /// A row as the run saw it. One that it found unchanged is a row of the release that it compared with: it keeps its
+    /// blob, but it was observed now and has the headers of now.
+    fn observed(&mut self, row: &Arc<Row>) -> Arc<Row> {
+        let seen = &self.seen.origin;
+        if Arc::ptr_eq(&row.origin, seen) {
+            return Arc::clone(row);
+        }
+        let observed = || Arc::new(Origin { run: row.origin.run.clone(), ..seen.as_ref().clone() });
+        Arc::new(row.from(self.observed.entry(Arc::as_ptr(&row.origin)).or_insert_with(observed)))
+    }
+
+    fn absent(&mut self, before: &Arc<Row>) {
         if before.document.is_some() {
-            self.changes.push(Change { path: before.path.clone(), change: ChangeKind::Removed });
+            self.merged.changes.push(Change { path: Arc::clone(&before.path), change: ChangeKind::Removed });
         }
         // After a read of every key `checked` remembers the absence; after one of some keys only a tombstone does.
-        if matches!(seen.scope, Scope::Some(_)) {
-            self.rows.push(Row { document: None, as_of: seen.as_of, ..before.clone() });
+        if matches!(self.seen.scope, Scope::Some(_)) {
+            self.merged.rows.push(Arc::new(Row { document: None, ..before.from(&self.seen.origin) }));
         }
     }
 }

@@ -2,22 +2,22 @@
 //!
 //! Three kinds of worker run at the same time. The task that calls here reads the connection and sends batches of raw
 //! rows; one thread splits them into documents; a few threads digest the bodies, compress those that changed and write
-//! them. Every queue between them is short, so the memory in use is a few documents, whatever the size of the result.
+//! them. What these can't take at once waits in the backlog, so that the connection is held for the query's own time.
 //! An error at the far end closes the queue before it, and so on up to the connection: nobody waits for a worker that
 //! has gone.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use chrono::{DateTime, Utc};
-use crossbeam_channel as channel;
-use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 
+use super::backlog::Backlog;
 use super::build::{BuildError, Builder, Built, Cost, statement_error};
-use super::manifest::{DocumentRow, Row, blob_name, find, policy_hash};
+use super::manifest::policy_hash;
 use super::progress::Progress;
+use super::row::{DocumentRow, Origin, Row, blob_name, find};
+use super::uploads::Uploads;
 use crate::database::{DatabaseError, ReadTransaction, Rows};
 use crate::diagnostic::Diagnostic;
 use crate::error::Error;
@@ -52,7 +52,9 @@ pub struct Running {
     statement: Statement,
     read: Result<u64, DatabaseError>,
     splitter: oneshot::Receiver<Result<Option<SplitSummary>, Diagnostic>>,
-    finishers: Vec<oneshot::Receiver<Result<Vec<Row>, StoreError>>>,
+    finishers: Vec<oneshot::Receiver<Result<Vec<Arc<Row>>, StoreError>>>,
+    origin: Arc<Origin>,
+    uploads: Uploads,
     timing: Arc<Timing>,
     query_seconds: f64,
     queries: u64,
@@ -62,19 +64,28 @@ pub struct Running {
 pub async fn run(builder: &Builder, transaction: &mut ReadTransaction, work: Work, statement: Statement) -> Running {
     let (template, scope) = (Arc::clone(&work.template), work.scope.clone());
     let timing = Arc::new(Timing::default());
+    let origin = Arc::new(Origin {
+        as_of: transaction.as_of,
+        changed_at: builder.now,
+        run: builder.run.clone(),
+        policy: policy_hash(&template.policy),
+    });
     let (rows_in, rows_out) = mpsc::channel(BATCH_QUEUE);
     let workers = std::thread::available_parallelism().map_or(2, std::num::NonZero::get).min(MAX_WORKERS);
-    let (snapshots_in, snapshots_out) = channel::bounded(workers * 2);
+    let backlog = Arc::new(Backlog::default());
+    let uploads = Uploads::new(&builder.store);
     let finishers: Vec<_> = (0..workers)
         .map(|_| {
-            let finisher = Finisher::new(builder, &template, &timing, transaction.as_of);
-            let snapshots = snapshots_out.clone();
-            spawn(move || finisher.run(&snapshots))
+            let finisher = Finisher::new(builder, &template, &timing, &origin, &uploads);
+            let backlog = Arc::clone(&backlog);
+            spawn(move || finisher.run(&backlog))
         })
         .collect();
-    drop(snapshots_out);
     let splitting = (Arc::clone(&timing), Arc::clone(&builder.progress));
-    let splitter = spawn(move || split(work, rows_out, &snapshots_in, &splitting.0, &splitting.1));
+    let splitter = spawn(move || {
+        let _ended = Ended(&backlog);
+        split(work, rows_out, &backlog, &splitting.0, &splitting.1)
+    });
 
     let started = Instant::now();
     let read = transaction.read(&statement, &rows_in).await;
@@ -86,7 +97,19 @@ pub async fn run(builder: &Builder, transaction: &mut ReadTransaction, work: Wor
         statement = statement.text,
         "read template"
     );
-    Running { template, scope, statement, read, splitter, finishers, timing, query_seconds, queries: 0 }
+    Running {
+        template,
+        scope,
+        statement,
+        read,
+        splitter,
+        finishers,
+        origin,
+        uploads,
+        timing,
+        query_seconds,
+        queries: 0,
+    }
 }
 
 impl Running {
@@ -117,6 +140,9 @@ impl Running {
                 Err(error) => store_error = Some(error),
             }
         }
+        if let Err(error) = self.uploads.finish().await {
+            store_error = Some(error);
+        }
         // The error nearest to the cause: a store that is full stops the splitter, which stops the read.
         if let Some(error) = store_error {
             return Err(Error::from(error).into());
@@ -127,7 +153,7 @@ impl Running {
         let summary = summary.ok_or_else(|| failed(DatabaseError::Stopped))?;
         rows.sort_unstable_by(|a, b| a.path.cmp(&b.path));
         let cost = Cost { queries: self.queries, ..self.timing.cost(self.query_seconds) };
-        Ok(Built { scope: self.scope, rows, summary, rows_read, cost })
+        Ok(Built { scope: self.scope, rows, origin: self.origin, summary, rows_read, cost })
     }
 }
 
@@ -135,7 +161,7 @@ impl Running {
 fn split(
     work: Work,
     mut rows: mpsc::Receiver<Rows>,
-    snapshots: &channel::Sender<Snapshot>,
+    backlog: &Backlog,
     timing: &Timing,
     progress: &Progress,
 ) -> Result<Option<SplitSummary>, Diagnostic> {
@@ -144,7 +170,7 @@ fn split(
     let mut splitter = None;
     let mut put = |snapshot| {
         let started = Instant::now();
-        let taken = !timing.failed.load(Ordering::Relaxed) && snapshots.send(snapshot).is_ok();
+        let taken = backlog.put(snapshot);
         Timing::add(&timing.wait, started);
         taken
     };
@@ -170,94 +196,114 @@ fn split(
     Ok(None)
 }
 
+/// Says that no document will follow, however the thread ends that holds it.
+struct Ended<'a>(&'a Backlog);
+
+impl Drop for Ended<'_> {
+    fn drop(&mut self) {
+        self.0.complete();
+    }
+}
+
+/// Says that no document will be taken any more, unless it is forgotten.
+struct Abandoned<'a>(&'a Backlog);
+
+impl Drop for Abandoned<'_> {
+    fn drop(&mut self) {
+        self.0.abandon();
+    }
+}
+
 /// Takes documents to their end: digest, and where the bytes are new, compression and the store.
 struct Finisher {
     builder: Builder,
     template: Arc<Template>,
-    policy: Box<str>,
-    as_of: DateTime<Utc>,
+    origin: Arc<Origin>,
     timing: Arc<Timing>,
-    /// Stores are asynchronous, and this is a thread.
-    handle: Handle,
+    uploads: Uploads,
     gzip: Gzip,
 }
 
 impl Finisher {
-    fn new(builder: &Builder, template: &Arc<Template>, timing: &Arc<Timing>, as_of: DateTime<Utc>) -> Finisher {
+    fn new(
+        builder: &Builder,
+        template: &Arc<Template>,
+        timing: &Arc<Timing>,
+        origin: &Arc<Origin>,
+        uploads: &Uploads,
+    ) -> Finisher {
         Finisher {
             builder: builder.clone(),
             template: Arc::clone(template),
-            policy: policy_hash(&template.policy),
-            as_of,
+            origin: Arc::clone(origin),
             timing: Arc::clone(timing),
-            handle: Handle::current(),
+            uploads: uploads.clone(),
             gzip: Gzip::default(),
         }
     }
 
-    fn run(mut self, snapshots: &channel::Receiver<Snapshot>) -> Result<Vec<Row>, StoreError> {
+    fn run(mut self, backlog: &Backlog) -> Result<Vec<Arc<Row>>, StoreError> {
+        // Also where this thread panics: a backlog that nobody empties would hold the stream up.
+        let abandoned = Abandoned(backlog);
         let mut rows = Vec::new();
-        for snapshot in snapshots {
-            let row = self.finish(snapshot);
-            rows.push(row.inspect_err(|_| self.timing.failed.store(true, Ordering::Relaxed))?);
+        while let Some(snapshot) = backlog.take()? {
+            rows.push(self.finish(snapshot)?);
             self.builder.progress.add_document();
         }
+        std::mem::forget(abandoned);
         Ok(rows)
     }
 
-    fn finish(&mut self, snapshot: Snapshot) -> Result<Row, StoreError> {
+    fn finish(&mut self, snapshot: Snapshot) -> Result<Arc<Row>, StoreError> {
         if let Some(observe) = &self.builder.observe {
             observe(&snapshot.path, &snapshot.body);
         }
         let started = Instant::now();
         let digest = Digest::of(&snapshot.body);
         Timing::add(&self.timing.compress, started);
-        let committed =
-            find(self.builder.committed(&self.template), &snapshot.path).and_then(|row| row.document.as_ref());
-        let same = committed.filter(|committed| committed.digest == digest && !self.builder.rewrite);
-        let kept = same.map(|committed| (committed.run.clone(), committed.gzip_bytes));
-        let (run, gzip_bytes) = match kept {
-            Some(kept) => kept,
-            None => (self.builder.run.clone(), self.stage(&digest, &snapshot.body)?),
-        };
+        let committed = find(self.builder.committed(&self.template), &snapshot.path);
+        if let Some(committed) = committed.filter(|row| row.digest() == Some(digest) && !self.builder.rewrite) {
+            return Ok(Arc::clone(committed));
+        }
+        let gzip_bytes = self.stage(&digest, &snapshot.body)?;
         let document = DocumentRow {
             digest,
-            run,
-            size_bytes: length(snapshot.body.len()),
+            size_bytes: size(snapshot.body.len()),
             gzip_bytes,
-            rows: snapshot.rows,
-            policy: self.policy.clone(),
-            changed_at: self.builder.now,
+            rows: u32::try_from(snapshot.rows).unwrap_or(u32::MAX),
         };
-        Ok(Row { path: snapshot.path.into(), key: snapshot.key, document: Some(document), as_of: self.as_of })
+        let origin = Arc::clone(&self.origin);
+        Ok(Arc::new(Row { path: snapshot.path, key: snapshot.key, document: Some(document), origin }))
     }
 
     /// Compresses a body and writes its blob; returns the blob's size.
-    fn stage(&mut self, digest: &Digest, body: &[u8]) -> Result<u64, StoreError> {
+    fn stage(&mut self, digest: &Digest, body: &[u8]) -> Result<u32, StoreError> {
         let started = Instant::now();
         let bytes = self.gzip.compress(body);
         Timing::add(&self.timing.compress, started);
-        let started = Instant::now();
+        let length = bytes.len();
+        self.timing.staged_bytes.fetch_add(u64::try_from(length).unwrap_or(0), Ordering::Relaxed);
         if self.builder.stage {
+            let timing = Arc::clone(&self.timing);
             let name = blob_name(digest, &self.builder.run);
-            self.handle.block_on(self.builder.store.create(&name, &bytes))?;
+            self.uploads.put(name, bytes, move |started| Timing::add(&timing.stage, started))?;
         }
-        Timing::add(&self.timing.stage, started);
-        let size = length(bytes.len());
-        self.timing.staged_bytes.fetch_add(size, Ordering::Relaxed);
-        Ok(size)
+        Ok(size(length))
     }
+}
+
+/// No document is larger than its template's `max_size`, which is below 4 GiB.
+fn size(len: usize) -> u32 {
+    u32::try_from(len).unwrap_or(u32::MAX)
 }
 
 fn length(len: usize) -> u64 {
     u64::try_from(len).unwrap_or(u64::MAX)
 }
 
-/// What the threads of a pipeline share: the time they spent, in nanoseconds, and whether one has failed.
+/// What the threads of a pipeline share: the time they spent, in nanoseconds.
 #[derive(Default)]
 struct Timing {
-    /// Set by the first thread that fails, so that the others don't go on for nothing.
-    failed: AtomicBool,
     encode: AtomicU64,
     /// What of `encode` was waiting for the threads behind.
     wait: AtomicU64,

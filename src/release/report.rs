@@ -1,12 +1,15 @@
 //! What a run did, or would do: plain data that the command line shows.
 
+use std::sync::Arc;
+
 use chrono::{DateTime, Utc};
 
 use super::activate::Activated;
 use super::build::Cost;
 use super::id::{ReleaseId, RunId};
-use super::manifest::{Change, ChangeKind, Row, find};
+use super::manifest::{Change, ChangeKind};
 use super::merge::Merged;
+use super::row::{Row, find};
 use crate::diagnostic::Diagnostic;
 use crate::error::Error;
 
@@ -75,7 +78,7 @@ pub struct TemplateReport {
     pub older: u64,
     /// What it cost.
     pub cost: Cost,
-    /// The changes, with the documents before and after.
+    /// The changes, with the documents before and after; a publish of very many leaves them to `releases ID`.
     pub changes: Vec<Difference>,
 }
 
@@ -100,7 +103,7 @@ pub struct Counts {
 #[derive(Debug, Clone)]
 pub struct Difference {
     /// The object path.
-    pub path: Box<str>,
+    pub path: Arc<str>,
     /// What happens to it.
     pub change: ChangeKind,
     /// Rows before, if it was there.
@@ -125,17 +128,17 @@ pub fn counts(merged: &Merged) -> Counts {
 }
 
 /// The changed documents of a merge, before and after.
-pub fn differences(changes: &[Change], before: &[Row], after: &[Row], run: &RunId) -> Vec<Difference> {
-    let document = |rows: &[Row], path: &str| find(rows, path).and_then(|row| row.document.clone());
+pub fn differences(changes: &[Change], before: &[Arc<Row>], after: &[Arc<Row>], run: &RunId) -> Vec<Difference> {
     let of = |change: &Change| {
-        let (old, new) = (document(before, &change.path), document(after, &change.path));
-        let written = new.as_ref().filter(|new| new.run == *run);
+        let (old, row) = (find(before, &change.path), find(after, &change.path));
+        let (old, new) = (old.and_then(|row| row.document), row.and_then(|row| row.document));
+        let written = new.filter(|_| row.is_some_and(|row| row.origin.run == *run));
         Difference {
             path: change.path.clone(),
             change: change.change,
-            rows_before: old.map(|old| old.rows),
-            gzip_bytes: written.map_or(0, |new| new.gzip_bytes),
-            rows_after: new.map(|new| new.rows),
+            rows_before: old.map(|old| old.rows.into()),
+            gzip_bytes: written.map_or(0, |new| new.gzip_bytes.into()),
+            rows_after: new.map(|new| new.rows.into()),
         }
     };
     changes.iter().map(of).collect()

@@ -1,6 +1,7 @@
 //! The splitter: rows in, one snapshot out wherever the key changes.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use super::document::{Document, DocumentError};
 use crate::database::value::json::write_string;
@@ -19,7 +20,7 @@ pub struct Snapshot {
     /// Its key.
     pub key: Key,
     /// Its object path.
-    pub path: String,
+    pub path: Arc<str>,
     /// Its canonical bytes.
     pub body: Vec<u8>,
     /// How many rows it holds.
@@ -156,7 +157,7 @@ impl<'a> Splitter<'a> {
             current.raw = raw.to_vec();
             return Ok(true);
         }
-        if !self.complete(put) {
+        if !self.complete(put)? {
             return Ok(false);
         }
         let wanted = self.scope.contains(&key) && self.domains.is_published(&places);
@@ -182,18 +183,24 @@ impl<'a> Splitter<'a> {
     }
 
     /// Hands the document in work over, if there is one.
-    fn complete(&mut self, put: &mut dyn FnMut(Snapshot) -> bool) -> bool {
+    fn complete(&mut self, put: &mut dyn FnMut(Snapshot) -> bool) -> Result<bool, Diagnostic> {
         match self.current.take() {
             Some(Current { places, wanted: true, .. }) => {
                 let (body, rows) = self.document.finish();
-                put(self.snapshot(&places, body, rows))
+                Ok(put(self.snapshot(&places, body, rows)?))
             }
-            _ => true,
+            _ => Ok(true),
         }
     }
 
-    fn snapshot(&self, places: &Places, body: Vec<u8>, rows: u64) -> Snapshot {
-        Snapshot { key: self.domains.key(places), path: self.domains.path(&self.template.pattern, places), body, rows }
+    fn snapshot(&self, places: &Places, body: Vec<u8>, rows: u64) -> Result<Snapshot, Diagnostic> {
+        let (key, path) = (self.domains.key(places), self.domains.path(&self.template.pattern, places));
+        if PathPattern::fits(&path) {
+            return Ok(Snapshot { key, path: path.into(), body, rows });
+        }
+        let key = key.describe(self.template.columns());
+        let finding = self.template.error(format!("the object path of {key} is longer than a store allows"));
+        Err(finding.hint("shorten it with a `slug` column in the domain's query"))
     }
 
     /// Ends the last document and makes an empty one of every published key of the scope that had no rows.
@@ -204,43 +211,22 @@ impl<'a> Splitter<'a> {
         known: &[Key],
         put: &mut dyn FnMut(Snapshot) -> bool,
     ) -> Result<Option<SplitSummary>, Diagnostic> {
-        if !self.complete(put) {
+        if !self.complete(put)? {
             return Ok(None);
         }
-        let mut seen: Vec<Places> = self.seen.iter().cloned().collect();
+        let mut elsewhere = Vec::new();
         for key in known {
             match self.domains.locate(key) {
-                Ok(places) => seen.push(places),
+                Ok(places) => elsewhere.push(places),
                 Err(error @ DomainError::Collision { .. }) => return Err(error.diagnostic(self.template)),
                 // It isn't valid any more; the next full build takes its document away.
                 Err(_) => {}
             }
         }
-        let published = self.domains.published(&seen, self.template.max_keys);
-        let over_max_keys = published.is_none();
-        for places in published.unwrap_or_default() {
-            let key = self.domains.key(&places);
-            if !self.seen.contains(&places) && self.scope.contains(&key) {
-                let json = self.key_json(&key);
-                self.document.begin(&json);
-                let (body, rows) = self.document.finish();
-                if !put(self.snapshot(&places, body, rows)) {
-                    return Ok(None);
-                }
-                self.seen.insert(places);
-            }
-        }
-        if let Some(places) =
-            self.seen.iter().find(|places| !PathPattern::fits(&self.domains.path(&self.template.pattern, places)))
-        {
-            let key = self.domains.key(places);
-            return Err(self
-                .template
-                .error(format!(
-                    "the object path of {} is longer than a store allows",
-                    key.describe(self.template.columns())
-                ))
-                .hint("shorten it with a `slug` column in the domain's query"));
+        let over_max_keys =
+            self.domains.count_published(self.seen.iter().chain(&elsewhere), self.template.max_keys).is_none();
+        if !over_max_keys && !self.empty_documents(&elsewhere, put)? {
+            return Ok(None);
         }
         let keys: Vec<usize> = self.keys.iter().map(|(at, _)| *at).collect();
         let columns = (0..)
@@ -249,6 +235,30 @@ impl<'a> Splitter<'a> {
             .map(|(_, column)| column.name.clone())
             .collect();
         Ok(Some(SplitSummary { domains: self.domains, columns, rows_skipped: self.rows_skipped, over_max_keys }))
+    }
+
+    /// Makes an empty document of every published key of the scope that had no rows.
+    fn empty_documents(
+        &mut self,
+        elsewhere: &[Places],
+        put: &mut dyn FnMut(Snapshot) -> bool,
+    ) -> Result<bool, Diagnostic> {
+        let mut missing = Vec::new();
+        self.domains.each_published(self.seen.iter().chain(elsewhere), &mut |places| {
+            if !self.seen.contains(places) && self.scope.contains(&self.domains.key(places)) {
+                missing.push(places.clone());
+            }
+            true
+        });
+        for places in missing {
+            let json = self.key_json(&self.domains.key(&places));
+            self.document.begin(&json);
+            let (body, rows) = self.document.finish();
+            if !put(self.snapshot(&places, body, rows)?) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     fn key_json(&self, key: &Key) -> Vec<u8> {

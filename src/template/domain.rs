@@ -4,8 +4,11 @@
 //! start; an open column gets them as values are seen. A column may belong to others (`city` *with* `region`): then
 //! only the listed combinations exist, and its slugs need to differ only within one combination of those.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry as MapEntry;
+use std::hash::{BuildHasher as _, Hash, RandomState};
+use std::sync::Arc;
+
+use hashbrown::HashTable;
+use smallvec::SmallVec;
 
 use super::{DomainSource, Template};
 use crate::diagnostic::{Diagnostic, did_you_mean};
@@ -41,13 +44,13 @@ pub struct Entry {
     /// The value as queried.
     pub value: KeyValue,
     /// Its path segment.
-    pub slug: String,
+    pub slug: Arc<str>,
     /// What a page shows for it, where that isn't the value itself.
     pub label: Option<String>,
     /// Whether documents of it are pre-built.
     pub published: bool,
     /// Places in the columns that this one belongs to.
-    parents: Vec<u32>,
+    parents: Box<[u32]>,
 }
 
 /// One key column.
@@ -59,8 +62,50 @@ pub struct Column {
     pub open: bool,
     /// Its values in the domain's order.
     pub entries: Vec<Entry>,
-    by_value: HashMap<(Vec<u32>, KeyValue), u32>,
-    by_slug: HashMap<(Vec<u32>, String), u32>,
+    /// Places by parents and value: a domain may have a million values, so none is kept twice.
+    by_value: HashTable<u32>,
+    /// Places by parents and slug.
+    by_slug: HashTable<u32>,
+    hasher: RandomState,
+}
+
+impl Column {
+    fn of_value(&self, parents: &[u32], value: &KeyValue) -> Option<u32> {
+        let is_it = |place: &u32| {
+            let entry = &self.entries[*place as usize];
+            *entry.parents == *parents && entry.value == *value
+        };
+        self.by_value.find(hash(&self.hasher, parents, value), is_it).copied()
+    }
+
+    fn of_slug(&self, parents: &[u32], slug: &str) -> Option<u32> {
+        let is_it = |place: &u32| {
+            let entry = &self.entries[*place as usize];
+            *entry.parents == *parents && *entry.slug == *slug
+        };
+        self.by_slug.find(hash(&self.hasher, parents, slug), is_it).copied()
+    }
+
+    fn push(&mut self, entry: Entry) -> u32 {
+        let place = u32::try_from(self.entries.len()).unwrap_or(u32::MAX);
+        self.entries.push(entry);
+        let (entries, hasher) = (&self.entries, &self.hasher);
+        let value = |place: &u32| {
+            let entry = &entries[*place as usize];
+            hash(hasher, &entry.parents, &entry.value)
+        };
+        let slug = |place: &u32| {
+            let entry = &entries[*place as usize];
+            hash(hasher, &entry.parents, &*entry.slug)
+        };
+        self.by_value.insert_unique(value(&place), place, value);
+        self.by_slug.insert_unique(slug(&place), place, slug);
+        place
+    }
+}
+
+fn hash(hasher: &RandomState, parents: &[u32], name: &(impl Hash + ?Sized)) -> u64 {
+    hasher.hash_one((parents, name))
 }
 
 /// The domains of one template.
@@ -73,7 +118,7 @@ pub struct Domains {
 
 /// A key with its places; the path and the published flag follow from them.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Places(pub Box<[u32]>);
+pub struct Places(pub SmallVec<[u32; 4]>);
 
 /// Why a value has no place.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -182,7 +227,7 @@ impl Domains {
             let parents: Option<Vec<u32>> = with.iter().map(|other| self.place(*other, &value)).collect();
             let Some(parents) = parents else { continue };
             let published = publish.is_none_or(|publish| self.columns[column].entries.len() < publish);
-            self.insert(column, parents, &row.values[own], row.slug.clone(), row.label.clone(), published)?;
+            self.insert(column, &parents, &row.values[own], row.slug.clone(), row.label.clone(), published)?;
         }
         Ok(())
     }
@@ -193,7 +238,7 @@ impl Domains {
             let Some(own) = answer.columns.iter().position(|known| *known == column) else { continue };
             self.columns[column].open = false;
             for row in &answer.rows {
-                self.insert(column, Vec::new(), &row.values[own], None, None, true)?;
+                self.insert(column, &[], &row.values[own], None, None, true)?;
             }
         }
         Ok(())
@@ -203,13 +248,13 @@ impl Domains {
     fn place<'a>(&self, column: usize, value: &dyn Fn(usize) -> Option<&'a KeyValue>) -> Option<u32> {
         let parents: Option<Vec<u32>> =
             self.columns[column].with.iter().map(|other| self.place(*other, value)).collect();
-        self.columns[column].by_value.get(&(parents?, value(column)?.clone())).copied()
+        self.columns[column].of_value(&parents?, value(column)?)
     }
 
     fn insert(
         &mut self,
         column: usize,
-        parents: Vec<u32>,
+        parents: &[u32],
         value: &KeyValue,
         slug: Option<String>,
         label: Option<String>,
@@ -217,26 +262,23 @@ impl Domains {
     ) -> Result<u32, DomainError> {
         value.check().map_err(|error| DomainError::Value { column, error })?;
         let target = &mut self.columns[column];
-        let place = u32::try_from(target.entries.len()).unwrap_or(u32::MAX);
-        let by_value = match target.by_value.entry((parents.clone(), value.clone())) {
-            MapEntry::Occupied(known) => return Ok(*known.get()),
-            MapEntry::Vacant(free) => free,
-        };
+        if let Some(known) = target.of_value(parents, value) {
+            return Ok(known);
+        }
         let slug = slug.unwrap_or_else(|| value.slug());
         if !is_slug(&slug) {
             return Err(DomainError::Slug { column, value: value.clone(), slug });
         }
-        match target.by_slug.entry((parents.clone(), slug.clone())) {
-            MapEntry::Occupied(known) => {
-                let first = target.entries[*known.get() as usize].value.clone();
-                return Err(DomainError::Collision { column, first, second: value.clone(), slug });
-            }
-            MapEntry::Vacant(free) => free.insert(place),
-        };
-        by_value.insert(place);
+        if let Some(known) = target.of_slug(parents, &slug) {
+            let first = target.entries[known as usize].value.clone();
+            return Err(DomainError::Collision { column, first, second: value.clone(), slug });
+        }
         let label = label.filter(|label| *label != value.to_string());
-        target.entries.push(Entry { value: value.clone(), slug, label, published, parents });
-        Ok(place)
+        let slug = match value {
+            KeyValue::Text(text) if **text == *slug => Arc::clone(text),
+            _ => slug.into(),
+        };
+        Ok(target.push(Entry { value: value.clone(), slug, label, published, parents: parents.into() }))
     }
 
     /// The key columns.
@@ -251,24 +293,22 @@ impl Domains {
 
     /// Finds a key's places. A value of an open column that wasn't seen yet gets one.
     pub fn locate(&mut self, key: &Key) -> Result<Places, DomainError> {
-        let mut places = vec![0_u32; self.columns.len()];
+        let mut places: SmallVec<[u32; 4]> = SmallVec::from_elem(0, self.columns.len());
         for at in 0..self.order.len() {
             let column = self.order[at];
-            let parents: Vec<u32> = self.columns[column].with.iter().map(|other| places[*other]).collect();
+            let parents: SmallVec<[u32; 4]> = self.columns[column].with.iter().map(|other| places[*other]).collect();
             let value = &key.0[column];
-            places[column] = match self.columns[column].by_value.get(&(parents.clone(), value.clone())) {
-                Some(place) => *place,
-                None if self.columns[column].open => self.insert(column, parents, value, None, None, true)?,
+            places[column] = match self.columns[column].of_value(&parents, value) {
+                Some(place) => place,
+                None if self.columns[column].open => self.insert(column, &parents, value, None, None, true)?,
                 None => {
-                    let listed = value.lookalikes().into_iter();
-                    let listed = listed.map(|value| (parents.clone(), value));
-                    let listed = listed.into_iter().find(|key| self.columns[column].by_value.contains_key(key));
-                    let listed = listed.map(|(_, value)| value);
+                    let is_listed = |value: &KeyValue| self.columns[column].of_value(&parents, value).is_some();
+                    let listed = value.lookalikes().into_iter().find(is_listed);
                     return Err(DomainError::Outside { column, value: value.clone(), listed });
                 }
             };
         }
-        Ok(Places(places.into()))
+        Ok(Places(places))
     }
 
     fn entry(&self, column: usize, places: &Places) -> &Entry {
@@ -287,7 +327,8 @@ impl Domains {
 
     /// The object path of a key.
     pub fn path(&self, pattern: &PathPattern, places: &Places) -> String {
-        let slugs: Vec<&str> = (0..self.columns.len()).map(|column| self.entry(column, places).slug.as_str()).collect();
+        let slugs: SmallVec<[&str; 8]> =
+            (0..self.columns.len()).map(|column| &*self.entry(column, places).slug).collect();
         pattern.path(&slugs)
     }
 
@@ -299,12 +340,12 @@ impl Domains {
     /// The parent slugs of an entry, for the catalogue.
     pub fn parent_slugs(&self, column: usize, entry: &Entry) -> Vec<(usize, &str)> {
         let with = self.columns[column].with.iter().zip(&entry.parents);
-        with.map(|(other, place)| (*other, self.columns[*other].entries[*place as usize].slug.as_str())).collect()
+        with.map(|(other, place)| (*other, &*self.columns[*other].entries[*place as usize].slug)).collect()
     }
 
     /// The slug nearest to what was typed for a column.
     pub fn nearest(&self, column: usize, typed: &str) -> Option<&str> {
-        did_you_mean(typed, self.columns[column].entries.iter().map(|entry| entry.slug.as_str()))
+        did_you_mean(typed, self.columns[column].entries.iter().map(|entry| &*entry.slug))
     }
 }
 

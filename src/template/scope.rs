@@ -253,7 +253,7 @@ mod tests {
     }
 
     fn text(value: &str) -> KeyValue {
-        KeyValue::Text(value.to_owned())
+        KeyValue::Text(value.into())
     }
 
     /// Every value as it is.

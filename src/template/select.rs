@@ -287,7 +287,7 @@ impl Selector {
         let choice = |(column, wanted): (usize, &Wanted)| match wanted {
             Wanted::Any => Ok(None),
             Wanted::Slug(glob) => {
-                choose(column, glob, &|entry| entry.slug == *glob || glob_match(glob, &entry.slug)).map(Some)
+                choose(column, glob, &|entry| *entry.slug == **glob || glob_match(glob, &entry.slug)).map(Some)
             }
             Wanted::OneOf(texts) | Wanted::OneOrSeveral(_, texts) => {
                 let mut places = HashSet::new();
@@ -356,7 +356,7 @@ impl Selector {
 }
 
 fn means(entry: &Entry, text: &str) -> bool {
-    entry.slug == text || entry.value.to_string() == text || entry.label.as_deref() == Some(text)
+    *entry.slug == *text || entry.value.to_string() == text || entry.label.as_deref() == Some(text)
 }
 
 /// Which keys a selector may mean.

@@ -143,11 +143,11 @@ async fn the_demo_in_sqlite() {
         let template = template(file, &text);
         let columns = transaction.columns(&Statement::verbatim(template.sql_text())).await.unwrap();
         let value = |column: &String| match column.as_str() {
-            "region" => KeyValue::Text("United States".to_owned()),
-            "city" => KeyValue::Text("Boston".to_owned()),
-            "topic" => KeyValue::Text("crispr".to_owned()),
+            "region" => KeyValue::Text("United States".into()),
+            "city" => KeyValue::Text("Boston".into()),
+            "topic" => KeyValue::Text("crispr".into()),
             "institution" => KeyValue::Integer(2),
-            _ => KeyValue::Text("low".to_owned()),
+            _ => KeyValue::Text("low".into()),
         };
         let sample = Key(template.columns().iter().map(value).collect());
         let keys = KeyColumns::new(&template, &columns).unwrap();

@@ -1,7 +1,7 @@
 use super::*;
 use crate::key::{Key, KeyValue};
 use crate::release::id::RunId;
-use crate::release::manifest::DocumentRow;
+use crate::release::row::DocumentRow;
 use crate::snapshot::Digest;
 use crate::template::scope::KeyFilter;
 use proptest::prelude::*;
@@ -11,24 +11,22 @@ fn at(second: i64) -> DateTime<Utc> {
 }
 
 fn key(name: &str) -> Key {
-    Key(vec![KeyValue::Text(name.to_owned())])
+    Key(vec![KeyValue::Text(name.into())])
 }
 
-fn row(name: &str, body: Option<&str>, second: i64) -> Row {
-    let document = body.map(|body| DocumentRow {
-        digest: Digest::of(body.as_bytes()),
-        run: RunId::new(at(second), 0),
-        size_bytes: 1,
-        gzip_bytes: 1,
-        rows: 1,
-        policy: "p".into(),
-        changed_at: at(second),
-    });
-    Row { path: name.into(), key: key(name), document, as_of: at(second) }
+fn origin(second: i64) -> Arc<Origin> {
+    let run = RunId::new(at(second), 0);
+    Arc::new(Origin { as_of: at(second), changed_at: at(second), run, policy: "p".into() })
+}
+
+fn row(name: &str, body: Option<&str>, second: i64) -> Arc<Row> {
+    let digest = |body: &str| Digest::of(body.as_bytes());
+    let document = body.map(|body| DocumentRow { digest: digest(body), size_bytes: 1, gzip_bytes: 1, rows: 1 });
+    Arc::new(Row { path: name.into(), key: key(name), document, origin: origin(second) })
 }
 
 fn some(names: &[&str]) -> Scope {
-    let values = names.iter().map(|name| KeyValue::Text((*name).to_owned())).collect();
+    let values = names.iter().map(|name| KeyValue::Text((*name).into())).collect();
     Scope::Some(vec![KeyFilter(vec![Some(values)])])
 }
 
@@ -36,8 +34,8 @@ fn changes(merged: &Merged) -> Vec<(&str, ChangeKind)> {
     merged.changes.iter().map(|change| (change.path.as_ref(), change.change)).collect()
 }
 
-fn all(rows: &[Row], second: i64) -> Observation<'_> {
-    Observation { scope: &Scope::All, rows, as_of: at(second), rewrite: false }
+fn all(rows: &[Arc<Row>], second: i64) -> Observation<'_> {
+    Observation { scope: &Scope::All, rows, origin: origin(second), rewrite: false }
 }
 
 #[test]
@@ -70,7 +68,7 @@ fn a_row_seen_again_counts_as_observed_then() {
     let committed = [row("a", Some("old"), 1)];
     let seen = [row("a", Some("stale"), 10)];
     let scope = some(&["a"]);
-    let observation = Observation { scope: &scope, rows: &seen, as_of: at(10), rewrite: true };
+    let observation = Observation { scope: &scope, rows: &seen, origin: origin(10), rewrite: true };
     assert!(merge(&committed, Some(at(20)), &observation).changes.is_empty());
 }
 
@@ -78,7 +76,8 @@ fn a_row_seen_again_counts_as_observed_then() {
 fn absence_is_remembered_by_a_tombstone_until_a_whole_read() {
     let committed = [row("a", Some("1"), 1), row("b", Some("1"), 1)];
     let scope = some(&["a"]);
-    let gone = merge(&committed, Some(at(1)), &Observation { scope: &scope, rows: &[], as_of: at(20), rewrite: false });
+    let gone =
+        merge(&committed, Some(at(1)), &Observation { scope: &scope, rows: &[], origin: origin(20), rewrite: false });
     assert_eq!(changes(&gone), [("a", ChangeKind::Removed)]);
     assert_eq!(gone.rows[0], row("a", None, 20));
     // An older build that still saw it doesn't bring it back …
@@ -98,14 +97,29 @@ fn keys_outside_the_scope_are_left_alone() {
     let scope = some(&["a"]);
     let seen = [row("a", Some("1"), 2)];
     let merged =
-        merge(&committed, Some(at(1)), &Observation { scope: &scope, rows: &seen, as_of: at(2), rewrite: true });
+        merge(&committed, Some(at(1)), &Observation { scope: &scope, rows: &seen, origin: origin(2), rewrite: true });
     assert_eq!(changes(&merged), [("a", ChangeKind::Rewritten)]);
     assert_eq!(merged.rows[1], committed[1]);
 }
 
+#[test]
+fn a_document_found_unchanged_keeps_its_blob_under_new_headers() {
+    let committed_origin = origin(1);
+    let committed = [row("a", Some("1"), 1), row("b", Some("1"), 1)];
+    let committed = committed.map(|row| Arc::new(row.from(&committed_origin)));
+    let headers = Arc::new(Origin { policy: "q".into(), ..origin(2).as_ref().clone() });
+    let seen = Observation { scope: &Scope::All, rows: &committed, origin: headers, rewrite: false };
+    let merged = merge(&committed, Some(at(1)), &seen);
+    assert_eq!(changes(&merged), [("a", ChangeKind::Changed), ("b", ChangeKind::Changed)]);
+    for (old, new) in committed.iter().zip(&merged.rows) {
+        assert_eq!((new.blob(), new.as_of(), &*new.origin.policy), (old.blob(), at(2), "q"));
+    }
+    assert!(Arc::ptr_eq(&merged.rows[0].origin, &merged.rows[1].origin));
+}
+
 prop_compose! {
     /// Rows named by small letters, with bodies from a small set, so that they meet.
-    fn rows_at(second: i64)(bodies in prop::collection::btree_map("[a-f]", "[xyz]", 0..6)) -> Vec<Row> {
+    fn rows_at(second: i64)(bodies in prop::collection::btree_map("[a-f]", "[xyz]", 0..6)) -> Vec<Arc<Row>> {
         bodies.iter().map(|(name, body)| row(name, Some(body), second)).collect()
     }
 }
@@ -122,19 +136,19 @@ proptest! {
     #[test]
     fn a_whole_newer_read_decides_every_document(committed in rows_at(1), seen in rows_at(2)) {
         let merged = merge(&committed, Some(at(1)), &all(&seen, 2));
-        let digests = |rows: &[Row]| rows.iter().map(|row| (row.path.clone(), row.document.as_ref().map(|d| d.digest))).collect::<Vec<_>>();
+        let digests = |rows: &[Arc<Row>]| rows.iter().map(|row| (row.path.clone(), row.digest())).collect::<Vec<_>>();
         prop_assert_eq!(digests(&merged.rows), digests(&seen));
     }
 
     #[test]
     fn two_runs_give_the_newer_value_whichever_commits_first(base in rows_at(1), older in rows_at(2), newer in rows_at(3)) {
-        let one = |first: (&[Row], i64), second: (&[Row], i64)| {
+        let one = |first: (&[Arc<Row>], i64), second: (&[Arc<Row>], i64)| {
             let merged = merge(&base, Some(at(1)), &all(first.0, first.1));
             merge(&merged.rows, Some(at(first.1)), &all(second.0, second.1)).rows
         };
         let forth = one((&older, 2), (&newer, 3));
         let back = one((&newer, 3), (&older, 2));
-        let digests = |rows: &[Row]| rows.iter().map(|row| (row.path.clone(), row.document.as_ref().map(|d| d.digest))).collect::<Vec<_>>();
+        let digests = |rows: &[Arc<Row>]| rows.iter().map(|row| (row.path.clone(), row.digest())).collect::<Vec<_>>();
         prop_assert_eq!(digests(&forth), digests(&back));
         prop_assert_eq!(digests(&forth), digests(&newer));
     }

@@ -2,6 +2,8 @@
 
 use std::collections::{HashMap, HashSet};
 
+use smallvec::SmallVec;
+
 use super::{Domains, Entry, Places};
 use crate::key::KeyValue;
 use crate::template::scope::{Allowed, KeyFilter, Scope};
@@ -61,50 +63,55 @@ impl Domains {
         }
     }
 
-    /// Every published combination of values, up to `limit`; `None` if there are more.
+    /// How many published combinations of values there are, up to `limit`; `None` if there are more.
+    pub fn count_published<'a>(&self, seen: impl Iterator<Item = &'a Places>, limit: usize) -> Option<usize> {
+        let mut count = 0;
+        let complete = self.each_published(seen, &mut |_| {
+            count += 1;
+            count <= limit
+        });
+        complete.then_some(count)
+    }
+
+    /// Shows every published combination of values, until `show` has had enough; says whether it saw all of them.
     ///
     /// Open columns take part with the combinations in `seen` only, so they never make a document by themselves.
-    pub fn published(&self, seen: &[Places], limit: usize) -> Option<Vec<Places>> {
+    pub fn each_published<'a>(
+        &self,
+        seen: impl Iterator<Item = &'a Places>,
+        show: &mut dyn FnMut(&Places) -> bool,
+    ) -> bool {
         let open: Vec<usize> = (0..self.columns.len()).filter(|column| self.columns[*column].open).collect();
-        let mut starts: Vec<Vec<u32>> = if open.is_empty() {
-            vec![vec![0; self.columns.len()]]
+        let mut starts: Vec<Places> = if open.is_empty() {
+            vec![Places(SmallVec::from_elem(0, self.columns.len()))]
         } else {
-            let masked = seen.iter().map(|places| {
-                (0..self.columns.len())
-                    .map(|column| if open.contains(&column) { places.0[column] } else { 0 })
-                    .collect()
+            let masked = seen.map(|places| {
+                let place = |column| if open.contains(&column) { places.0[column] } else { 0 };
+                Places((0..self.columns.len()).map(place).collect())
             });
             masked.collect()
         };
-        starts.sort_unstable();
+        starts.sort_unstable_by(|a, b| a.0.cmp(&b.0));
         starts.dedup();
         let closed: Vec<usize> = self.order.iter().copied().filter(|column| !open.contains(column)).collect();
         let children = self.children(None, true);
-        let mut found = Vec::new();
-        for mut start in starts {
-            if !self.combine(&closed, &children, &mut start, limit, &mut found) {
-                return None;
-            }
-        }
-        Some(found)
+        starts.into_iter().all(|mut start| self.combine(&closed, &children, &mut start, show))
     }
 
     fn combine(
         &self,
         columns: &[usize],
         children: &Children<'_>,
-        places: &mut Vec<u32>,
-        limit: usize,
-        found: &mut Vec<Places>,
+        places: &mut Places,
+        show: &mut dyn FnMut(&Places) -> bool,
     ) -> bool {
         let Some((column, rest)) = columns.split_first() else {
-            found.push(Places(places.clone().into()));
-            return found.len() <= limit;
+            return show(places);
         };
-        let parents: Vec<u32> = self.columns[*column].with.iter().map(|other| places[*other]).collect();
+        let parents: Vec<u32> = self.columns[*column].with.iter().map(|other| places.0[*other]).collect();
         for place in children.get(&(*column, parents.as_slice())).into_iter().flatten() {
-            places[*column] = *place;
-            if !self.combine(rest, children, places, limit, found) {
+            places.0[*column] = *place;
+            if !self.combine(rest, children, places, show) {
                 return false;
             }
         }
@@ -118,7 +125,7 @@ impl Domains {
             let mut add = |place: u32| {
                 let entry = &column.entries[place as usize];
                 if entry.published || !must_be_published {
-                    children.entry((at, entry.parents.as_slice())).or_default().push(place);
+                    children.entry((at, &*entry.parents)).or_default().push(place);
                 }
             };
             match chosen.and_then(|chosen| chosen.0[at].as_ref()) {

@@ -18,7 +18,7 @@ fn template(text: &str) -> Template {
 }
 
 fn text(value: &str) -> KeyValue {
-    KeyValue::Text(value.to_owned())
+    KeyValue::Text(value.into())
 }
 
 fn key(values: &[&str]) -> Key {
@@ -42,6 +42,16 @@ fn domains(template: &Template, answers: &[(&str, DomainRows)]) -> Result<Domain
     let source = |name: &str| template.domains.iter().find(|source| source.column == name).unwrap();
     let answers: Vec<_> = answers.iter().map(|(name, rows)| (source(name), rows.clone())).collect();
     Domains::new(template, &answers)
+}
+
+fn published(domains: &Domains, seen: &[Places], limit: usize) -> Option<Vec<Places>> {
+    let mut found = Vec::new();
+    domains.each_published(seen.iter(), &mut |places| {
+        found.push(places.clone());
+        true
+    });
+    assert_eq!(domains.count_published(seen.iter(), limit), Some(found.len()).filter(|count| *count <= limit));
+    (found.len() <= limit).then_some(found)
 }
 
 #[test]
@@ -69,8 +79,8 @@ fn a_domain_of_pairs_knows_only_its_combinations() {
     );
     let outside = Err(DomainError::Outside { column: 1, value: text("Boston"), listed: None });
     assert_eq!(path(&mut domains, &["UK", "Boston", "low"]), outside);
-    let published = domains.published(&[], 100).unwrap();
-    let mut paths: Vec<String> = published.iter().map(|places| domains.path(&template.pattern, places)).collect();
+    let shown = published(&domains, &[], 100).unwrap();
+    let mut paths: Vec<String> = shown.iter().map(|places| domains.path(&template.pattern, places)).collect();
     paths.sort();
     assert_eq!(
         paths,
@@ -83,7 +93,7 @@ fn a_domain_of_pairs_knows_only_its_combinations() {
             "m/us/cambridge/low.json",
         ]
     );
-    assert_eq!(domains.published(&[], 5), None, "more than max_keys");
+    assert_eq!(published(&domains, &[], 5), None, "more than max_keys");
 }
 
 #[test]
@@ -108,9 +118,9 @@ fn an_open_column_takes_what_it_sees_and_makes_no_document_by_itself() {
         "/*---\npath = \"m/{topic}/{level}.json\"\n[keys.level]\nvalues = [\"low\", \"high\"]\n---*/\nSELECT 1",
     );
     let mut domains = domains(&template, &[("level", rows(&[1], &[(&["low"], None), (&["high"], None)]))]).unwrap();
-    assert_eq!(domains.published(&[], 10), Some(Vec::new()));
+    assert_eq!(published(&domains, &[], 10), Some(Vec::new()));
     let seen = domains.locate(&key(&["crispr", "low"])).unwrap();
-    let published = domains.published(std::slice::from_ref(&seen), 10).unwrap();
+    let published = published(&domains, std::slice::from_ref(&seen), 10).unwrap();
     assert_eq!(published.len(), 2, "both levels of the one topic that was seen");
     let collision = domains.locate(&key(&["CRISPR", "low"])).unwrap_err();
     assert!(matches!(collision, DomainError::Collision { column: 0, .. }));
@@ -123,7 +133,7 @@ fn domains_that_share_a_column_are_joined() {
     );
     let cities = rows(&[0, 1], &[(&["US", "Boston"], None), (&["UK", "Leeds"], None)]);
     let domains = domains(&template, &[("region", rows(&[0], &[(&["US"], None)])), ("city", cities)]).unwrap();
-    let published = domains.published(&[], 10).unwrap();
+    let published = published(&domains, &[], 10).unwrap();
     assert_eq!(published.iter().map(|places| domains.key(places)).collect::<Vec<_>>(), [key(&["US", "Boston"])]);
 }
 
@@ -131,7 +141,7 @@ fn domains_that_share_a_column_are_joined() {
 fn a_template_without_key_columns_has_one_document() {
     let template = template("/*---\npath = \"totals.json\"\n---*/\nSELECT 1");
     let domains = domains(&template, &[]).unwrap();
-    let published = domains.published(&[], 10).unwrap();
+    let published = published(&domains, &[], 10).unwrap();
     assert_eq!(published.len(), 1);
     assert_eq!(domains.path(&template.pattern, &published[0]), "totals.json");
 }

@@ -16,6 +16,8 @@ use crate::template::{ColumnRule, DomainSource, DomainValues, HeaderPolicy, OnMi
 
 const DEFAULT_MAX_KEYS: usize = 200_000;
 const DEFAULT_MAX_SIZE: ByteSize = ByteSize::mib(16);
+/// The largest that may be asked for; what reads documents back stops there too.
+const MAX_MAX_SIZE: ByteSize = ByteSize::gib(1);
 const DEFAULT_MAX_AGE: Duration = Duration::from_mins(1);
 const DEFAULT_EDGE_TTL: Duration = Duration::from_hours(24);
 const DEFAULT_STALE_WHILE_REVALIDATE: Duration = Duration::from_hours(1);
@@ -204,14 +206,19 @@ impl Located<'_> {
     }
 
     fn size(&mut self, text: &Spanned<String>) -> ByteSize {
-        text.get_ref().parse().unwrap_or_else(|error| {
+        let size = text.get_ref().parse().unwrap_or_else(|error| {
             self.report(
                 text.span(),
                 format!("`{}` isn't a size: {error}", text.get_ref()),
                 "write for example \"1 MiB\"",
             );
             DEFAULT_MAX_SIZE
-        })
+        });
+        if size > MAX_MAX_SIZE {
+            let message = format!("{size} is more than {MAX_MAX_SIZE}, the most that a document may have");
+            self.report(text.span(), message, "browsers fail far below that; split the document by another key column");
+        }
+        size
     }
 
     fn domain(&mut self, column: &Spanned<String>, spec: Spanned<KeySpec>, columns: &[String]) -> Option<DomainSource> {
@@ -255,7 +262,7 @@ impl Located<'_> {
         for value in values {
             let span = value.span();
             let value = match value.into_inner() {
-                toml::Value::String(text) => KeyValue::Text(text),
+                toml::Value::String(text) => KeyValue::Text(text.into()),
                 toml::Value::Integer(number) => KeyValue::Integer(number),
                 toml::Value::Boolean(value) => KeyValue::Bool(value),
                 other => {

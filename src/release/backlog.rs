@@ -1,0 +1,266 @@
+//! The backlog between the stream of rows and the threads that finish documents.
+//!
+//! The stream holds a database connection, and compressing and storing can take far longer than the query. So what
+//! the threads don't take at once waits here: in memory up to a limit, beyond that in a temporary file, which is
+//! unlinked as soon as it is made and goes with the process. Only if that file can't grow does the stream wait.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt as _;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+use crate::snapshot::Snapshot;
+use crate::store::StoreError;
+
+/// Bytes of bodies that wait in memory: a few documents keep the threads busy, the rest is for hiccups.
+const MEMORY_BYTES: usize = 16 * 1024 * 1024;
+
+/// Documents on their way from one thread to some others, in no particular order.
+pub struct Backlog {
+    state: Mutex<State>,
+    /// Something to take, or the end.
+    filled: Condvar,
+    /// Room in memory, or the end.
+    drained: Condvar,
+    limit: usize,
+}
+
+#[derive(Default)]
+struct State {
+    waiting: VecDeque<Snapshot>,
+    /// Bytes of the bodies among them.
+    bytes: usize,
+    spilled: VecDeque<Spilled>,
+    spool: Spool,
+    /// Nothing more will be put.
+    complete: bool,
+    /// Nothing more will be taken.
+    abandoned: bool,
+}
+
+/// A document whose body is in the file.
+struct Spilled {
+    document: Snapshot,
+    start: u64,
+    length: usize,
+}
+
+#[derive(Default)]
+struct Spool {
+    file: Option<Arc<File>>,
+    /// Where the next body goes.
+    end: u64,
+    /// Bodies that threads are reading at this moment.
+    readers: usize,
+    /// True once the file couldn't be made or couldn't grow.
+    is_full: bool,
+}
+
+impl Default for Backlog {
+    fn default() -> Backlog {
+        Backlog::new(MEMORY_BYTES)
+    }
+}
+
+impl Backlog {
+    /// A backlog that holds `limit` bytes in memory, or one larger document.
+    pub fn new(limit: usize) -> Backlog {
+        Backlog { state: Mutex::default(), filled: Condvar::new(), drained: Condvar::new(), limit }
+    }
+
+    /// Puts a document; `false` if nobody takes any more.
+    pub fn put(&self, mut document: Snapshot) -> bool {
+        let mut state = self.lock();
+        loop {
+            if state.abandoned {
+                return false;
+            }
+            let size = document.body.len();
+            if state.waiting.is_empty() || state.bytes + size <= self.limit {
+                state.bytes += size;
+                state.waiting.push_back(document);
+                break;
+            }
+            match state.spill(document) {
+                None => break,
+                Some(back) => document = back,
+            }
+            state = self.drained.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        self.filled.notify_one();
+        true
+    }
+
+    /// Takes a document; none once all are taken.
+    pub fn take(&self) -> Result<Option<Snapshot>, StoreError> {
+        let mut state = self.lock();
+        loop {
+            if let Some(document) = state.waiting.pop_front() {
+                state.bytes -= document.body.len();
+                self.drained.notify_one();
+                return Ok(Some(document));
+            }
+            if let Some(spilled) = state.spilled.pop_front() {
+                return self.read(state, spilled).map(Some);
+            }
+            if state.complete || state.abandoned {
+                return Ok(None);
+            }
+            state = self.filled.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    fn read(&self, mut state: MutexGuard<'_, State>, spilled: Spilled) -> Result<Snapshot, StoreError> {
+        let Spilled { mut document, start, length } = spilled;
+        let file = state.spool.file.clone();
+        state.spool.readers += 1;
+        drop(state);
+        document.body = vec![0; length];
+        let read = match file {
+            Some(file) => file.read_exact_at(&mut document.body, start),
+            None => Err(io::ErrorKind::NotFound.into()),
+        };
+        let mut state = self.lock();
+        state.spool.readers -= 1;
+        if state.spilled.is_empty() && state.spool.readers == 0 {
+            // Nothing in the file is needed any more, so it is written from its beginning again.
+            state.spool.end = 0;
+        }
+        self.drained.notify_one();
+        read.map(|()| document).map_err(|error| StoreError {
+            action: "read back",
+            object: format!("a temporary file in {}", std::env::temp_dir().display()),
+            reason: error.to_string(),
+            hint: Some("TMPDIR can name another folder for it".to_owned()),
+        })
+    }
+
+    /// Says that nothing more will be put.
+    pub fn complete(&self) {
+        self.lock().complete = true;
+        self.filled.notify_all();
+    }
+
+    /// Says that nothing more will be taken, and forgets what is left.
+    pub fn abandon(&self) {
+        let mut state = self.lock();
+        *state = State { abandoned: true, ..State::default() };
+        drop(state);
+        self.filled.notify_all();
+        self.drained.notify_all();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // What a thread that panicked leaves behind is a queue like any other.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Puts a document's body into the file; gives it back if that can't be done.
+    fn spill(&mut self, mut document: Snapshot) -> Option<Snapshot> {
+        if self.spool.is_full && self.spool.end > 0 {
+            return Some(document);
+        }
+        match self.spool.append(&document.body) {
+            Ok(start) => {
+                let length = std::mem::take(&mut document.body).len();
+                self.spilled.push_back(Spilled { document, start, length });
+                None
+            }
+            Err(error) => {
+                let folder = std::env::temp_dir();
+                tracing::warn!(%error, folder = %folder.display(), "no room for what waits to be stored, so the query waits with it; TMPDIR can name another folder");
+                self.spool.is_full = true;
+                Some(document)
+            }
+        }
+    }
+}
+
+impl Spool {
+    fn append(&mut self, body: &[u8]) -> io::Result<u64> {
+        let file = match &self.file {
+            Some(file) => file,
+            None => self.file.insert(Arc::new(tempfile::tempfile()?)),
+        };
+        let start = self.end;
+        file.write_all_at(body, start)?;
+        self.end += u64::try_from(body.len()).unwrap_or(u64::MAX);
+        Ok(start)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::key::{Key, KeyValue};
+
+    fn document(number: usize) -> Snapshot {
+        let key = Key(vec![KeyValue::Integer(i64::try_from(number).unwrap())]);
+        Snapshot { key, path: number.to_string().into(), body: number.to_string().repeat(100).into(), rows: 1 }
+    }
+
+    #[test]
+    fn everything_that_was_put_is_taken_whole_once() {
+        // Room for two or three documents: nearly all of them go through the file, which is begun anew now and then.
+        let backlog = Backlog::new(1000);
+        let count = 3000;
+        let taken = Mutex::new(Vec::new());
+        std::thread::scope(|scope| {
+            for _ in 0..3 {
+                scope.spawn(|| {
+                    while let Some(document) = backlog.take().unwrap() {
+                        taken.lock().unwrap().push(document);
+                    }
+                });
+            }
+            for number in 0..count {
+                assert!(backlog.put(document(number)));
+            }
+            backlog.complete();
+        });
+        let mut taken = taken.into_inner().unwrap();
+        taken.sort_by_key(|document| document.key.clone());
+        assert_eq!(taken.len(), count);
+        for (number, found) in taken.iter().enumerate() {
+            let expected = document(number);
+            assert_eq!((&found.key, &found.path, &found.body), (&expected.key, &expected.path, &expected.body));
+        }
+    }
+
+    #[test]
+    fn nobody_waits_for_threads_that_are_gone() {
+        let backlog = Backlog::new(1000);
+        for number in 0..100 {
+            assert!(backlog.put(document(number)));
+        }
+        assert!(backlog.lock().spilled.len() > 50, "there was room for few");
+        backlog.abandon();
+        assert!(!backlog.put(document(100)));
+        assert!(backlog.take().unwrap().is_none());
+    }
+
+    #[test]
+    fn a_document_larger_than_the_memory_passes() {
+        let backlog = Backlog::new(10);
+        assert!(backlog.put(document(1234)));
+        assert_eq!(backlog.take().unwrap().unwrap().body.len(), 400);
+    }
+
+    #[test]
+    fn without_room_for_the_file_the_stream_waits() {
+        let backlog = Backlog::new(500);
+        backlog.lock().spool =
+            Spool { file: Some(Arc::new(File::open("/dev/null").unwrap())), end: 1, ..Spool::default() };
+        std::thread::scope(|scope| {
+            let put = scope.spawn(|| (1000..1050).all(|number| backlog.put(document(number))));
+            for _ in 0..50 {
+                assert!(backlog.take().unwrap().is_some());
+            }
+            assert!(put.join().unwrap());
+        });
+        assert!(backlog.lock().spool.is_full);
+    }
+}

@@ -1,0 +1,233 @@
+//! Lists as gzipped lines of JSON: the rows of a template, and the changed paths of a release.
+//!
+//! The first line says the format. In a list of rows it also names each origin once, and every further line is an
+//! array: path, key, the number of its origin, and for a document its digest, bytes, bytes of the blob and rows. An
+//! array of the path alone means that the row is gone.
+
+use std::collections::{HashMap, HashSet};
+use std::io::{BufRead as _, BufReader, Write};
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use flate2::bufread::GzDecoder;
+use flate2::write::GzEncoder;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::head::{FORMAT, parse};
+use super::id::RunId;
+use super::row::{DocumentRow, Origin, Row};
+use crate::error::Error;
+use crate::key::{Key, KeyValue};
+use crate::snapshot::Digest;
+use crate::store::Store;
+
+/// A line of a list of rows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Line {
+    /// A row.
+    Row(Arc<Row>),
+    /// The path whose row is gone.
+    Gone(Arc<str>),
+}
+
+impl Line {
+    /// The path that it is about.
+    pub fn path(&self) -> &Arc<str> {
+        match self {
+            Line::Row(row) => &row.path,
+            Line::Gone(path) => path,
+        }
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct Header {
+    format: u32,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    origins: Vec<OriginLine>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct OriginLine {
+    as_of: DateTime<Utc>,
+    changed_at: DateTime<Utc>,
+    run: RunId,
+    policy: Arc<str>,
+}
+
+type Document = (Digest, u32, u32, u32);
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Written<'a> {
+    Document(&'a str, &'a Key, usize, Document),
+    Tombstone(&'a str, &'a Key, usize),
+    Gone((&'a str,)),
+}
+
+/// A line as it is read: what comes after the path may be missing.
+#[derive(Deserialize)]
+struct Read(Box<str>, #[serde(default)] Option<Key>, #[serde(default)] usize, #[serde(default)] Option<Document>);
+
+fn corrupt(name: &str, error: &dyn std::fmt::Display) -> Error {
+    Error::Corrupt { object: name.to_owned(), reason: format!("can't be read: {error}") }
+}
+
+/// Writes a list of rows.
+pub async fn write_rows(store: &Store, name: &str, lines: &[Line]) -> Result<(), Error> {
+    let (header, numbers) = header(lines);
+    let values = lines.iter().map(|line| written(line, &numbers));
+    write(store, name, &header, values).await
+}
+
+/// A short list of rows as values, to be part of another document.
+pub fn rows_inline(lines: &[Line]) -> Vec<Value> {
+    let (header, numbers) = header(lines);
+    let values = lines.iter().map(|line| serde_json::to_value(written(line, &numbers)));
+    std::iter::once(serde_json::to_value(&header)).chain(values).filter_map(Result::ok).collect()
+}
+
+/// Writes a list of values, one a line.
+pub async fn write_list<T: Serialize>(store: &Store, name: &str, values: &[T]) -> Result<(), Error> {
+    write(store, name, &Header { format: FORMAT, origins: Vec::new() }, values.iter()).await
+}
+
+async fn write<T: Serialize>(
+    store: &Store,
+    name: &str,
+    header: &Header,
+    values: impl Iterator<Item = T>,
+) -> Result<(), Error> {
+    let gzip = || {
+        let mut gzip = GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        serde_json::to_writer(&mut gzip, header)?;
+        for value in values {
+            gzip.write_all(b"\n")?;
+            serde_json::to_writer(&mut gzip, &value)?;
+        }
+        gzip.write_all(b"\n")?;
+        gzip.finish()
+    };
+    let bytes = gzip().map_err(|error| corrupt(name, &error))?;
+    Ok(store.create(name, &bytes).await?)
+}
+
+/// The origins of some rows, and the number of each by its address.
+fn header(lines: &[Line]) -> (Header, HashMap<*const Origin, usize>) {
+    let mut numbers = HashMap::new();
+    let mut origins: Vec<OriginLine> = Vec::new();
+    for line in lines {
+        if let Line::Row(row) = line {
+            numbers.entry(Arc::as_ptr(&row.origin)).or_insert_with(|| {
+                let Origin { as_of, changed_at, run, policy } = row.origin.as_ref().clone();
+                origins.push(OriginLine { as_of, changed_at, run, policy });
+                origins.len() - 1
+            });
+        }
+    }
+    (Header { format: FORMAT, origins }, numbers)
+}
+
+fn written<'a>(line: &'a Line, numbers: &HashMap<*const Origin, usize>) -> Written<'a> {
+    match line {
+        Line::Gone(path) => Written::Gone((path,)),
+        Line::Row(row) => {
+            let origin = numbers.get(&Arc::as_ptr(&row.origin)).copied().unwrap_or_default();
+            match row.document {
+                Some(DocumentRow { digest, size_bytes, gzip_bytes, rows }) => {
+                    Written::Document(&row.path, &row.key, origin, (digest, size_bytes, gzip_bytes, rows))
+                }
+                None => Written::Tombstone(&row.path, &row.key, origin),
+            }
+        }
+    }
+}
+
+/// Reads what [`write_rows`] wrote; what many rows have in common is shared among them.
+#[derive(Default)]
+pub struct RowReader {
+    origins: Vec<Arc<Origin>>,
+    texts: HashSet<Arc<str>>,
+}
+
+impl RowReader {
+    /// Reads a list of rows.
+    pub async fn read(&mut self, store: &Store, name: &str) -> Result<Vec<Line>, Error> {
+        let mut lines = open(store, name).await?;
+        let first = next(&mut lines, name)?.unwrap_or_default();
+        self.header(name, parse(name, first.as_bytes())?);
+        let mut rows = Vec::new();
+        while let Some(line) = next(&mut lines, name)? {
+            let read = serde_json::from_str(&line).map_err(|error| corrupt(name, &error))?;
+            rows.push(self.line(name, read)?);
+        }
+        Ok(rows)
+    }
+
+    /// Reads what [`rows_inline`] made.
+    pub fn inline(&mut self, name: &str, values: &[Value]) -> Result<Vec<Line>, Error> {
+        let Some((first, rest)) = values.split_first() else { return Ok(Vec::new()) };
+        self.header(name, serde_json::from_value(first.clone()).map_err(|error| corrupt(name, &error))?);
+        let line = |value: &Value| {
+            let read = serde_json::from_value(value.clone()).map_err(|error| corrupt(name, &error))?;
+            self.line(name, read)
+        };
+        rest.iter().map(line).collect()
+    }
+
+    fn header(&mut self, _name: &str, header: Header) {
+        let origin =
+            |OriginLine { as_of, changed_at, run, policy }| Arc::new(Origin { as_of, changed_at, run, policy });
+        self.origins = header.origins.into_iter().map(origin).collect();
+    }
+
+    fn line(&mut self, name: &str, Read(path, key, origin, document): Read) -> Result<Line, Error> {
+        let Some(mut key) = key else { return Ok(Line::Gone(path.into())) };
+        for value in &mut key.0 {
+            if let KeyValue::Text(text) = value {
+                *text = self.shared(text);
+            }
+        }
+        let origin = self.origins.get(origin).cloned();
+        let origin =
+            origin.ok_or_else(|| corrupt(name, &format!("the row of {path} names an origin that isn't there")))?;
+        let document =
+            document.map(|(digest, size_bytes, gzip_bytes, rows)| DocumentRow { digest, size_bytes, gzip_bytes, rows });
+        Ok(Line::Row(Arc::new(Row { path: path.into(), key, document, origin })))
+    }
+
+    fn shared(&mut self, text: &Arc<str>) -> Arc<str> {
+        if let Some(known) = self.texts.get(text) {
+            return Arc::clone(known);
+        }
+        self.texts.insert(Arc::clone(text));
+        Arc::clone(text)
+    }
+}
+
+/// Reads what [`write_list`] wrote.
+pub async fn read_list<T: serde::de::DeserializeOwned>(store: &Store, name: &str) -> Result<Vec<T>, Error> {
+    let mut lines = open(store, name).await?;
+    let first = next(&mut lines, name)?.unwrap_or_default();
+    let _: Header = parse(name, first.as_bytes())?;
+    let mut values = Vec::new();
+    while let Some(line) = next(&mut lines, name)? {
+        values.push(serde_json::from_str(&line).map_err(|error| corrupt(name, &error))?);
+    }
+    Ok(values)
+}
+
+type Lines = BufReader<GzDecoder<std::io::Cursor<Vec<u8>>>>;
+
+async fn open(store: &Store, name: &str) -> Result<Lines, Error> {
+    let missing = || Error::Corrupt { object: name.to_owned(), reason: "is missing".to_owned() };
+    let bytes = store.read(name).await?.ok_or_else(missing)?;
+    Ok(BufReader::with_capacity(64 * 1024, GzDecoder::new(std::io::Cursor::new(bytes))))
+}
+
+fn next(lines: &mut Lines, name: &str) -> Result<Option<String>, Error> {
+    let mut line = String::new();
+    let read = lines.read_line(&mut line).map_err(|error| corrupt(name, &error))?;
+    Ok((read > 0).then_some(line))
+}
