@@ -125,16 +125,12 @@ impl Tuples {
         }
         let mut count = 0;
         while !bytes.is_empty() && !self.ended {
-            match self.tuple(bytes, batch)? {
-                Some(len) => {
-                    bytes = &bytes[len..];
-                    count += u64::from(!self.ended);
-                }
-                None => {
-                    self.rest = bytes.to_vec();
-                    break;
-                }
-            }
+            let Some(len) = self.tuple(bytes, batch)? else {
+                self.rest = bytes.to_vec();
+                break;
+            };
+            bytes = &bytes[len..];
+            count += u64::from(!self.ended);
         }
         Ok(count)
     }

@@ -154,12 +154,11 @@ pub struct RowReader {
 impl RowReader {
     /// Reads a list of rows.
     pub async fn read(&mut self, store: &Store, name: &str) -> Result<Vec<Line>, Error> {
-        let mut lines = open(store, name).await?;
-        let first = next(&mut lines, name)?.unwrap_or_default();
-        self.header(name, parse(name, first.as_bytes())?);
+        let mut lines = Lines::open(store, name).await?;
+        self.header(parse(name, lines.next()?.unwrap_or_default().as_bytes())?);
         let mut rows = Vec::new();
-        while let Some(line) = next(&mut lines, name)? {
-            let read = serde_json::from_str(&line).map_err(|error| corrupt(name, &error))?;
+        while let Some(line) = lines.next()? {
+            let read = serde_json::from_str(line).map_err(|error| corrupt(name, &error))?;
             rows.push(self.line(name, read)?);
         }
         Ok(rows)
@@ -168,7 +167,7 @@ impl RowReader {
     /// Reads what [`rows_inline`] made.
     pub fn inline(&mut self, name: &str, values: &[Value]) -> Result<Vec<Line>, Error> {
         let Some((first, rest)) = values.split_first() else { return Ok(Vec::new()) };
-        self.header(name, serde_json::from_value(first.clone()).map_err(|error| corrupt(name, &error))?);
+        self.header(serde_json::from_value(first.clone()).map_err(|error| corrupt(name, &error))?);
         let line = |value: &Value| {
             let read = serde_json::from_value(value.clone()).map_err(|error| corrupt(name, &error))?;
             self.line(name, read)
@@ -176,7 +175,7 @@ impl RowReader {
         rest.iter().map(line).collect()
     }
 
-    fn header(&mut self, _name: &str, header: Header) {
+    fn header(&mut self, header: Header) {
         let origin =
             |OriginLine { as_of, changed_at, run, policy }| Arc::new(Origin { as_of, changed_at, run, policy });
         self.origins = header.origins.into_iter().map(origin).collect();
@@ -208,26 +207,33 @@ impl RowReader {
 
 /// Reads what [`write_list`] wrote.
 pub async fn read_list<T: serde::de::DeserializeOwned>(store: &Store, name: &str) -> Result<Vec<T>, Error> {
-    let mut lines = open(store, name).await?;
-    let first = next(&mut lines, name)?.unwrap_or_default();
-    let _: Header = parse(name, first.as_bytes())?;
+    let mut lines = Lines::open(store, name).await?;
+    let _: Header = parse(name, lines.next()?.unwrap_or_default().as_bytes())?;
     let mut values = Vec::new();
-    while let Some(line) = next(&mut lines, name)? {
-        values.push(serde_json::from_str(&line).map_err(|error| corrupt(name, &error))?);
+    while let Some(line) = lines.next()? {
+        values.push(serde_json::from_str(line).map_err(|error| corrupt(name, &error))?);
     }
     Ok(values)
 }
 
-type Lines = BufReader<GzDecoder<std::io::Cursor<Vec<u8>>>>;
-
-async fn open(store: &Store, name: &str) -> Result<Lines, Error> {
-    let missing = || Error::Corrupt { object: name.to_owned(), reason: "is missing".to_owned() };
-    let bytes = store.read(name).await?.ok_or_else(missing)?;
-    Ok(BufReader::with_capacity(64 * 1024, GzDecoder::new(std::io::Cursor::new(bytes))))
+/// The lines of an object.
+struct Lines<'a> {
+    name: &'a str,
+    reader: BufReader<GzDecoder<std::io::Cursor<Vec<u8>>>>,
+    line: String,
 }
 
-fn next(lines: &mut Lines, name: &str) -> Result<Option<String>, Error> {
-    let mut line = String::new();
-    let read = lines.read_line(&mut line).map_err(|error| corrupt(name, &error))?;
-    Ok((read > 0).then_some(line))
+impl Lines<'_> {
+    async fn open<'a>(store: &Store, name: &'a str) -> Result<Lines<'a>, Error> {
+        let missing = || Error::Corrupt { object: name.to_owned(), reason: "is missing".to_owned() };
+        let bytes = store.read(name).await?.ok_or_else(missing)?;
+        let reader = BufReader::with_capacity(64 * 1024, GzDecoder::new(std::io::Cursor::new(bytes)));
+        Ok(Lines { name, reader, line: String::new() })
+    }
+
+    fn next(&mut self) -> Result<Option<&str>, Error> {
+        self.line.clear();
+        let read = self.reader.read_line(&mut self.line).map_err(|error| corrupt(self.name, &error))?;
+        Ok((read > 0).then_some(self.line.trim_end()))
+    }
 }

@@ -30,12 +30,11 @@ pub async fn read(
     rows: &mpsc::Sender<Rows>,
     statements: &mut u64,
 ) -> Result<u64, DatabaseError> {
-    let mut columns = match described(connection, statement).await? {
-        Some(columns) => columns,
-        None => {
-            execute(connection, "ROLLBACK TO SAVEPOINT template").await?;
-            columns(connection, statement, statements).await?
-        }
+    let mut columns = if let Some(columns) = described(connection, statement).await? {
+        columns
+    } else {
+        execute(connection, "ROLLBACK TO SAVEPOINT template").await?;
+        columns(connection, statement, statements).await?
     };
     if columns.iter().any(is_users) {
         // What isn't PostgreSQL's own is left to the receiver to refuse, which knows the template's words for it.
