@@ -5,7 +5,7 @@
 //! array of the path alone means that the row is gone.
 
 use std::collections::{HashMap, HashSet};
-use std::io::{BufRead as _, BufReader, Write};
+use std::io::{BufRead as _, BufReader, BufWriter, IntoInnerError, Write as _};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -100,14 +100,15 @@ async fn write<T: Serialize>(
     values: impl Iterator<Item = T>,
 ) -> Result<(), Error> {
     let gzip = || {
-        let mut gzip = GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        // The encoder clears what is left of its output with every call, so it isn't called for every word.
+        let mut gzip = BufWriter::with_capacity(64 * 1024, GzEncoder::new(Vec::new(), flate2::Compression::fast()));
         serde_json::to_writer(&mut gzip, header)?;
         for value in values {
             gzip.write_all(b"\n")?;
             serde_json::to_writer(&mut gzip, &value)?;
         }
         gzip.write_all(b"\n")?;
-        gzip.finish()
+        gzip.into_inner().map_err(IntoInnerError::into_error)?.finish()
     };
     let bytes = gzip().map_err(|error| corrupt(name, &error))?;
     Ok(store.create(name, &bytes).await?)
