@@ -5,8 +5,9 @@ use std::io::Read as _;
 use flate2::read::GzDecoder;
 use flate2::{Compress, Compression, Crc, FlushCompress, Status};
 
-/// 6 costs half the time of 9 for about one percent more bytes on JSON of this kind.
-const LEVEL: u32 = 6;
+/// Measured with zlib-rs 0.6.8 on map JSON: 6 saves one percent of the bytes of 4 and takes 1.1 to 1.6 times as long, 9
+/// saves two to six percent and takes 1.4 to 3.3 times as long, 3 costs up to three percent and saves up to a quarter.
+const LEVEL: u32 = 4;
 /// Deflate's largest window, 2¹⁵ bytes.
 const WINDOW_BITS: u8 = 15;
 
