@@ -7,6 +7,7 @@ pub mod places;
 pub mod postgres;
 pub mod process;
 pub mod project;
+pub mod s3_server;
 pub mod server_log;
 pub mod skip;
 pub mod wait;
