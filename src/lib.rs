@@ -38,7 +38,7 @@ mod diagnostic;
 mod template;
 mod database;
 mod snapshot;
-mod store;
+pub mod store;
 mod error;
 mod release;
 mod config;

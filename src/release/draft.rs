@@ -285,7 +285,7 @@ impl Draft {
     pub async fn write(&self, drafted: &Drafted, store: &Store) -> Result<(), Error> {
         let Some(manifest) = &drafted.manifest else { return Ok(()) };
         for (name, bytes) in &drafted.blobs {
-            store.create(name, bytes).await?;
+            store.create(name, bytes.clone().into()).await?;
         }
         for name in &drafted.shards {
             if let (Some(entry), Some(rows)) = (manifest.root.templates.get(name), manifest.rows.get(name)) {

@@ -241,7 +241,7 @@ impl Root {
         let mut bytes = serde_json::to_vec_pretty(self)
             .map_err(|error| Error::Corrupt { object: name.clone(), reason: error.to_string() })?;
         bytes.push(b'\n');
-        Ok(store.create(&name, &bytes).await?)
+        Ok(store.create(&name, bytes.into()).await?)
     }
 
     /// Reads the changed paths of the release.
@@ -270,7 +270,7 @@ pub async fn write_lines<T: Serialize>(store: &Store, name: &str, values: &[T]) 
         gzip.write_all(b"\n").map_err(|error| corrupt(&error))?;
     }
     let bytes = gzip.finish().map_err(|error| corrupt(&error))?;
-    Ok(store.create(name, &bytes).await?)
+    Ok(store.create(name, bytes.into()).await?)
 }
 
 /// Reads what [`write_lines`] wrote.

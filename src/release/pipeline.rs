@@ -237,13 +237,13 @@ impl Finisher {
         let started = Instant::now();
         let bytes = self.gzip.compress(body);
         Timing::add(&self.timing.compress, started);
+        let size = length(bytes.len());
         let started = Instant::now();
         if self.builder.stage {
             let name = blob_name(digest, &self.builder.run);
-            self.handle.block_on(self.builder.store.create(&name, &bytes))?;
+            self.handle.block_on(self.builder.store.create(&name, bytes.into()))?;
         }
         Timing::add(&self.timing.stage, started);
-        let size = length(bytes.len());
         self.timing.staged_bytes.fetch_add(size, Ordering::Relaxed);
         Ok(size)
     }

@@ -1,10 +1,9 @@
-//! An S3 server in this process: s3s over s3s-fs, with SigV4, and in front of it a layer that counts and breaks things.
+//! An S3 server in this process: `s3s` over `s3s-fs`, which checks signatures, and in front of it a layer that counts and breaks things.
 //!
 //! It stands on nothing else of the test support, so that the benchmarks' server is made of the same file. Requests are
 //! counted as the server sees them, retries of the client included.
 
 // Each of the programs that are made of this file uses a part of it.
-#![expect(clippy::allow_attributes, reason = "an expectation would be unmet in the program that uses everything")]
 #![allow(dead_code, reason = "the tests use what the benchmark's server doesn't")]
 
 use std::collections::BTreeMap;
@@ -130,6 +129,8 @@ struct Shared {
     asked: Mutex<Vec<(Asked, u16)>>,
     headers: Mutex<BTreeMap<String, BTreeMap<String, String>>>,
     faults: Mutex<Vec<Arc<Fault>>>,
+    /// The statuses of requests that were carried out late.
+    late: Mutex<Vec<u16>>,
     /// Held for reading by reads, for writing by conditional writes; none on a server that is to be racy.
     conditions: Option<RwLock<()>>,
 }
@@ -157,6 +158,7 @@ impl S3Server {
             asked: Mutex::default(),
             headers: Mutex::default(),
             faults: Mutex::default(),
+            late: Mutex::default(),
             conditions: options.atomic.then(RwLock::default),
         });
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
@@ -222,6 +224,11 @@ impl S3Server {
         lock(&self.shared.faults).clear();
     }
 
+    /// The statuses of the requests that were carried out late.
+    pub fn late(&self) -> Vec<u16> {
+        lock(&self.shared.late).clone()
+    }
+
     /// The file that holds `bucket/key`.
     pub fn file(&self, object: &str) -> PathBuf {
         self.shared.folder.join(object)
@@ -263,7 +270,7 @@ async fn serve(stream: TcpStream, shared: Arc<Shared>) {
 }
 
 impl Shared {
-    async fn answer(&self, request: Request<Incoming>) -> io::Result<Response<s3s::Body>> {
+    async fn answer(self: &Arc<Self>, request: Request<Incoming>) -> io::Result<Response<s3s::Body>> {
         let asked = Asked::of(&request);
         self.counts[asked.kind as usize].fetch_add(1, Ordering::Relaxed);
         let now = self.in_flight.fetch_add(1, Ordering::Relaxed) + 1;
@@ -281,10 +288,10 @@ impl Shared {
         answer
     }
 
-    async fn faulty(&self, asked: &Asked, request: Request<Incoming>) -> io::Result<Response<s3s::Body>> {
+    async fn faulty(self: &Arc<Self>, asked: &Asked, request: Request<Incoming>) -> io::Result<Response<s3s::Body>> {
         let faults = lock(&self.faults).clone();
         let fault = faults.iter().find(|fault| fault.strikes(asked));
-        let Some(fault) = fault else { return self.carry_out(asked, request).await };
+        let Some(fault) = fault else { return self.carry_out(asked, request.map(s3s::Body::from)).await };
         match &fault.what {
             What::Answer { status, code, message, more } => {
                 // A connection that is closed on an unread body would look like a broken one to the client.
@@ -293,22 +300,35 @@ impl Shared {
             }
             What::Wait(time) => {
                 tokio::time::sleep(*time).await;
-                self.carry_out(asked, request).await
+                self.carry_out(asked, request.map(s3s::Body::from)).await
+            }
+            What::Late(time) => {
+                let (time, shared, asked) = (*time, Arc::clone(self), asked.clone());
+                let (parts, body) = request.into_parts();
+                let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
+                let late = tokio::spawn(async move {
+                    tokio::time::sleep(time).await;
+                    let answer = shared.carry_out(&asked, Request::from_parts(parts, s3s::Body::from(body))).await;
+                    let status = answer.as_ref().map_or(0, |answer| answer.status().as_u16());
+                    lock(&shared.late).push(status);
+                    answer
+                });
+                late.await.map_err(io::Error::other)?
             }
             What::BreakOff => {
                 let _ = request.into_body().frame().await;
                 Err(io::Error::other("broken off as the test wants it"))
             }
             What::LoseAnswer => {
-                self.carry_out(asked, request).await?;
+                self.carry_out(asked, request.map(s3s::Body::from)).await?;
                 Err(io::Error::other("the answer is lost as the test wants it"))
             }
-            What::CutBody => faults::cut(self.carry_out(asked, request).await?).await,
+            What::CutBody => faults::cut(self.carry_out(asked, request.map(s3s::Body::from)).await?).await,
         }
     }
 
-    async fn carry_out(&self, asked: &Asked, request: Request<Incoming>) -> io::Result<Response<s3s::Body>> {
-        let call = self.s3.call(request.map(s3s::Body::from));
+    async fn carry_out(&self, asked: &Asked, request: Request<s3s::Body>) -> io::Result<Response<s3s::Body>> {
+        let call = self.s3.call(request);
         let answer = match &self.conditions {
             Some(lock) if asked.conditional && asked.kind == Kind::Put => {
                 let _alone = lock.write().await;

@@ -25,6 +25,8 @@ pub enum What {
     },
     /// It is carried out after this time.
     Wait(Duration),
+    /// It is carried out after this time, whether or not the client is still there: it was held up in the network.
+    Late(Duration),
     /// The connection is closed in the middle of the request, which isn't carried out.
     BreakOff,
     /// It is carried out, and the connection is closed without an answer.
