@@ -1,8 +1,9 @@
 //! The one write that decides: lost, late, doubled or refused, `head.json` on a bucket is swapped once or not at all.
 
 use std::fs::{self, File};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::support::bucket::{BUCKET, Bucket};
@@ -157,6 +158,40 @@ fn what_another_committed_and_left_is_finished_without_a_database() {
     project.run(&["publish"]).expect(1);
     assert_eq!(bucket.digests(), expected);
     assert_eq!((&bucket.head()["active"], &bucket.head()["lease"]), (&head["desired"], &Value::Null));
+}
+
+#[test]
+fn a_publisher_that_is_stopped_leaves_its_lease_until_it_expires() {
+    let (bucket, project) = in_bucket("lease_wait = \"0s\"\n");
+    bucket.server.play(Fault::new(What::Wait(Duration::from_mins(1)), |asked| asked.kind == Kind::Copy));
+    let mut running = project.tintype(&["publish"]).start();
+    running.wait_for("the first copy", |_| (bucket.server.counts().copies > 0).then_some(()));
+    running.signal(Signal::INT);
+    let finished = running.finish().expect(130);
+    assert!(finished.stderr.contains("the release is committed"), "{finished}");
+    bucket.server.heal();
+    project.run(&["publish"]).expect(5).explains(&["another publisher is committing"]);
+    let head = bucket.head();
+    write_head(&bucket, &head, 300);
+    assert_eq!(project.publish()["rolled_forward"], head["desired"]);
+    assert_eq!(bucket.paths().len(), DOCUMENTS);
+}
+
+#[test]
+fn a_signal_ends_the_wait_for_a_store() {
+    for stage in [Kind::Get, Kind::Put] {
+        let (bucket, project) = in_bucket("");
+        bucket.server.play(Fault::new(What::Wait(Duration::from_mins(1)), move |asked| asked.kind == stage));
+        let mut running = project.tintype(&["publish"]).start();
+        running.wait_for("the first request", |_| {
+            (bucket.server.counts().total() > 1 || stage == Kind::Get && bucket.server.counts().gets > 0).then_some(())
+        });
+        let began = Instant::now();
+        running.signal(Signal::TERM);
+        let finished = running.finish().expect(143);
+        assert!(began.elapsed() < Duration::from_secs(5), "{finished}");
+        assert_eq!(bucket.paths(), Vec::<String>::new());
+    }
 }
 
 #[test]

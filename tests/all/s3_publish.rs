@@ -75,6 +75,18 @@ fn a_bucket_shows_what_a_folder_shows() {
 }
 
 #[test]
+fn both_engines_give_a_bucket_the_bytes_of_a_folder() {
+    let folder = places::sqlite();
+    folder.publish();
+    for (engine, mut project) in places::projects() {
+        let bucket = Bucket::new();
+        project.publish_to(&bucket, "");
+        project.publish();
+        assert_eq!(bucket.digests(), folder.public().digests(), "{engine}");
+    }
+}
+
+#[test]
 fn a_release_changes_removes_and_comes_back() {
     let (bucket, project) = in_bucket();
     project.publish();

@@ -8,7 +8,7 @@ use tintype::store::{Attributes, Directory, Store, Swap, Version};
 
 use crate::support::bucket::Bucket;
 use crate::support::postgres::runtime;
-use crate::support::s3_server::{Fault, Kind};
+use crate::support::s3_server::{Fault, Kind, What};
 
 /// An empty store of either kind.
 enum Place {
@@ -330,4 +330,55 @@ fn a_store_that_looks_and_then_writes_is_noticed() {
         most
     });
     assert!(winners > 1, "the server is never racy, so the race proves nothing");
+}
+
+#[test]
+fn an_error_in_the_body_of_a_success_is_an_error() {
+    bucket(&async |bucket, store| {
+        store.create("blob/aa/a.gz", "one".into()).await.unwrap();
+        let accident = Fault::answer(200, "InternalError", "in the middle", |asked| asked.kind == Kind::Copy).times(2);
+        let accident = bucket.server.play(accident);
+        store.activate("m/a.json", "blob/aa/a.gz", &attributes("public")).await.unwrap();
+        assert_eq!((accident.struck(), bucket.has("m/a.json")), (2, true));
+        bucket.server.play(Fault::answer(200, "AccessDenied", "not for you", |asked| asked.kind == Kind::Copy));
+        let error = store.activate("m/b.json", "blob/aa/a.gz", &attributes("public")).await.unwrap_err();
+        assert!(error.to_string().contains("AccessDenied"), "{error}");
+        assert!(!bucket.has("m/b.json"));
+    });
+}
+
+#[test]
+fn a_path_that_can_not_be_removed_is_told_and_the_others_are_gone() {
+    const SOME: &str = "<DeleteResult><Error><Key>site/m/a.json</Key><Code>AccessDenied</Code><Message>held</Message>\
+                        </Error></DeleteResult>";
+    const BUSY: &str = "<DeleteResult><Error><Key>site/m/a.json</Key><Code>InternalError</Code><Message>busy</Message>\
+                        </Error></DeleteResult>";
+    bucket(&async |bucket, store| {
+        let failed = async || {
+            let failed = store.remove(&["m/a.json", "m/b.json"]).await;
+            failed.into_iter().map(|(path, error)| format!("{path}: {error}")).collect::<Vec<_>>()
+        };
+        bucket.server.play(Fault::new(What::Say(SOME), |asked| asked.kind == Kind::Delete).times(1));
+        let told = failed().await;
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert!(told[0].starts_with("m/a.json: ") && told[0].contains("AccessDenied"), "{told:?}");
+        // What the SDK never sees is asked for again.
+        bucket.server.play(Fault::new(What::Say(BUSY), |asked| asked.kind == Kind::Delete).times(2));
+        assert_eq!(failed().await, Vec::<String>::new());
+        assert_eq!(bucket.server.counts().deletes, 4);
+    });
+}
+
+#[test]
+fn headers_that_a_copy_drops_are_noticed() {
+    bucket(&async |bucket, store| {
+        show(&store, "m/a.json", "blob/aa/a.gz", b"one").await;
+        let again = bucket.store();
+        // A store that answers HEAD without them.
+        bucket.server.play(Fault::new(What::Say(""), |asked| asked.kind == Kind::Head).times(1));
+        show(&again, "m/b.json", "blob/aa/b.gz", b"two").await;
+        assert_eq!(bucket.headers("m/b.json").get("x-amz-copy-source"), None, "it was copied and left at that");
+        assert_eq!(bucket.headers("m/b.json")["cache-control"], "public, max-age=60");
+        assert_eq!(public(&again, "m/b.json").await.as_deref(), Some(&b"two"[..]));
+    });
 }

@@ -298,6 +298,10 @@ impl Shared {
                 let _ = request.into_body().collect().await;
                 Ok(faults::error_answer(*status, code, message, more))
             }
+            What::Say(xml) => {
+                let _ = request.into_body().collect().await;
+                Ok(faults::success(xml))
+            }
             What::Wait(time) => {
                 tokio::time::sleep(*time).await;
                 self.carry_out(asked, request.map(s3s::Body::from)).await

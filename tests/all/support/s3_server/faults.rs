@@ -23,6 +23,8 @@ pub enum What {
         /// Further elements of the answer's XML, and as headers where their names begin with `x-`.
         more: Vec<(&'static str, &'static str)>,
     },
+    /// It isn't carried out, and the answer is 200 with this XML.
+    Say(&'static str),
     /// It is carried out after this time.
     Wait(Duration),
     /// It is carried out after this time, whether or not the client is still there: it was held up in the network.
@@ -116,6 +118,12 @@ pub fn error_answer(status: u16, code: &str, message: &str, more: &[(&str, &str)
         answer = answer.header(*name, *value);
     }
     answer.body(s3s::Body::from(xml)).expect("an answer can be made of it")
+}
+
+/// An answer of 200, whatever its XML says.
+pub fn success(xml: &'static str) -> Response<s3s::Body> {
+    let answer = Response::builder().header("content-type", "application/xml");
+    answer.body(s3s::Body::from(xml.to_owned())).expect("an answer can be made of it")
 }
 
 /// The answer with the first half of its body, and then the end of the connection.
