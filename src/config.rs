@@ -14,13 +14,14 @@ use url::Url;
 use crate::database::{Database, DatabaseError, ReadSettings};
 use crate::diagnostic::Diagnostic;
 use crate::error::Error;
-use crate::store::normal;
+use crate::store::{Location, S3Settings};
 
 mod environment;
 mod file;
 mod keys;
 mod secret;
 mod settings;
+mod store;
 #[cfg(test)]
 mod tests;
 mod values;
@@ -74,12 +75,24 @@ pub struct BuildConfig {
 /// `[store]`: where the snapshots go.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoreConfig {
-    /// The folder that readers see, absolute. Default `public`.
-    pub public: PathBuf,
-    /// The folder of releases and blobs, absolute and never inside the public one. Default `.tintype` beside it.
-    pub control: PathBuf,
+    /// The place.
+    pub place: StorePlace,
     /// Longest wait for another publisher's activation, up to 1 day. Default 30 s.
     pub lease_wait: Duration,
+}
+
+/// The place of a store, by kind.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StorePlace {
+    /// `file:`
+    Directory {
+        /// The folder that readers see, absolute. Default `public`.
+        public: PathBuf,
+        /// The folder of releases and blobs, absolute and never inside the public one. Default `.tintype` beside it.
+        control: PathBuf,
+    },
+    /// `s3://`
+    S3(S3Settings),
 }
 
 /// `[cdn]`: where readers fetch.
@@ -124,9 +137,9 @@ impl Config {
     }
 }
 
-/// Understands the URL of a store: the folder that readers see; a relative one counts from `folder`.
-pub fn public_folder(url: &str, folder: &Path) -> Result<PathBuf, Error> {
-    public(url, folder).map_err(|(reason, hint)| Error::usage(reason, hint))
+/// Refuses a store's URL that a configuration in `folder` couldn't have.
+pub fn check_store(url: &str, folder: &Path) -> Result<(), Error> {
+    store::url(url, folder).map(drop).map_err(|(reason, hint)| Error::usage(reason, hint))
 }
 
 fn read(path: &Path) -> Result<String, Error> {
@@ -252,59 +265,59 @@ impl Reader<'_> {
         duration.unwrap_or_default()
     }
 
-    fn store(&mut self) -> StoreConfig {
-        let public = self.understood(&keys::STORE_URL, public);
-        let public = public.unwrap_or_default();
-        let control = self.understood(&keys::STORE_CONTROL, |text, folder| {
-            let control = folder.join(text);
-            match resolved(&control).starts_with(resolved(&public)) && !public.as_os_str().is_empty() {
-                false => Ok(control),
-                true => Err((
-                    format!("[store] control `{text}` lies in the public folder, where readers could fetch it"),
-                    format!("put it beside the public folder, as by default: {}", keys::STORE_CONTROL.example()),
-                )),
-            }
+    fn number(&mut self, key: &'static Key) -> usize {
+        let Kind::Number { min, max } = key.kind else { return 0 };
+        let hint = || format!("{} is {min} to {max}: {}", key.label(), key.example());
+        let number = self.understood(key, |text, _| match text.trim().parse::<usize>() {
+            Ok(number) if (min..=max).contains(&number) => Ok(number),
+            Ok(_) => Err((format!("{} can't be {text}", key.label()), hint())),
+            Err(_) => Err((format!("`{text}` isn't a whole number"), hint())),
         });
-        let control = control.unwrap_or_else(|| public.with_file_name(CONTROL_NAME));
-        StoreConfig { public, control, lease_wait: self.duration(&keys::LEASE_WAIT) }
+        number.unwrap_or(min)
+    }
+
+    fn store(&mut self) -> StoreConfig {
+        let url = self.understood(&keys::STORE_URL, store::url);
+        let control = match &url {
+            None | Some(store::Url::Directory(_)) => None,
+            Some(store::Url::S3(public)) => {
+                self.understood(&keys::STORE_CONTROL, |text, _| store::control_of_bucket(text, public))
+            }
+        };
+        // Read for a directory as well, so that a wrong value is told before the store is another one.
+        let settings = |public: Location, control: Location, reader: &mut Self| S3Settings {
+            public,
+            control,
+            endpoint: reader.understood(&keys::STORE_ENDPOINT, |text, _| store::endpoint(text)),
+            region: reader.understood(&keys::STORE_REGION, |text, _| store::region(text)),
+            concurrency: reader.number(&keys::STORE_CONCURRENCY),
+            timeout: reader.duration(&keys::STORE_TIMEOUT),
+        };
+        let place = match url {
+            Some(store::Url::S3(public)) => {
+                let control = control.unwrap_or_else(|| public.default_control());
+                StorePlace::S3(settings(public, control, self))
+            }
+            folder => {
+                let unused = Location { bucket: String::new(), prefix: String::new() };
+                settings(unused.clone(), unused, self);
+                let public = match folder {
+                    Some(store::Url::Directory(public)) => public,
+                    _ => PathBuf::new(),
+                };
+                let control =
+                    self.understood(&keys::STORE_CONTROL, |text, folder| store::control_of(text, folder, &public));
+                let control = control.unwrap_or_else(|| public.with_file_name(CONTROL_NAME));
+                StorePlace::Directory { public, control }
+            }
+        };
+        StoreConfig { place, lease_wait: self.duration(&keys::LEASE_WAIT) }
     }
 
     fn paths(&mut self) -> PathsConfig {
         let shown = self.path.parent().unwrap_or(Path::new(""));
         let written = self.understood(&keys::TEMPLATES, |text, _| Ok(PathBuf::from(text))).unwrap_or_default();
         PathsConfig { templates: self.folder.join(&written), templates_shown: shown.join(&written) }
-    }
-}
-
-/// A path with the links of its existing part followed: a control folder must not get into the public one by a link.
-fn resolved(path: &Path) -> PathBuf {
-    let path = normal(path);
-    let existing = path.ancestors().find_map(|part| Some((part.canonicalize().ok()?, part)));
-    existing.map_or_else(
-        || path.clone(),
-        |(real, part)| path.strip_prefix(part).map_or_else(|_| path.clone(), |rest| real.join(rest)),
-    )
-}
-
-fn public(url: &str, folder: &Path) -> Result<PathBuf, (String, String)> {
-    let hint = "write file:public, or file:/srv/site for an absolute path".to_owned();
-    let Some((scheme, rest)) = url.split_once(':') else {
-        return Err((format!("the store URL `{url}` has no scheme"), format!("write file:{url}")));
-    };
-    if !scheme.eq_ignore_ascii_case("file") {
-        return Err((format!("the store URL has the scheme {scheme}, and this version knows file:"), hint));
-    }
-    let public = folder.join(rest.strip_prefix("//").unwrap_or(rest));
-    // The control folder goes beside it, so the root and `..` won't do.
-    if rest.is_empty() || public.file_name().is_none() {
-        return Err((format!("the store URL `{url}` names no folder"), hint));
-    }
-    match normal(folder).starts_with(normal(&public)) {
-        false => Ok(public),
-        true => Err((
-            format!("the store `{url}` holds the configuration file, which readers could then fetch"),
-            "give the snapshots a folder of their own: file:public".to_owned(),
-        )),
     }
 }
 

@@ -23,7 +23,8 @@
 //!   same for the same data on PostgreSQL and SQLite.
 //! - [`snapshot`] splits rows into documents and makes their bytes canonical: the same data gives the same bytes on
 //!   every run, so a digest tells whether anything has to be written at all.
-//! - [`store`] keeps the documents under their stable paths, and beside them, unseen, blobs, manifests and `head.json`.
+//! - [`store`] keeps the documents under their stable paths, in a directory or a bucket, and beside them, unseen, blobs,
+//!   manifests and `head.json`.
 //! - [`release`] is the protocol. A build changes nothing that is visible. The commit is one compare-and-swap of
 //!   `head.json`; after it, stable paths are made to show the new blobs, and if that is interrupted any later run
 //!   finishes it from the store alone. The order of these steps is what keeps a live site whole; read its essay before
@@ -38,7 +39,7 @@ mod diagnostic;
 mod template;
 mod database;
 mod snapshot;
-mod store;
+pub mod store;
 mod error;
 mod release;
 mod config;

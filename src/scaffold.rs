@@ -139,7 +139,7 @@ pub async fn init_or_reuse(folder: &Path) -> Result<Written, Error> {
 fn check(folder: &Path, database: Option<&str>, store: Option<&str>) -> Result<(), Error> {
     let absolute = std::path::absolute(folder).map_err(|error| failed("find", folder, &error))?;
     if let Some(store) = store {
-        config::public_folder(store, &absolute)?;
+        config::check_store(store, &absolute)?;
     }
     let Some(text) = database else { return Ok(()) };
     if let Database::Sqlite(file) = Database::from_url(text, &absolute)?

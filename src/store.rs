@@ -8,18 +8,27 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use bytes::Bytes;
 use serde::Serialize;
 use tokio::task::coop::consume_budget;
 
+mod attributes;
 mod directory;
+mod head;
+mod s3;
 
+pub use attributes::Attributes;
 pub use directory::{Directory, DirectoryLock};
+pub use head::{HeadObject, Swap, Version};
+pub use s3::{Location, S3, Settings as S3Settings};
 
 /// A store, by kind.
 #[derive(Debug)]
 pub enum Store {
     /// A directory on this machine.
     Directory(Directory),
+    /// A bucket of an S3-compatible store.
+    S3(Box<S3>),
 }
 
 /// What was asked of a store, by kind of request.
@@ -33,7 +42,8 @@ pub struct Counters {
     lists: AtomicU64,
 }
 
-/// Requests so far. On a directory a put is a file written, a copy a link, a get a file read.
+/// Requests so far, those that were sent again included. On a directory a put is a file written, a copy a link, a get a
+/// file read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub struct Requests {
     /// Objects written.
@@ -80,6 +90,8 @@ pub struct StoreError {
     pub reason: String,
     /// What to do next.
     pub hint: Option<String>,
+    /// True if it says nothing about this object in particular: the next one would fare no better.
+    pub is_general: bool,
 }
 
 /// The right to commit and activate, held by one publisher at a time.
@@ -88,9 +100,10 @@ pub enum Lock {
     /// On a directory.
     Directory {
         /// Held until it is dropped.
-        #[expect(dead_code, reason = "what matters is when it is dropped")]
         held: DirectoryLock,
     },
+    /// On a bucket, where the lease in `head.json` is what keeps others out.
+    Lease,
 }
 
 /// A path without `.` and `..`, for comparing: what it leads to need not exist yet.
@@ -115,6 +128,7 @@ impl Store {
     pub fn describe(&self) -> String {
         match self {
             Store::Directory(directory) => directory.public().display().to_string(),
+            Store::S3(s3) => s3.describe(),
         }
     }
 
@@ -122,21 +136,24 @@ impl Store {
     pub fn requests(&self) -> Requests {
         match self {
             Store::Directory(directory) => directory.counters.read(),
+            Store::S3(s3) => s3.counters.read(),
         }
     }
 
-    /// How many objects are best written at once.
+    /// How many operations are worth starting before the first of them has ended; it changes with what the store bears.
     pub fn in_flight(&self) -> usize {
         match self {
             Store::Directory(_) => 1,
+            Store::S3(s3) => s3.in_flight(),
         }
     }
 
     /// Writes a control object under a name that was never used before.
-    pub async fn create(&self, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
+    pub async fn create(&self, name: &str, bytes: Bytes) -> Result<(), StoreError> {
         consume_budget().await;
         match self {
-            Store::Directory(directory) => directory.create(name, bytes),
+            Store::Directory(directory) => directory.create(name, &bytes),
+            Store::S3(s3) => Box::pin(s3.create(name, bytes)).await,
         }
     }
 
@@ -145,6 +162,7 @@ impl Store {
         consume_budget().await;
         match self {
             Store::Directory(directory) => directory.read(name),
+            Store::S3(s3) => Box::pin(s3.read(name)).await,
         }
     }
 
@@ -153,6 +171,7 @@ impl Store {
         consume_budget().await;
         match self {
             Store::Directory(directory) => directory.list(folder),
+            Store::S3(s3) => Box::pin(s3.list(folder)).await,
         }
     }
 
@@ -161,37 +180,56 @@ impl Store {
         consume_budget().await;
         match self {
             Store::Directory(directory) => directory.read_public(path),
+            Store::S3(s3) => Box::pin(s3.read_public(path)).await,
         }
     }
 
-    /// Lets a stable path show a blob.
-    pub async fn activate(&self, path: &str, blob: &str) -> Result<(), StoreError> {
+    /// Lets a stable path show a blob, with these attributes where the store keeps any.
+    pub async fn activate(&self, path: &str, blob: &str, attributes: &Attributes) -> Result<(), StoreError> {
         consume_budget().await;
         match self {
             Store::Directory(directory) => directory.activate(path, blob),
+            Store::S3(s3) => Box::pin(s3.activate(path, blob, attributes)).await,
         }
     }
 
-    /// Removes a stable path; one that is gone already is no error.
-    pub async fn remove(&self, path: &str) -> Result<(), StoreError> {
-        consume_budget().await;
+    /// Removes stable paths; one that is gone already is no error. Returns those that couldn't be removed.
+    pub async fn remove(&self, paths: &[&str]) -> Vec<(String, StoreError)> {
         match self {
-            Store::Directory(directory) => directory.remove(path),
+            Store::Directory(directory) => {
+                let mut failed = Vec::new();
+                for path in paths {
+                    consume_budget().await;
+                    if let Err(error) = directory.remove(path) {
+                        failed.push(((*path).to_owned(), error));
+                    }
+                }
+                failed
+            }
+            Store::S3(s3) => Box::pin(s3.remove(paths)).await,
         }
     }
 
     /// Reads `head.json`; `None` before the first release.
-    pub async fn read_head(&self) -> Result<Option<Vec<u8>>, StoreError> {
+    pub async fn read_head(&self) -> Result<Option<HeadObject>, StoreError> {
         consume_budget().await;
         match self {
-            Store::Directory(directory) => directory.read("head.json"),
+            Store::Directory(directory) => {
+                let bytes = directory.read("head.json")?;
+                Ok(bytes.map(|bytes| HeadObject { version: Version::bytes(bytes.clone()), bytes, age: None }))
+            }
+            Store::S3(s3) => Box::pin(s3.read_head()).await,
         }
     }
 
-    /// Replaces `head.json` if it still holds `expected`; says whether it did.
-    pub async fn swap_head(&self, expected: Option<&[u8]>, new: &[u8]) -> Result<bool, StoreError> {
+    /// Replaces `head.json` if it is still the `expected` one. It is asked for once, whatever the answer.
+    pub async fn swap_head(&self, expected: Option<&Version>, new: Vec<u8>) -> Result<Swap, StoreError> {
         match self {
-            Store::Directory(directory) => directory.swap_head(expected, new).await,
+            Store::Directory(directory) => {
+                let swapped = directory.swap_head(expected.map(Version::as_bytes), &new).await?;
+                Ok(if swapped { Swap::Swapped(Version::bytes(new)) } else { Swap::Refused })
+            }
+            Store::S3(s3) => Box::pin(s3.swap_head(expected, new)).await,
         }
     }
 
@@ -199,6 +237,7 @@ impl Store {
     pub async fn lock(&self, wait: Duration) -> Result<Option<Lock>, StoreError> {
         match self {
             Store::Directory(directory) => Ok(directory.lock(wait).await?.map(|held| Lock::Directory { held })),
+            Store::S3(_) => Ok(Some(Lock::Lease)),
         }
     }
 
@@ -206,13 +245,16 @@ impl Store {
     pub async fn settle(&self) -> Result<(), StoreError> {
         match self {
             Store::Directory(directory) => directory.settle().await,
+            // What a bucket has answered for is there.
+            Store::S3(_) => Ok(()),
         }
     }
 
-    /// The directory of the public part.
-    pub fn public_directory(&self) -> &Path {
+    /// The directory of the public part, on this machine.
+    pub fn public_directory(&self) -> Option<&Path> {
         match self {
-            Store::Directory(directory) => directory.public(),
+            Store::Directory(directory) => Some(directory.public()),
+            Store::S3(_) => None,
         }
     }
 }

@@ -7,12 +7,12 @@ use chrono::Utc;
 use url::Url;
 
 use super::{Format, Global, print};
-use crate::config::Config;
+use crate::config::{Config, StorePlace};
 use crate::database::{Database, ReadSettings};
 use crate::diagnostic::Severity;
 use crate::error::Error;
 use crate::release::{Progress, RunId};
-use crate::store::{Directory, Store};
+use crate::store::{Directory, S3, Store};
 use crate::template::Template;
 
 /// The global options and the command's name.
@@ -105,7 +105,10 @@ impl Project {
     }
 
     fn with(config: Config, templates: Vec<Template>) -> Project {
-        let store = Store::Directory(Directory::new(config.store.public.clone(), config.store.control.clone()));
+        let store = match config.store.place.clone() {
+            StorePlace::Directory { public, control } => Store::Directory(Directory::new(public, control)),
+            StorePlace::S3(settings) => Store::S3(Box::new(S3::new(settings))),
+        };
         let settings = config.database.build.read_settings();
         let templates = templates.into_iter().map(Arc::new).collect();
         Project { config, store: Arc::new(store), templates, settings }

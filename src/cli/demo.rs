@@ -1,6 +1,6 @@
 //! `demo`: the whole idea working, from nothing, on this machine.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -66,7 +66,10 @@ impl Demo {
     }
 
     async fn serve(&self, context: &Context, project: &Project, talk: bool) -> Result<(), Error> {
-        let public = project.store.public_directory().to_owned();
+        let Some(public) = project.store.public_directory().map(Path::to_owned) else {
+            let hint = "`tintype publish` publishes there; for the demo, name a new folder: `tintype demo --dir DIR`";
+            return Err(Error::usage("the demo serves from a folder, and its [store] url is now another", hint));
+        };
         let policies = Arc::new(policies(project).await?);
         let links = LINKS.map(|(path, label)| Link { path: path.to_owned(), label: label.to_owned() });
         let router = server::router(public, &links, move |path| policies.cache_control(path));
@@ -111,8 +114,10 @@ fn tell(report: &Report, project: &Project, started: Instant) {
         print::duration(seconds.commit),
         print::duration(seconds.activate),
     ));
-    let example = project.store.public_directory().join("world-map/crispr/low.json.gz");
-    print::note(&format!("Look at it: {}", styled(print::CYAN, format!("zcat {}", example.display()))));
+    if let Some(public) = project.store.public_directory() {
+        let example = public.join("world-map/crispr/low.json.gz");
+        print::note(&format!("Look at it: {}", styled(print::CYAN, format!("zcat {}", example.display()))));
+    }
 }
 
 /// The headers of the active release, by the paths of its templates.

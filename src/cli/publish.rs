@@ -224,7 +224,7 @@ fn document(context: &Context, job: &Job, report: &Report, project: &Project) ->
         "pending": report.is_pending,
         "unfinished": report.unfinished.as_ref().map(ToString::to_string),
         "orphans": report.orphans,
-        "activated": { "shown": report.activated.shown, "removed": report.activated.removed, "failed": behind },
+        "activated": { "shown": report.activated.shown, "removed": report.activated.removed, "failed": behind, "skipped": report.activated.skipped },
         "store": Arc::clone(&project.store).requests(),
         "seconds": {
             "query": round(seconds.query),

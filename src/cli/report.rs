@@ -45,7 +45,7 @@ pub fn warnings(report: &Report) {
     for (path, error) in report.activated.failed.iter().take(LISTED) {
         warn(format!("{path} still shows what it showed before: {error}"));
     }
-    let more = report.activated.failed.len().saturating_sub(LISTED);
+    let more = report.activated.failed.len().saturating_sub(LISTED) as u64 + report.activated.skipped;
     if more > 0 {
         warn(format!("and {more} more paths; the next publish tries them again"));
     }

@@ -62,6 +62,14 @@ impl Walk {
                 format!("{} is a table, and this is a value ({})", key.label(), other.type_str()),
                 format!("write for example {}", key.example()),
             ),
+            (Kind::Number { .. }, DeValue::Integer(number)) => {
+                self.values.set(key, Value { text: number.to_string(), origin: Origin::File(value.span()) });
+            }
+            (Kind::Number { .. }, other) => self.refuse(
+                value.span(),
+                format!("{} is a whole number, and this isn't ({})", key.label(), other.type_str()),
+                format!("write for example {}", key.example()),
+            ),
             (_, DeValue::String(text)) => {
                 self.values.set(key, Value { text: text.to_string(), origin: Origin::File(value.span()) });
             }

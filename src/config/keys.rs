@@ -19,6 +19,13 @@ pub enum Kind {
         /// The longest that works.
         max: Duration,
     },
+    /// A whole number, within these bounds; in the environment its digits.
+    Number {
+        /// The least that works.
+        min: usize,
+        /// The most that works.
+        max: usize,
+    },
     /// A table of texts, which has no variable in the environment.
     Table,
 }
@@ -98,7 +105,35 @@ pub static STORE_URL: Key = Key {
     kind: Kind::Text,
     default: Some("file:public"),
     shown: "\"file:public\"",
-    comment: &["Where the snapshots go: file:FOLDER, which any web server can serve. Nothing else belongs into it."],
+    comment: &[
+        "Where the snapshots go: file:FOLDER, which any web server can serve, or s3://BUCKET/PREFIX. Nothing else",
+        "belongs into it. Credentials of a bucket come from where AWS's own tools find them: AWS_ACCESS_KEY_ID, AWS_PROFILE …",
+    ],
+};
+
+/// Where the server of a bucket is.
+pub static STORE_ENDPOINT: Key = Key {
+    section: "store",
+    name: "endpoint",
+    kind: Kind::Text,
+    default: None,
+    shown: "\"https://s3.example.org\"",
+    comment: &[
+        "The server of an s3:// store that isn't AWS; none by default. A certificate of a private authority is trusted if",
+        "SSL_CERT_FILE names the authority's.",
+    ],
+};
+
+/// The region of a bucket.
+pub static STORE_REGION: Key = Key {
+    section: "store",
+    name: "region",
+    kind: Kind::Text,
+    default: None,
+    shown: "\"eu-central-1\"",
+    comment: &[
+        "The region of an s3:// store; by default what AWS_REGION or the profile says, with an endpoint else us-east-1.",
+    ],
 };
 
 /// Where the store's own records go.
@@ -109,8 +144,34 @@ pub static STORE_CONTROL: Key = Key {
     default: None,
     shown: "\".tintype\"",
     comment: &[
-        "Where releases and their blobs are kept; by default .tintype beside the public folder. It must not be served.",
-        "On the same file system a snapshot takes up its space once; on another one, twice.",
+        "Where releases and their blobs are kept; by default .tintype beside the public folder, on the same file system if",
+        "possible, and for s3://BUCKET/site s3://BUCKET/_tintype/site. It must not be served.",
+    ],
+};
+
+/// How many requests at a time.
+pub static STORE_CONCURRENCY: Key = Key {
+    section: "store",
+    name: "concurrency",
+    kind: Kind::Number { min: 1, max: 1024 },
+    default: Some("64"),
+    shown: "64",
+    comment: &[
+        "The most requests in flight to an s3:// store; it starts with 16 and goes down when the store says SlowDown. Too",
+        "few: publishing takes longer. Too many: connections are refused, or other users of the store are slowed down.",
+    ],
+};
+
+/// How long one request may take.
+pub static STORE_TIMEOUT: Key = Key {
+    section: "store",
+    name: "timeout",
+    kind: Kind::Duration { min: Duration::from_millis(100), max: Duration::from_hours(1) },
+    default: Some("10s"),
+    shown: "\"10s\"",
+    comment: &[
+        "How long an s3:// store may take to answer one request; large bodies get a second more for every 256 KiB. Too",
+        "short: a busy store looks dead. Too long: a dead one is noticed late, after two and a half times this.",
     ],
 };
 
@@ -151,13 +212,17 @@ pub static TEMPLATES: Key = Key {
 };
 
 /// All keys, in the order of the written file.
-pub static KEYS: [&Key; 9] = [
+pub static KEYS: [&Key; 13] = [
     &DATABASE_URL,
     &ACQUIRE_TIMEOUT,
     &STATEMENT_TIMEOUT,
     &SETTINGS,
     &STORE_URL,
+    &STORE_ENDPOINT,
+    &STORE_REGION,
     &STORE_CONTROL,
+    &STORE_CONCURRENCY,
+    &STORE_TIMEOUT,
     &LEASE_WAIT,
     &CDN_URL,
     &TEMPLATES,
@@ -257,10 +322,19 @@ mod tests {
         for key in KEYS {
             assert!((1..=2).contains(&key.comment.len()), "{}", key.label());
             if let Some(default) = key.default {
-                assert_eq!(key.shown, format!("\"{default}\""), "{}", key.label());
+                let is_number = matches!(key.kind, Kind::Number { .. });
+                let shown = if is_number { default.to_owned() } else { format!("\"{default}\"") };
+                assert_eq!(key.shown, shown, "{}", key.label());
             }
         }
         assert!(file_text(None, None).lines().all(|line| line.chars().count() <= 120));
+    }
+
+    #[test]
+    fn every_store_gets_a_file_that_can_be_read() {
+        let text = file_text(None, Some("s3://bucket/site"));
+        let table: toml::Table = toml::from_str(&text).unwrap();
+        assert_eq!(table["store"]["url"].as_str(), Some("s3://bucket/site"));
     }
 
     #[test]

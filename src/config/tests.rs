@@ -60,6 +60,14 @@ impl Case {
     }
 }
 
+/// The public folder and the control folder.
+fn folders(config: &Config) -> (PathBuf, PathBuf) {
+    match config.store.place.clone() {
+        StorePlace::Directory { public, control } => (public, control),
+        StorePlace::S3(settings) => panic!("{settings:?}"),
+    }
+}
+
 fn assert_finding(text: &str, line: usize, parts: &[&str]) {
     let (found, message) = Case::new(text).finding();
     assert_eq!(found, Some(line), "{text}: {message}");
@@ -86,8 +94,7 @@ fn an_empty_file_gives_the_defaults() {
     };
     assert_eq!(config.database.build, build);
     let store = StoreConfig {
-        public: folder.join("public"),
-        control: folder.join(".tintype"),
+        place: StorePlace::Directory { public: folder.join("public"), control: folder.join(".tintype") },
         lease_wait: Duration::from_secs(30),
     };
     assert_eq!(config.store, store);
@@ -110,8 +117,7 @@ fn the_written_file_loads_and_equals_the_defaults() {
         let config = case.config();
         assert_eq!(url(&config), Some("sqlite:demo.db"));
         assert_eq!(config.database.build, defaults.database.build);
-        assert_eq!(config.store.public, case.folder.path().join("public"));
-        assert_eq!(config.store.control, case.folder.path().join(".tintype"));
+        assert_eq!(folders(&config), (case.folder.path().join("public"), case.folder.path().join(".tintype")));
         assert_eq!(config.store.lease_wait, defaults.store.lease_wait);
         assert_eq!(config.cdn, defaults.cdn);
         assert_eq!(config.paths.templates, case.folder.path().join("templates"));
@@ -166,11 +172,14 @@ fn wrong_values_give_their_line_and_an_example() {
     assert_finding("[database.build]\nstatement_timeout = \"25d\"", 2, &["too long"]);
     assert_finding("[database.build]\nsettings = \"x\"", 2, &["is a table"]);
     assert_finding("[database.build]\nsettings = { work_mem = 64 }", 2, &["`work_mem` is text", "64MB"]);
-    assert_finding(
-        "[store]\nurl = \"s3://b/p\"",
-        2,
-        &["the store URL has the scheme s3, and this version knows file:"],
-    );
+    assert_finding("[store]\nurl = \"gs://b/p\"", 2, &["the store URL has the scheme gs", "s3://BUCKET/PREFIX"]);
+    assert_finding("[store]\nurl = \"s3://b/p\"", 2, &["names a bucket that can't exist", "s3://example-bucket/site"]);
+    assert_finding("[store]\nurl = \"s3://u:hunter2@bucket/p\"", 2, &["names a user", "AWS_ACCESS_KEY_ID"]);
+    assert_finding("[store]\nconcurrency = 0", 2, &["[store] concurrency can't be 0", "1 to 1024"]);
+    assert_finding("[store]\nconcurrency = \"many\"", 2, &["is a whole number", "concurrency = 64"]);
+    assert_finding("[store]\nendpoint = \"localhost:9000\"", 2, &["[store] endpoint", "http"]);
+    assert_finding("[store]\nendpoint = \"https://h/bucket\"", 2, &["more than a server's address"]);
+    assert_finding("[store]\nregion = \"a b\"", 2, &["isn't the name of a region"]);
     assert_finding("[store]\nurl = \"public\"", 2, &["no scheme", "file:public"]);
     assert_finding("[store]\nurl = \"file:\"", 2, &["names no folder"]);
     assert_finding("[store]\nurl = \"file:..\"", 2, &["names no folder"]);
@@ -183,12 +192,30 @@ fn wrong_values_give_their_line_and_an_example() {
 }
 
 #[test]
+fn a_bucket_has_its_records_beside_the_documents() {
+    let text = "[store]\nurl = \"s3://bucket/site\"\nendpoint = \"http://localhost:9000/\"\nconcurrency = 8";
+    let StorePlace::S3(settings) = Case::new(text).config().store.place else { panic!("it is a bucket") };
+    assert_eq!((settings.public.prefix.as_str(), settings.control.prefix.as_str()), ("site/", "_tintype/site/"));
+    assert_eq!(settings.endpoint.as_deref(), Some("http://localhost:9000"));
+    assert_eq!((settings.concurrency, settings.timeout, settings.region), (8, Duration::from_secs(10), None));
+    let with = |control: &str| format!("[store]\nurl = \"s3://bucket/site\"\ncontrol = \"{control}\"");
+    assert!(Case::new(&with("s3://bucket/private")).load().is_ok());
+    assert_finding(&with("s3://bucket/site/private"), 3, &["readers could fetch it", "s3://bucket/_tintype/site"]);
+    assert_finding(&with("s3://other/private"), 3, &["in the bucket other"]);
+    assert_finding(&with(".tintype"), 3, &["is a folder, and the store is a bucket"]);
+    assert_finding("[store]\ncontrol = \"s3://bucket/x\"", 2, &["is a URL, and the store is a folder"]);
+    let case = Case::new(&with("s3://bucket/private")).with("TINTYPE_STORE_CONCURRENCY", "3");
+    let StorePlace::S3(settings) = case.config().store.place else { panic!("it is a bucket") };
+    assert_eq!(settings.concurrency, 3);
+}
+
+#[test]
 fn readers_can_not_fetch_what_is_not_theirs() {
     assert_finding("[store]\nurl = \"file:.\"", 2, &["holds the configuration file"]);
     assert_finding("[store]\ncontrol = \"public/.tintype\"", 2, &["lies in the public folder"]);
     assert_finding("[store]\ncontrol = \"x/../public\"", 2, &["lies in the public folder"]);
     let config = Case::new("[store]\nurl = \"file:///srv/site\"").config();
-    assert_eq!(config.store.control, Path::new("/srv/.tintype"));
+    assert_eq!(folders(&config).1, Path::new("/srv/.tintype"));
 }
 
 #[test]
@@ -218,7 +245,7 @@ fn the_environment_outranks_the_file() {
 #[test]
 fn every_variable_of_the_table_is_taken() {
     let set = |case: Case, key: &&Key| match key.variable() {
-        Some(name) => case.with(&name, key.example().split('"').nth(1).unwrap()),
+        Some(name) => case.with(&name, key.example().split_once(" = ").unwrap().1.trim_matches('"')),
         None => case,
     };
     let case = keys::KEYS.iter().fold(Case::new(""), set);

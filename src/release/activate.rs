@@ -2,18 +2,29 @@
 //!
 //! What has to be touched is the union of the changes of every release after the active one. A publisher that died in
 //! the middle of activating leaves some paths new and some old, and only that union covers both, even where the data
-//! has meanwhile gone back to what it was.
+//! has meanwhile gone back to what it was. A release may have a million rows, so nothing here owns more of them than the
+//! changed paths.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use chrono::SecondsFormat;
+use futures_util::stream::{FuturesUnordered, StreamExt as _};
+
 use super::catalogue;
-use super::head::Head;
 use super::id::ReleaseId;
-use super::manifest::{Manifest, Root};
+use super::manifest::{Manifest, Root, TemplateEntry};
 use super::progress::{Phase, Progress};
+use super::row::{DocumentRow, Row, blob_name};
 use crate::error::Error;
-use crate::store::{Store, StoreError};
+use crate::key::PathPattern;
+use crate::store::{Attributes, Store, StoreError};
+
+/// `Cache-Control` of a row whose policy its release doesn't tell, which no tintype writes.
+const CAUTIOUS: &str = "public, max-age=60";
+/// How many paths are removed at a time.
+const REMOVALS: usize = 1000;
+/// So many failures in a row, of whatever kind, mean that the rest would fail as well.
+const HOPELESS: u64 = 200;
 
 /// What an activation did.
 #[derive(Debug, Default)]
@@ -24,67 +35,232 @@ pub struct Activated {
     pub removed: u64,
     /// Paths that couldn't be changed; the release stays unfinished until they can.
     pub failed: Vec<(String, StoreError)>,
+    /// Paths that weren't tried any more, because nothing was to be hoped for after those that failed.
+    pub skipped: u64,
+    in_a_row: u64,
 }
 
-/// The paths that the releases after `active` up to `desired` changed.
-pub async fn changed_since(
-    store: &Store,
-    active: Option<&ReleaseId>,
-    desired: &Root,
-) -> Result<BTreeSet<Arc<str>>, Error> {
-    let floor = active.map_or(0, |active| active.serial);
-    let mut paths = BTreeSet::new();
-    let mut root = desired.clone();
-    loop {
-        paths.extend(root.changes(store).await?.into_iter().map(|change| change.path));
-        match &root.parent {
-            Some(parent) if parent.serial > floor => root = Root::read(store, parent).await?,
-            _ => return Ok(paths),
+/// The paths that the releases after one up to another changed.
+enum Changed {
+    /// Every document: there was no release before.
+    All,
+    /// These, in order.
+    Paths(Vec<Arc<str>>),
+}
+
+impl Changed {
+    async fn since(store: &Store, active: Option<&ReleaseId>, desired: &Root) -> Result<Changed, Error> {
+        if active.is_none() && desired.parent.is_none() {
+            return Ok(Changed::All);
+        }
+        let floor = active.map_or(0, |active| active.serial);
+        let mut paths = Vec::new();
+        let mut root = desired.clone();
+        loop {
+            paths.extend(root.changes(store).await?.into_iter().map(|change| change.path));
+            match &root.parent {
+                Some(parent) if parent.serial > floor => root = Root::read(store, parent).await?,
+                _ => break,
+            }
+        }
+        paths.sort_unstable();
+        paths.dedup();
+        Ok(Changed::Paths(paths))
+    }
+}
+
+/// A document that is to be shown.
+struct Show<'a> {
+    family: &'a Family<'a>,
+    row: &'a Row,
+    document: &'a DocumentRow,
+}
+
+/// What the attributes of a template's documents are made of.
+struct Family<'a> {
+    root: &'a Root,
+    /// Takes a path apart into the slugs that stand in the tags; none for the catalogue.
+    pattern: Option<PathPattern>,
+}
+
+impl<'a> Family<'a> {
+    fn new(root: &'a Root, entry: &TemplateEntry) -> Family<'a> {
+        Family { root, pattern: PathPattern::parse(&entry.path).ok() }
+    }
+
+    fn attributes(&self, row: &Row, document: &DocumentRow) -> Attributes {
+        let policy = self.root.policies.get(row.origin.policy.as_ref());
+        let tags = policy.map_or(&[][..], |policy| &policy.cache_tags);
+        Attributes {
+            cache_control: policy.map_or_else(|| CAUTIOUS.to_owned(), |policy| policy.cache_control.clone()),
+            cache_tags: tags.iter().map(|tag| filled(self.pattern.as_ref(), tag, &row.path)).collect(),
+            digest: document.digest.to_string(),
+            serial: self.root.id.serial,
+            as_of: row.as_of().to_rfc3339_opts(SecondsFormat::AutoSi, true),
         }
     }
+}
+
+/// A tag with the slugs of a path in place of the columns' names.
+fn filled(pattern: Option<&PathPattern>, tag: &str, path: &str) -> String {
+    let mut tag = tag.to_owned();
+    let Some(pattern) = pattern.filter(|_| tag.contains('{')) else { return tag };
+    for (column, slug) in pattern.columns().iter().zip(pattern.slugs(path).unwrap_or_default()) {
+        tag = tag.replace(&format!("{{{column}}}"), slug);
+    }
+    tag
 }
 
 /// Lets every path that isn't yet what the manifest says show what it says.
 pub async fn activate(
     store: &Store,
-    head: &Head,
+    active: Option<&ReleaseId>,
     manifest: &Manifest,
     progress: &Progress,
 ) -> Result<Activated, Error> {
-    let paths = changed_since(store, head.active.as_ref(), &manifest.root).await?;
-    progress.enter(Phase::Activate, u64::try_from(paths.len()).unwrap_or(u64::MAX));
-    let blobs: BTreeMap<&str, String> = manifest
-        .rows
-        .values()
-        .flat_map(|rows| rows.iter())
-        .filter(|row| paths.contains(&row.path))
-        .filter_map(|row| Some((row.path.as_ref(), row.blob()?)))
+    let changed = Changed::since(store, active, &manifest.root).await?;
+    let families: Vec<(&str, Family<'_>)> = manifest
+        .root
+        .templates
+        .iter()
+        .map(|(name, entry)| (name.as_str(), Family::new(&manifest.root, entry)))
         .collect();
+    let (mut documents, mut listed, mut last) = (Vec::new(), Vec::new(), Vec::new());
+    let mut is_shown = match &changed {
+        Changed::All => Vec::new(),
+        Changed::Paths(paths) => vec![false; paths.len()],
+    };
+    for (name, family) in &families {
+        let Some(rows) = manifest.rows.get(*name) else { continue };
+        let mut next = 0;
+        for row in rows.iter() {
+            let row: &Row = row;
+            let Some(document) = row.document.as_ref() else { continue };
+            if let Changed::Paths(paths) = &changed {
+                // Both are in order, so one walk along them finds what they share.
+                next += paths[next..].partition_point(|path| path.as_ref() < row.path.as_ref());
+                match paths.get(next) {
+                    None => break,
+                    Some(path) if *path == row.path => is_shown[next] = true,
+                    Some(_) => continue,
+                }
+            }
+            let stage = match row.path.as_ref() {
+                catalogue::PATH => &mut last,
+                _ if *name == catalogue::NAME => &mut listed,
+                _ => &mut documents,
+            };
+            stage.push(Show { family, row, document });
+        }
+    }
+    let removed: Vec<&str> = match &changed {
+        Changed::All => Vec::new(),
+        Changed::Paths(paths) => {
+            paths.iter().zip(&is_shown).filter(|(_, shown)| !**shown).map(|(path, _)| path.as_ref()).collect()
+        }
+    };
+    let total = documents.len() + listed.len() + last.len() + removed.len();
+    progress.enter(Phase::Activate, total as u64);
     let mut done = Activated::default();
     // Documents before the catalogue, so that it never names one that isn't there; removals last, for the same reason.
-    let is_catalogue = |path: &str| path == catalogue::PATH || path.starts_with("index/");
-    let shown = || blobs.iter().filter(|(path, _)| !is_catalogue(path));
-    let listed = || blobs.iter().filter(|(path, _)| is_catalogue(path) && **path != catalogue::PATH);
-    let last = blobs.get_key_value(catalogue::PATH);
-    for (path, blob) in shown().chain(listed()).chain(last) {
-        done.note(path, store.activate(path, blob).await, |done| &mut done.shown);
+    for stage in [documents, listed, last] {
+        show(store, &stage, &mut done, progress).await;
+    }
+    remove(store, &removed, &mut done, progress).await;
+    Ok(done)
+}
+
+/// Shows documents, as many at a time as the store bears.
+async fn show(store: &Store, documents: &[Show<'_>], done: &mut Activated, progress: &Progress) {
+    let mut waiting = documents.iter();
+    let mut running = FuturesUnordered::new();
+    loop {
+        while running.len() < store.in_flight().max(1) && !done.is_hopeless() {
+            let Some(Show { family, row, document }) = waiting.next() else { break };
+            running.push(async move {
+                let attributes = family.attributes(row, document);
+                let blob = blob_name(&document.digest, &row.origin.run);
+                (&row.path, store.activate(&row.path, &blob, &attributes).await)
+            });
+        }
+        let Some((path, result)) = running.next().await else { break };
+        match result {
+            Ok(()) => {
+                done.shown += 1;
+                done.in_a_row = 0;
+            }
+            Err(error) => done.fail(path.to_string(), error),
+        }
         progress.add_document();
         // A signal is looked at between two paths.
         tokio::task::yield_now().await;
     }
-    for path in paths.iter().filter(|path| !blobs.contains_key(path.as_ref())) {
-        done.note(path, store.remove(path).await, |done| &mut done.removed);
-        progress.add_document();
+    done.skipped += waiting.len() as u64;
+}
+
+async fn remove(store: &Store, paths: &[&str], done: &mut Activated, progress: &Progress) {
+    for batch in paths.chunks(REMOVALS) {
+        if done.is_hopeless() {
+            done.skipped += batch.len() as u64;
+            continue;
+        }
+        let failed = store.remove(batch).await;
+        done.removed += (batch.len() - failed.len()) as u64;
+        if failed.len() < batch.len() {
+            done.in_a_row = 0;
+        }
+        for (path, error) in failed {
+            done.fail(path, error);
+        }
+        for _ in batch {
+            progress.add_document();
+        }
         tokio::task::yield_now().await;
     }
-    Ok(done)
 }
 
 impl Activated {
-    fn note(&mut self, path: &str, result: Result<(), StoreError>, counter: impl Fn(&mut Activated) -> &mut u64) {
-        match result {
-            Ok(()) => *counter(self) += 1,
-            Err(error) => self.failed.push((path.to_owned(), error)),
-        }
+    fn fail(&mut self, path: String, error: StoreError) {
+        // One that is about the whole store was tried for as long as there was hope.
+        self.in_a_row += if error.is_general { HOPELESS } else { 1 };
+        self.failed.push((path, error));
+    }
+
+    fn is_hopeless(&self) -> bool {
+        self.in_a_row >= HOPELESS
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tags_hold_the_slugs_of_the_path() {
+        let pattern = PathPattern::parse("m/{region}/v-{topic}.json").ok();
+        assert!(pattern.is_some());
+        let path = "m/united-states/v-crispr.json";
+        assert_eq!(filled(pattern.as_ref(), "all", path), "all");
+        assert_eq!(filled(pattern.as_ref(), "topic:{topic}+{region}", path), "topic:crispr+united-states");
+        assert_eq!(filled(None, "index", "index.json"), "index");
+    }
+
+    #[test]
+    fn one_general_failure_ends_it_and_a_success_goes_on() {
+        let error = |is_general| StoreError {
+            action: "show",
+            object: "x".to_owned(),
+            reason: "y".to_owned(),
+            hint: None,
+            is_general,
+        };
+        let mut done = Activated::default();
+        done.fail("a".to_owned(), error(false));
+        assert!(!done.is_hopeless());
+        done.fail("b".to_owned(), error(true));
+        assert!(done.is_hopeless());
+        done.in_a_row = 0;
+        (0..HOPELESS).for_each(|_| done.fail("c".to_owned(), error(false)));
+        assert!(done.is_hopeless());
     }
 }

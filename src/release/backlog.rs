@@ -133,6 +133,7 @@ impl Backlog {
             object: format!("a temporary file in {}", std::env::temp_dir().display()),
             reason: error.to_string(),
             hint: Some("TMPDIR can name another folder for it".to_owned()),
+            is_general: true,
         })
     }
 

@@ -25,6 +25,9 @@ const COMMIT_ATTEMPTS: usize = 8;
 /// How long a lease lives that nothing renews; on a directory the lock ends with the process anyway.
 const LEASE_TTL: Duration = Duration::from_secs(90);
 
+/// How often a publisher that waits for a lease looks again.
+const LEASE_POLL: Duration = Duration::from_secs(1);
+
 /// Merges, commits and activates.
 pub async fn commit(
     job: &Job,
@@ -36,17 +39,24 @@ pub async fn commit(
 ) -> Result<Report, Error> {
     let started = Instant::now();
     let _lock = take_lock(store, job.lease_wait).await?;
+    let deadline = started + job.lease_wait;
+    // Where a lock keeps the others out, what they did until now is seen at once. Elsewhere the swap tells whether they
+    // did anything, and most of the time they didn't.
+    let mut is_stale = matches!(store, Store::Directory(_));
     for _ in 0..COMMIT_ATTEMPTS {
-        base = base.read_again(store).await?;
+        if is_stale {
+            base = base.read_again(store).await?;
+        }
+        is_stale = true;
+        base = await_lease(job, store, base, deadline).await?;
         let drafted = draft.onto(&base, store).await?;
         let runs = draft.runs(&drafted);
-        let note = |head: &mut Head| runs.note(head);
         let (swapped, manifest, report) = if draft.has_built() && drafted.manifest.is_some() {
             draft.write(&drafted, store).await?;
             // Nothing may be committed that a power cut could still take away.
             store.settle().await?;
             let mut next = leased(&base, job);
-            note(&mut next);
+            runs.note(&mut next);
             next.desired = drafted.id();
             let Some(swapped) = base.read.swap(store, next).await? else { continue };
             // A signal from here on finds a release that is committed.
@@ -56,8 +66,13 @@ pub async fn commit(
             let report = draft.report(drafted, swapped.head.desired.clone(), true);
             (swapped, manifest, report)
         } else {
+            let mut next = match base.is_unfinished() {
+                true => leased(&base, job),
+                false => base.head().clone(),
+            };
+            runs.note(&mut next);
+            let Some(swapped) = base.read.swap(store, next).await? else { continue };
             let report = draft.report(drafted, base.head().desired.clone(), false);
-            let swapped = base.read.clone().update(store, note).await?;
             (swapped, base.manifest.clone(), report)
         };
         seconds.commit = started.elapsed().as_secs_f64();
@@ -98,11 +113,32 @@ pub async fn finish_interrupted(
 ) -> Result<(Base, Option<ReleaseId>), Error> {
     let Some(_lock) = store.lock(Duration::ZERO).await? else { return Ok((base, None)) };
     let base = base.read_again(store).await?;
+    if base.read.lease_of_another(&job.holder).is_some() {
+        return Ok((base, None));
+    }
     let Some(manifest) = base.manifest.clone().filter(|_| base.is_unfinished()) else { return Ok((base, None)) };
     let Some(head) = base.read.swap(store, leased(&base, job)).await? else { return Ok((base, None)) };
     let activated = roll_forward(store, head, &manifest, progress).await?;
     let finished = activated.failed.is_empty().then(|| manifest.root.id.clone());
     Ok((base.read_again(store).await?, finished))
+}
+
+/// Waits until no other publisher holds the lease; returns the state as it is then.
+async fn await_lease(job: &Job, store: &Store, mut base: Base, deadline: Instant) -> Result<Base, Error> {
+    // What was read before the build may say of a lease that is long over.
+    let mut is_current = false;
+    while let Some((lease, age)) = base.read.lease_of_another(&job.holder) {
+        if is_current {
+            if Instant::now() >= deadline {
+                return Err(Error::Locked { holder: lease.holder.clone(), age });
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            tokio::time::sleep(LEASE_POLL.min(left)).await;
+        }
+        base = base.read_again(store).await?;
+        is_current = true;
+    }
+    Ok(base)
 }
 
 /// The head with the lease taken by this run.
@@ -121,22 +157,52 @@ fn leased(base: &Base, job: &Job) -> Head {
 /// Steps 7 and 8 of the protocol: activate, then say so.
 async fn roll_forward(
     store: &Store,
-    head: HeadRead,
+    mut head: HeadRead,
     manifest: &Manifest,
     progress: &Progress,
 ) -> Result<Activated, Error> {
-    let activated = activate(store, &head.head, manifest, progress).await?;
+    let epoch = head.head.epoch;
+    let active = head.head.active.clone();
+    let activated = {
+        let mut work = std::pin::pin!(activate(store, active.as_ref(), manifest, progress));
+        loop {
+            tokio::select! {
+                done = &mut work => break done?,
+                () = tokio::time::sleep(LEASE_TTL / 3), if matches!(store, Store::S3(_)) => {
+                    // Written anew, the head is young again, and nobody takes the lease for a dead one's.
+                    head = head.update(store, |_| {}).await?;
+                    held(&head, epoch)?;
+                }
+            }
+        }
+    };
     store.settle().await?;
     let complete = activated.failed.is_empty();
-    let id = manifest.root.id.clone();
+    let id = &manifest.root.id;
     let change = |head: &mut Head| {
-        if complete {
+        // Another run has taken over from one that seemed dead; what it does next is its own affair.
+        if !is_held(head, epoch) {
+            return;
+        }
+        if complete && head.desired.as_ref() == Some(id) {
             head.active = Some(id.clone());
         }
         head.lease = None;
     };
     head.update(store, change).await?;
     Ok(activated)
+}
+
+fn is_held(head: &Head, epoch: u64) -> bool {
+    head.lease.as_ref().is_some_and(|lease| lease.epoch == epoch)
+}
+
+fn held(read: &HeadRead, epoch: u64) -> Result<(), Error> {
+    if is_held(&read.head, epoch) {
+        return Ok(());
+    }
+    let holder = read.head.lease.as_ref().map_or("another publisher, which has ended since", |lease| &lease.holder);
+    Err(Error::Locked { holder: format!("{holder}, which took this run for dead"), age: Duration::ZERO })
 }
 
 async fn take_lock(store: &Store, wait: Duration) -> Result<Lock, Error> {

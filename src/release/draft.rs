@@ -302,7 +302,7 @@ impl Draft {
     pub async fn write(&self, drafted: &Drafted, store: &Store) -> Result<(), Error> {
         let Some(manifest) = &drafted.manifest else { return Ok(()) };
         for (name, bytes) in &drafted.blobs {
-            store.create(name, bytes).await?;
+            store.create(name, bytes.clone().into()).await?;
         }
         for writing in drafted.writing.values() {
             writing.write(store).await?;

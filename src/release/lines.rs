@@ -111,7 +111,7 @@ async fn write<T: Serialize>(
         gzip.into_inner().map_err(IntoInnerError::into_error)?.finish()
     };
     let bytes = gzip().map_err(|error| corrupt(name, &error))?;
-    Ok(store.create(name, &bytes).await?)
+    Ok(store.create(name, bytes.into()).await?)
 }
 
 /// The origins of some rows, and the number of each by its address.

@@ -238,7 +238,7 @@ impl Root {
         let mut bytes = serde_json::to_vec_pretty(self)
             .map_err(|error| Error::Corrupt { object: name.clone(), reason: error.to_string() })?;
         bytes.push(b'\n');
-        Ok(store.create(&name, &bytes).await?)
+        Ok(store.create(&name, bytes.into()).await?)
     }
 
     /// Reads the changed paths of the release.

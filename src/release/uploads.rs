@@ -45,7 +45,7 @@ impl Uploads {
     ) -> Result<(), StoreError> {
         let started = Instant::now();
         if self.store.in_flight() <= 1 {
-            self.handle.block_on(self.store.create(&name, &bytes))?;
+            self.handle.block_on(self.store.create(&name, bytes.into()))?;
             done(started);
             return Ok(());
         }
@@ -59,7 +59,7 @@ impl Uploads {
         let uploads = self.clone();
         self.handle.spawn(async move {
             let started = Instant::now();
-            if let Err(error) = uploads.store.create(&name, &bytes).await {
+            if let Err(error) = uploads.store.create(&name, bytes.into()).await {
                 uploads.error.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
             }
             done(started);

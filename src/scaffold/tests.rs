@@ -1,6 +1,7 @@
 use std::os::unix::fs::PermissionsExt as _;
 
 use super::*;
+use crate::config::StorePlace;
 
 /// A database that needs not be there, so that a test doesn't generate the demo's.
 const OTHER: Option<&str> = Some("postgres://u@h/d");
@@ -101,9 +102,22 @@ async fn only_a_password_closes_the_file() {
         assert_eq!(found & 0o600, 0o600);
         assert!(found & 0o077 & !mode == 0, "{found:o} is wider than {mode:o}");
         let config = Config::load(&written.config, &[]).unwrap();
-        assert_eq!(config.store.public, folder.path().join("out"));
+        let StorePlace::Directory { public, .. } = config.store.place else { panic!("it is a folder") };
+        assert_eq!(public, folder.path().join("out"));
         assert_eq!(config.database.url.unwrap().expose(), url);
     }
+}
+
+#[tokio::test]
+async fn a_bucket_gets_a_file_that_loads() {
+    let folder = tempfile::tempdir().unwrap();
+    let written = init(folder.path(), Some("postgres://u@h/d"), Some("s3://bucket/site")).await.unwrap();
+    let config = Config::load(&written.config, &[]).unwrap();
+    let StorePlace::S3(settings) = config.store.place else { panic!("it is a bucket") };
+    assert_eq!(
+        (settings.public.url(), settings.control.url()),
+        ("s3://bucket/site".into(), "s3://bucket/_tintype/site".into())
+    );
 }
 
 #[tokio::test]
@@ -114,7 +128,8 @@ async fn urls_are_checked_before_anything_is_written() {
     assert!(said_of("mysql://h/d", None).await.contains("mysql"));
     let wrong = said_of("postgres://u:hunter2@h/d?sslmod=x", None).await;
     assert!(wrong.contains("sslmode") && !wrong.contains("hunter2"), "{wrong}");
-    assert!(said_of("postgres://u@h/d", Some("s3://b")).await.contains("the scheme s3"));
+    assert!(said_of("postgres://u@h/d", Some("gs://bucket")).await.contains("the scheme gs"));
+    assert!(said_of("postgres://u@h/d", Some("s3://b")).await.contains("names a bucket that can't exist"));
     assert!(said_of("postgres://u@h/d", Some("file:.")).await.contains("holds the configuration file"));
     // Tests run in the crate's folder, which has this file.
     assert!(said_of("sqlite:Cargo.toml", None).await.contains("write the whole path"));

@@ -63,7 +63,13 @@ fn failed(action: &'static str, path: &Path, error: &io::Error) -> StoreError {
         }
         _ => Some("mend that and run the command again; it goes on where this one stopped"),
     };
-    StoreError { action, object: path.display().to_string(), reason: error.to_string(), hint: hint.map(str::to_owned) }
+    StoreError {
+        action,
+        object: path.display().to_string(),
+        reason: error.to_string(),
+        hint: hint.map(str::to_owned),
+        is_general: false,
+    }
 }
 
 impl Directory {
@@ -222,6 +228,7 @@ impl Directory {
                      command again"
                         .to_owned(),
                 ),
+                is_general: true,
             });
         };
         if self.read("head.json")?.as_deref() != expected {

@@ -1,5 +1,6 @@
 //! What the tests stand on: real PostgreSQL clusters, the real binary, throw-away projects, and eyes for a published directory.
 
+pub mod bucket;
 pub mod demo_world;
 pub mod directory;
 pub mod http;
@@ -7,6 +8,7 @@ pub mod places;
 pub mod postgres;
 pub mod process;
 pub mod project;
+pub mod s3_server;
 pub mod server_log;
 pub mod skip;
 pub mod wait;

@@ -100,7 +100,7 @@ fn unreadable(path: &Path) -> StoreError {
 }
 
 fn refused(action: &'static str, path: &Path, reason: String, hint: String) -> StoreError {
-    StoreError { action, object: path.display().to_string(), reason, hint: Some(hint) }
+    StoreError { action, object: path.display().to_string(), reason, hint: Some(hint), is_general: true }
 }
 
 #[cfg(test)]

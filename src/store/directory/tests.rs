@@ -110,9 +110,16 @@ async fn a_loop_over_documents_lets_a_signal_through() {
     let directory = store(folder.path());
     write_blobs(&directory);
     let store = crate::store::Store::Directory(directory);
+    let attributes = crate::store::Attributes {
+        cache_control: String::new(),
+        cache_tags: Vec::new(),
+        digest: String::new(),
+        serial: 1,
+        as_of: String::new(),
+    };
     let endless = async {
         loop {
-            store.activate("m/x.json", "blob/aa/one.gz").await.unwrap();
+            store.activate("m/x.json", "blob/aa/one.gz", &attributes).await.unwrap();
         }
     };
     assert!(tokio::time::timeout(Duration::from_millis(50), endless).await.is_err());

@@ -9,14 +9,21 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{AssertSqlSafe, Connection as _, Row as _, ValueRef as _};
 use tempfile::TempDir;
 
+use super::bucket::Bucket;
 use super::directory::{Directory, Stamp, stamps};
 use super::postgres::{self, Database};
 use super::process::{Finished, Tintype};
+
+/// `[store]` of a project that publishes into a folder.
+const FOLDER: &str = "url = \"file:public\"\n";
 
 /// A project in its own temporary directory.
 pub struct Project {
     root: TempDir,
     database: Source,
+    /// The lines of `[store]`.
+    store: String,
+    environment: Vec<(&'static str, String)>,
 }
 
 enum Source {
@@ -30,7 +37,7 @@ impl Project {
         let root = tempfile::tempdir().expect("make a project directory");
         let file = root.path().join("file.db");
         sqlite_execute(&file, sql);
-        let project = Self { root, database: Source::Sqlite(file) };
+        let project = Self { root, database: Source::Sqlite(file), store: FOLDER.to_owned(), environment: Vec::new() };
         project.configure("sqlite:file.db", "");
         project
     }
@@ -38,7 +45,8 @@ impl Project {
     /// A project over this PostgreSQL database.
     pub fn postgres(database: Database) -> Self {
         let root = tempfile::tempdir().expect("make a project directory");
-        let project = Self { root, database: Source::Postgres(database) };
+        let project =
+            Self { root, database: Source::Postgres(database), store: FOLDER.to_owned(), environment: Vec::new() };
         project.configure(&project.database().url(), "");
         project
     }
@@ -47,10 +55,22 @@ impl Project {
     pub fn configure(&self, database_url: &str, more: &str) {
         fs::create_dir_all(self.root().join("templates")).expect("make the template folder");
         let config = format!(
-            "[database]\nurl = \"{database_url}\"\n\n[store]\nurl = \"file:public\"\n\n\
-             [cdn]\nurl = \"https://cdn.example.org\"\n\n[paths]\ntemplates = \"templates\"\n{more}"
+            "[database]\nurl = \"{database_url}\"\n\n[store]\n{}\n\
+             [cdn]\nurl = \"https://cdn.example.org\"\n\n[paths]\ntemplates = \"templates\"\n{more}",
+            self.store
         );
         fs::write(self.config(), config).expect("write tintype.toml");
+    }
+
+    /// Publishes into this bucket from now on; `more` are further lines of `[store]`.
+    pub fn publish_to(&mut self, bucket: &Bucket, more: &str) {
+        self.store = format!("{}{more}", bucket.settings());
+        self.environment = Bucket::environment();
+        let url = match &self.database {
+            Source::Sqlite(_) => "sqlite:file.db".to_owned(),
+            Source::Postgres(database) => database.url(),
+        };
+        self.configure(&url, "");
     }
 
     /// Writes the template `name`, whatever was there before.
@@ -135,7 +155,8 @@ impl Project {
 
     /// `tintype` with this project's configuration.
     pub fn tintype(&self, arguments: &[&str]) -> Tintype {
-        Tintype::new(arguments).arg("-c").arg(self.config())
+        let command = Tintype::new(arguments).arg("-c").arg(self.config());
+        self.environment.iter().fold(command, |command, (name, value)| command.env(name, value))
     }
 
     /// Runs `tintype` with this project's configuration.

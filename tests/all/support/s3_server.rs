@@ -1,0 +1,382 @@
+//! An S3 server in this process: `s3s` over `s3s-fs`, which checks signatures, and in front of it a layer that counts and breaks things.
+//!
+//! It stands on nothing else of the test support, so that the benchmarks' server is made of the same file. Requests are
+//! counted as the server sees them, retries of the client included.
+
+// Each of the programs that are made of this file uses a part of it.
+#![allow(dead_code, reason = "the tests use what the benchmark's server doesn't")]
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use http_body_util::BodyExt as _;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper::{HeaderMap, Method, Request, Response};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use s3s::auth::SimpleAuth;
+use s3s::service::{S3Service, S3ServiceBuilder};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Runtime;
+use tokio::sync::RwLock;
+
+#[path = "s3_server/backend.rs"]
+mod backend;
+#[path = "s3_server/faults.rs"]
+mod faults;
+
+use backend::Backend;
+pub use faults::{Fault, What};
+
+/// The key that the server takes.
+pub const ACCESS_KEY: &str = "AKIDTINTYPETESTS";
+/// The secret that goes with it.
+pub const SECRET_KEY: &str = "not-a-secret-of-anybody";
+
+/// How a server is set up.
+pub struct Options {
+    /// Where it listens; port 0 for any.
+    pub address: SocketAddr,
+    /// An existing folder that holds the objects.
+    pub folder: PathBuf,
+    /// The buckets to make.
+    pub buckets: Vec<String>,
+    /// True to let one conditional write at a time through: s3s-fs looks first and then writes, as a racy store does.
+    pub atomic: bool,
+    /// True to remember every request and every written object's headers, for as long as the server lives.
+    pub remember: bool,
+}
+
+/// A running server; it ends when dropped.
+pub struct S3Server {
+    shared: Arc<Shared>,
+    address: SocketAddr,
+    runtime: Option<Runtime>,
+}
+
+/// The kinds of requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// An object written with a body.
+    Put,
+    /// An object copied on the server.
+    Copy,
+    /// An object read.
+    Get,
+    /// An object asked for its headers.
+    Head,
+    /// One object deleted, or many in one request.
+    Delete,
+    /// A listing.
+    List,
+    /// Anything else.
+    Other,
+}
+
+/// Requests by kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counts {
+    /// Objects written with a body.
+    pub puts: u64,
+    /// Objects copied on the server.
+    pub copies: u64,
+    /// Objects read.
+    pub gets: u64,
+    /// Objects asked for their headers.
+    pub heads: u64,
+    /// Delete requests, whatever number of objects they name.
+    pub deletes: u64,
+    /// Listings.
+    pub lists: u64,
+    /// Anything else.
+    pub others: u64,
+}
+
+impl Counts {
+    /// All requests.
+    pub fn total(&self) -> u64 {
+        self.puts + self.copies + self.gets + self.heads + self.deletes + self.lists + self.others
+    }
+}
+
+/// What was asked of the server.
+#[derive(Debug, Clone)]
+pub struct Asked {
+    /// What kind of request it is.
+    pub kind: Kind,
+    /// The bucket.
+    pub bucket: String,
+    /// The object's key; empty for the bucket itself.
+    pub key: String,
+    /// True with `If-Match` or `If-None-Match`.
+    pub conditional: bool,
+    /// When it came.
+    pub at: Instant,
+}
+
+struct Shared {
+    folder: PathBuf,
+    s3: S3Service,
+    counts: [AtomicU64; 7],
+    in_flight: AtomicUsize,
+    peak: AtomicUsize,
+    remember: bool,
+    asked: Mutex<Vec<(Asked, u16)>>,
+    headers: Mutex<BTreeMap<String, BTreeMap<String, String>>>,
+    faults: Mutex<Vec<Arc<Fault>>>,
+    /// The statuses of requests that were carried out late.
+    late: Mutex<Vec<u16>>,
+    /// Held for reading by reads, for writing by conditional writes; none on a server that is to be racy.
+    conditions: Option<RwLock<()>>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl S3Server {
+    /// Starts a server on threads of its own.
+    pub fn start(options: Options) -> io::Result<S3Server> {
+        for bucket in &options.buckets {
+            std::fs::create_dir_all(options.folder.join(bucket))?;
+        }
+        let backend = Backend::new(&options.folder)?;
+        let mut builder = S3ServiceBuilder::new(backend);
+        builder.set_auth(SimpleAuth::from_single(ACCESS_KEY, SECRET_KEY));
+        let shared = Arc::new(Shared {
+            folder: options.folder,
+            s3: builder.build(),
+            counts: [const { AtomicU64::new(0) }; 7],
+            in_flight: AtomicUsize::new(0),
+            peak: AtomicUsize::new(0),
+            remember: options.remember,
+            asked: Mutex::default(),
+            headers: Mutex::default(),
+            faults: Mutex::default(),
+            late: Mutex::default(),
+            conditions: options.atomic.then(RwLock::default),
+        });
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+        let listener = runtime.block_on(TcpListener::bind(options.address))?;
+        let address = listener.local_addr()?;
+        runtime.spawn(accept(listener, Arc::clone(&shared)));
+        Ok(S3Server { shared, address, runtime: Some(runtime) })
+    }
+
+    /// `http://127.0.0.1:port`.
+    pub fn endpoint(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Requests so far.
+    pub fn counts(&self) -> Counts {
+        let read = |kind: Kind| self.shared.counts[kind as usize].load(Ordering::Relaxed);
+        Counts {
+            puts: read(Kind::Put),
+            copies: read(Kind::Copy),
+            gets: read(Kind::Get),
+            heads: read(Kind::Head),
+            deletes: read(Kind::Delete),
+            lists: read(Kind::List),
+            others: read(Kind::Other),
+        }
+    }
+
+    /// Forgets the counts, the requests and the headers.
+    pub fn reset(&self) {
+        for counter in &self.shared.counts {
+            counter.store(0, Ordering::Relaxed);
+        }
+        self.shared.peak.store(0, Ordering::Relaxed);
+        lock(&self.shared.asked).clear();
+        lock(&self.shared.headers).clear();
+    }
+
+    /// The most requests that were in flight at a time.
+    pub fn peak_in_flight(&self) -> usize {
+        self.shared.peak.load(Ordering::Relaxed)
+    }
+
+    /// Every request with the status it got, 0 for none, in the order in which they were answered.
+    pub fn asked(&self) -> Vec<(Asked, u16)> {
+        lock(&self.shared.asked).clone()
+    }
+
+    /// The headers with which `bucket/key` was last written, by their names in lower case.
+    pub fn headers(&self, object: &str) -> Option<BTreeMap<String, String>> {
+        lock(&self.shared.headers).get(object).cloned()
+    }
+
+    /// Plays a fault from now on.
+    pub fn play(&self, fault: Fault) -> Arc<Fault> {
+        let fault = Arc::new(fault);
+        lock(&self.shared.faults).push(Arc::clone(&fault));
+        fault
+    }
+
+    /// Ends all faults.
+    pub fn heal(&self) {
+        lock(&self.shared.faults).clear();
+    }
+
+    /// The statuses of the requests that were carried out late.
+    pub fn late(&self) -> Vec<u16> {
+        lock(&self.shared.late).clone()
+    }
+
+    /// The file that holds `bucket/key`.
+    pub fn file(&self, object: &str) -> PathBuf {
+        self.shared.folder.join(object)
+    }
+
+    /// The folder that holds the buckets.
+    pub fn folder(&self) -> &Path {
+        &self.shared.folder
+    }
+}
+
+impl Drop for S3Server {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+async fn accept(listener: TcpListener, shared: Arc<Shared>) {
+    loop {
+        // A client that went away before it was accepted is nothing to end the server for.
+        let Ok((stream, _)) = listener.accept().await else { continue };
+        tokio::spawn(serve(stream, Arc::clone(&shared)));
+    }
+}
+
+async fn serve(stream: TcpStream, shared: Arc<Shared>) {
+    let _ = stream.set_nodelay(true);
+    let service = service_fn(move |request| {
+        let shared = Arc::clone(&shared);
+        async move { shared.answer(request).await }
+    });
+    let http = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .serve_connection(TokioIo::new(stream), service);
+    // Broken connections are what some of the tests are about.
+    let _ = http.await;
+}
+
+impl Shared {
+    async fn answer(self: &Arc<Self>, request: Request<Incoming>) -> io::Result<Response<s3s::Body>> {
+        let asked = Asked::of(&request);
+        self.counts[asked.kind as usize].fetch_add(1, Ordering::Relaxed);
+        let now = self.in_flight.fetch_add(1, Ordering::Relaxed) + 1;
+        self.peak.fetch_max(now, Ordering::Relaxed);
+        let headers = self.remember.then(|| request.headers().clone());
+        let answer = self.faulty(&asked, request).await;
+        self.in_flight.fetch_sub(1, Ordering::Relaxed);
+        if let Some(headers) = headers {
+            let status = answer.as_ref().map_or(0, |answer| answer.status().as_u16());
+            if status == 200 && matches!(asked.kind, Kind::Put | Kind::Copy) {
+                lock(&self.headers).insert(format!("{}/{}", asked.bucket, asked.key), texts(&headers));
+            }
+            lock(&self.asked).push((asked, status));
+        }
+        answer
+    }
+
+    async fn faulty(self: &Arc<Self>, asked: &Asked, request: Request<Incoming>) -> io::Result<Response<s3s::Body>> {
+        let faults = lock(&self.faults).clone();
+        let fault = faults.iter().find(|fault| fault.strikes(asked));
+        let Some(fault) = fault else { return self.carry_out(asked, request.map(s3s::Body::from)).await };
+        match &fault.what {
+            What::Answer { status, code, message, more } => {
+                // A connection that is closed on an unread body would look like a broken one to the client.
+                let _ = request.into_body().collect().await;
+                Ok(faults::error_answer(*status, code, message, more))
+            }
+            What::Say(xml) => {
+                let _ = request.into_body().collect().await;
+                Ok(faults::success(xml))
+            }
+            What::Wait(time) => {
+                tokio::time::sleep(*time).await;
+                self.carry_out(asked, request.map(s3s::Body::from)).await
+            }
+            What::Late(time) => {
+                let (time, shared, asked) = (*time, Arc::clone(self), asked.clone());
+                let (parts, body) = request.into_parts();
+                let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
+                let late = tokio::spawn(async move {
+                    tokio::time::sleep(time).await;
+                    let answer = shared.carry_out(&asked, Request::from_parts(parts, s3s::Body::from(body))).await;
+                    let status = answer.as_ref().map_or(0, |answer| answer.status().as_u16());
+                    lock(&shared.late).push(status);
+                    answer
+                });
+                late.await.map_err(io::Error::other)?
+            }
+            What::BreakOff => {
+                let _ = request.into_body().frame().await;
+                Err(io::Error::other("broken off as the test wants it"))
+            }
+            What::LoseAnswer => {
+                self.carry_out(asked, request.map(s3s::Body::from)).await?;
+                Err(io::Error::other("the answer is lost as the test wants it"))
+            }
+            What::CutBody => faults::cut(self.carry_out(asked, request.map(s3s::Body::from)).await?).await,
+        }
+    }
+
+    async fn carry_out(&self, asked: &Asked, request: Request<s3s::Body>) -> io::Result<Response<s3s::Body>> {
+        let call = self.s3.call(request);
+        let answer = match &self.conditions {
+            Some(lock) if asked.conditional && asked.kind == Kind::Put => {
+                let _alone = lock.write().await;
+                call.await
+            }
+            // s3s-fs reads an object and its ETag in two steps.
+            Some(lock) if asked.kind == Kind::Get => {
+                let _shared = lock.read().await;
+                call.await
+            }
+            _ => call.await,
+        };
+        answer.map_err(|error| io::Error::other(format!("{error:?}")))
+    }
+}
+
+impl Asked {
+    fn of<B>(request: &Request<B>) -> Asked {
+        let path = percent_encoding::percent_decode_str(request.uri().path().trim_start_matches('/'));
+        let path = path.decode_utf8_lossy().into_owned();
+        let (bucket, key) = path.split_once('/').unwrap_or((&path, ""));
+        let query = request.uri().query().unwrap_or_default();
+        let has = |name: &str| request.headers().contains_key(name);
+        let kind = match *request.method() {
+            Method::PUT if has("x-amz-copy-source") => Kind::Copy,
+            Method::PUT if !key.is_empty() => Kind::Put,
+            Method::GET if key.is_empty() && query.contains("list-type") => Kind::List,
+            Method::GET if !key.is_empty() => Kind::Get,
+            Method::HEAD => Kind::Head,
+            Method::DELETE => Kind::Delete,
+            Method::POST if query.split('&').any(|part| part == "delete" || part == "delete=") => Kind::Delete,
+            _ => Kind::Other,
+        };
+        Asked {
+            kind,
+            bucket: bucket.to_owned(),
+            key: key.to_owned(),
+            conditional: has("if-match") || has("if-none-match"),
+            at: Instant::now(),
+        }
+    }
+}
+
+fn texts(headers: &HeaderMap) -> BTreeMap<String, String> {
+    let text = |value: &hyper::header::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+    headers.iter().map(|(name, value)| (name.as_str().to_owned(), text(value))).collect()
+}
