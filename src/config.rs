@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use url::Url;
 
-use crate::database::{Database, DatabaseError, ReadSettings};
-use crate::diagnostic::Diagnostic;
+use crate::database::{Database, DatabaseError, ReadFrom, ReadSettings};
+use crate::diagnostic::{Diagnostic, did_you_mean};
 use crate::error::Error;
 use crate::store::normal;
 
@@ -56,6 +56,12 @@ pub struct Config {
 pub struct DatabaseConfig {
     /// `postgres://…` or `sqlite:file`, checked by [`Database::from_url`]. No default: commands that read need it.
     pub url: Option<Secret>,
+    /// Standbys of that server, in the order in which builds read them; each checked like `url`. Default none.
+    pub replicas: Vec<Secret>,
+    /// Where builds read. Default: a replica where there are any, else the primary.
+    pub read: ReadFrom,
+    /// How far behind its primary a replica may be, 1 s to 1 day. Default 5 min.
+    pub max_lag: Duration,
     /// `[database.build]`
     pub build: BuildConfig,
 }
@@ -213,17 +219,48 @@ impl Reader<'_> {
     }
 
     fn database(&mut self) -> DatabaseConfig {
-        let url = self.understood(&keys::DATABASE_URL, |text, folder| match Database::from_url(text, folder) {
-            Ok(_) => Ok(Secret::new(text)),
-            Err(DatabaseError::Url { reason, hint }) => Err((format!("the database URL {reason}"), hint)),
-            Err(other) => Err((other.to_string(), other.hint().unwrap_or_default())),
-        });
+        let url =
+            self.understood(&keys::DATABASE_URL, |text, folder| database_url(text, folder).map(|_| Secret::new(text)));
+        let replicas = self.replicas();
         let build = BuildConfig {
             acquire_timeout: self.duration(&keys::ACQUIRE_TIMEOUT),
             statement_timeout: self.duration(&keys::STATEMENT_TIMEOUT),
             settings: self.settings(),
         };
-        DatabaseConfig { url, build }
+        let read = self.read_from(&replicas);
+        DatabaseConfig { url, replicas, read, max_lag: self.duration(&keys::MAX_LAG), build }
+    }
+
+    fn replicas(&mut self) -> Vec<Secret> {
+        let mut replicas = Vec::new();
+        for Value { text, origin } in self.values.list(&keys::REPLICAS) {
+            match database_url(&text, self.folder) {
+                Ok(Database::Postgres(_)) => replicas.push(Secret::new(text)),
+                Ok(Database::Sqlite(_)) => self.refuse(
+                    origin,
+                    (
+                        "a replica is a PostgreSQL server, and this is a SQLite file".to_owned(),
+                        format!("write for example {}", keys::REPLICAS.example()),
+                    ),
+                ),
+                Err((reason, hint)) => self.refuse(origin, (format!("in [database] replicas, {reason}"), hint)),
+            }
+        }
+        replicas
+    }
+
+    fn read_from(&mut self, replicas: &[Secret]) -> ReadFrom {
+        let read = self.understood(&keys::READ, |text, _| match text {
+            "primary" => Ok(ReadFrom::Primary),
+            "replica" | "prefer-replica" if replicas.is_empty() => Err((
+                format!("[database] read = \"{text}\", and no replicas are named"),
+                format!("name them: {}", keys::REPLICAS.example()),
+            )),
+            "replica" => Ok(ReadFrom::Replica),
+            "prefer-replica" => Ok(ReadFrom::PreferReplica),
+            _ => Err((format!("[database] read = \"{text}\" isn't known"), known_words(&keys::READ, text))),
+        });
+        read.unwrap_or(if replicas.is_empty() { ReadFrom::Primary } else { ReadFrom::PreferReplica })
     }
 
     fn settings(&mut self) -> Vec<(String, String)> {
@@ -274,6 +311,20 @@ impl Reader<'_> {
         let written = self.understood(&keys::TEMPLATES, |text, _| Ok(PathBuf::from(text))).unwrap_or_default();
         PathsConfig { templates: self.folder.join(&written), templates_shown: shown.join(&written) }
     }
+}
+
+/// The words that a key takes, the nearest first if one is near.
+fn known_words(key: &Key, text: &str) -> String {
+    let Kind::Word(words) = key.kind else { return key.example() };
+    let known = format!("write {}", words.join(", "));
+    did_you_mean(text, words.iter().copied()).map_or(known, |near| format!("did you mean \"{near}\"?"))
+}
+
+fn database_url(text: &str, folder: &Path) -> Result<Database, (String, String)> {
+    Database::from_url(text, folder).map_err(|error| match error {
+        DatabaseError::Url { reason, hint } => (format!("the database URL {reason}"), hint),
+        other => (other.to_string(), other.hint().unwrap_or_default()),
+    })
 }
 
 /// A path with the links of its existing part followed: a control folder must not get into the public one by a link.

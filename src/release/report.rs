@@ -7,6 +7,7 @@ use super::build::Cost;
 use super::id::{ReleaseId, RunId};
 use super::manifest::{Change, ChangeKind, Row, find};
 use super::merge::Merged;
+use crate::database::Source;
 use crate::diagnostic::Diagnostic;
 use crate::error::Error;
 
@@ -19,6 +20,8 @@ pub struct Report {
     pub committed: bool,
     /// The instant whose data the run saw.
     pub as_of: DateTime<Utc>,
+    /// The server that the run read; none where it needed no database.
+    pub source: Option<Source>,
     /// What became of each template that was asked for.
     pub templates: Vec<TemplateReport>,
     /// Documents of the release that the run found committed.
