@@ -7,6 +7,8 @@ pub mod places;
 pub mod postgres;
 pub mod process;
 pub mod project;
+pub mod script;
 pub mod server_log;
+pub mod servers;
 pub mod skip;
 pub mod wait;

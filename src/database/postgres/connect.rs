@@ -90,7 +90,8 @@ impl Server {
                 });
             }
             Err(_) => {
-                let hint = "is the server up and reachable from here? [database.build] acquire_timeout sets the wait";
+                let hint = "is the server up and reachable from here? A pooler doesn't answer either while its own server is down; \
+                            [database.build] acquire_timeout sets the wait";
                 return Err(refused(self.silent("no answer", settings, hint)));
             }
         };

@@ -22,6 +22,7 @@ pub struct Project {
 enum Source {
     Sqlite(PathBuf),
     Postgres(Database),
+    Url(String),
 }
 
 impl Project {
@@ -40,6 +41,14 @@ impl Project {
         let root = tempfile::tempdir().expect("make a project directory");
         let project = Self { root, database: Source::Postgres(database) };
         project.configure(&project.database().url(), "");
+        project
+    }
+
+    /// A project over a PostgreSQL database of somebody else's.
+    pub fn at(url: &str) -> Self {
+        let root = tempfile::tempdir().expect("make a project directory");
+        let project = Self { root, database: Source::Url(url.to_owned()) };
+        project.configure(url, "");
         project
     }
 
@@ -114,6 +123,7 @@ impl Project {
         match &self.database {
             Source::Postgres(database) => database,
             Source::Sqlite(file) => panic!("{} is SQLite", file.display()),
+            Source::Url(url) => panic!("{url} isn't a test's own database"),
         }
     }
 
@@ -122,6 +132,7 @@ impl Project {
         match &self.database {
             Source::Postgres(database) => database.execute(sql),
             Source::Sqlite(file) => sqlite_execute(file, sql),
+            Source::Url(url) => postgres::execute(url, sql),
         }
     }
 
@@ -130,6 +141,7 @@ impl Project {
         match &self.database {
             Source::Postgres(database) => database.query(sql),
             Source::Sqlite(file) => sqlite_query(file, sql),
+            Source::Url(url) => postgres::query(url, sql),
         }
     }
 
