@@ -146,7 +146,14 @@ impl Project {
         })?;
         let replicas = config.replicas.iter().map(|url| Database::from_url(url.expose(), folder));
         let replicas = replicas.collect::<Result<Vec<_>, _>>()?;
-        Ok(Database::from_url(url.expose(), folder)?.with_replicas(replicas, read, config.max_lag))
+        let database = Database::from_url(url.expose(), folder)?;
+        if matches!(database, Database::Sqlite(_)) && !replicas.is_empty() {
+            return Err(Error::usage(
+                "[database] replicas are named, and [database] url names a SQLite file",
+                "name their primary in [database] url, or remove the replicas",
+            ));
+        }
+        Ok(database.with_replicas(replicas, read, config.max_lag))
     }
 
     /// Where readers fetch the documents, if the config says so.

@@ -45,8 +45,7 @@ pub fn keys_alone_are_the_full_build(project: &Project, columns: &[KeyColumn]) {
 }
 
 /// The domains that some of [`POSTGRES`] have as types.
-pub const POSTGRES_TYPES: &str =
-    "CREATE DOMAIN code AS text CHECK (value <> 'x'); CREATE DOMAIN small AS int4";
+pub const POSTGRES_TYPES: &str = "CREATE DOMAIN code AS text CHECK (value <> 'x'); CREATE DOMAIN small AS int4";
 
 /// Key columns of every type that PostgreSQL has for them.
 pub const POSTGRES: &[KeyColumn] = &[

@@ -8,7 +8,8 @@ use crate::database::DatabaseError;
 /// An error while a connection is made, or before its transaction has begun.
 pub fn connect_error(server: &Server, error: &sqlx::Error) -> DatabaseError {
     let reason = message(error);
-    let sqlstate = error.as_database_error().and_then(sqlx::error::DatabaseError::code).map(|code| code.into_owned());
+    let sqlstate =
+        error.as_database_error().and_then(sqlx::error::DatabaseError::code).map(std::borrow::Cow::into_owned);
     let hint = pooler_hint(&reason)
         .or_else(|| tls_hint(&reason))
         .unwrap_or_else(|| hint(sqlstate.as_deref(), error, &reason))

@@ -155,7 +155,7 @@ mod tests {
     }
 
     fn judged(standing: &Standing) -> Option<String> {
-        standing.judge(Duration::from_secs(300)).err().map(|unfit| unfit.words)
+        standing.judge(Duration::from_mins(5)).err().map(|unfit| unfit.words)
     }
 
     #[test]
@@ -166,7 +166,7 @@ mod tests {
             None,
             "an unprivileged role sees no state"
         );
-        assert_eq!(judged(&Standing { lag: Some(Duration::from_secs(300)), is_paused: true, ..standing() }), None);
+        assert_eq!(judged(&Standing { lag: Some(Duration::from_mins(5)), is_paused: true, ..standing() }), None);
     }
 
     #[test]
