@@ -175,15 +175,15 @@ async fn read(
         }
     }
     let mut running = Vec::new();
-    let mut over = false;
+    let (mut over, mut lost) = (false, None);
     for (template, known) in prepared {
         let read = match known {
             Ok(known) => builder.run(&mut transaction, known).await,
             Err(error) => Err(error),
         };
-        over = match &read {
-            Ok(running) => running.lost_connection(),
-            Err(error) => matches!(error, BuildError::Fatal(_)),
+        (over, lost) = match &read {
+            Ok(running) => (running.lost_connection(), running.lost()),
+            Err(error) => (matches!(error, BuildError::Fatal(_)), None),
         };
         running.push((template, read));
         if over {
@@ -220,7 +220,8 @@ async fn read(
         };
         outcomes.push((template, built));
     }
-    match fatal {
+    // Rows that broke off may also have looked wrong to whoever split them; templates behind them weren't read at all.
+    match fatal.or(lost.map(Error::from)) {
         Some(error) => Err(error),
         None => ended.map(|()| outcomes).map_err(Error::from),
     }

@@ -249,3 +249,40 @@ fn without_another_server_the_build_fails_and_says_why() {
     build.finish().expect(1).explains(&["terminating connection"]);
     assert_eq!(world.project.public().digests(), before);
 }
+
+#[test]
+fn a_role_without_privileges_and_a_restarted_standby_will_do() {
+    let Some(mut world) = Replicated::start() else { return };
+    world
+        .servers
+        .execute(&["CREATE ROLE plain LOGIN PASSWORD 'pass'", "GRANT SELECT ON ALL TABLES IN SCHEMA public TO plain"]);
+    // A standby that was restarted has replayed no commit since, and its primary is idle.
+    world.servers.command("stop one");
+    world.servers.command("start one");
+    let first = world.servers.standbys[0].clone();
+    wait_until("the receiver to be back", MINUTE, || {
+        one(&first, "SELECT count(*)::text FROM pg_stat_wal_receiver WHERE status = 'streaming'") == "1"
+    });
+    let as_plain = first.replace("postgres@", "plain:pass@");
+    world.configure_with(&[&as_plain], "read = \"replica\"");
+    let said = world.publish();
+    assert!(world.read(&said, &first).is_empty());
+    let now = one(&first, "SELECT to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS')");
+    let as_of = said["as_of"].as_str().expect("an instant");
+    assert!(as_of > "2020" && as_of < now.as_str(), "{as_of}");
+    let ended = world.project.run(&["publish", "-v"]).expect(0);
+    assert!(!ended.stderr.contains("pass@") && !ended.stderr.contains("plain:"), "{ended}");
+}
+
+#[test]
+fn a_primary_that_restarts_is_waited_for() {
+    let Some(mut world) = Replicated::start() else { return };
+    let primary = world.servers.primary.clone();
+    world.project.configure(&primary, "");
+    world.servers.command("stop primary");
+    let mut build = world.project.tintype(&["publish", "-v"]).start();
+    build.wait_for("a second try", |build| build.stderr().contains("trying again").then_some(()));
+    world.servers.command("start primary");
+    build.finish().expect(0);
+    assert_eq!(world.project.public().paths().len(), places::DOCUMENTS);
+}
