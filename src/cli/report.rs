@@ -32,10 +32,15 @@ pub fn warnings(report: &Report) {
     }
     for template in report.templates.iter().filter(|template| template.older > 0) {
         warn(format!(
-            "{}: {} stay as committed, because they were observed later than {}, the instant that this run saw; is a clock wrong?",
+            "{}: {} stay as committed, because they were observed later than {}, the instant that this run saw; {}",
             template.name,
             counted(template.older, "document"),
             report.as_of.format("%Y-%m-%d %H:%M:%S UTC"),
+            match report.source.as_ref().is_some_and(|source| source.is_replica) {
+                // A replica shows its last replayed commit, and an editor may have read the primary since.
+                true => "it read a replica, whose last commit that is; `republish` reads the primary",
+                false => "is a clock wrong?",
+            },
         ));
     }
     if let Some(error) = &report.unfinished {
@@ -57,15 +62,21 @@ pub fn warnings(report: &Report) {
 
 /// The servers that should have been read before the one that was.
 pub fn passed_over(source: &Source) {
-    for PassedOver { server, reason, .. } in &source.passed_over {
-        let instead = format!("{} was read instead of {server}: {reason}", source.server);
-        print::note(&format!("{}: {instead}", styled(print::YELLOW, "warning")));
+    for PassedOver { server, reason, hint } in &source.passed_over {
+        print::note(&format!("{}: passed over {server}: {reason}", styled(print::YELLOW, "warning")));
+        if let Some(hint) = hint {
+            print::note(&format!("  {}: {hint}", styled(print::CYAN, "hint")));
+        }
+    }
+    if !source.passed_over.is_empty() {
+        print::note(&format!("{}: {} was read instead", styled(print::YELLOW, "warning"), source.server));
     }
 }
 
 /// Where a run read, for programs.
 pub fn source_json(source: &Source) -> Value {
-    let passed_over = source.passed_over.iter().map(|one| json!({ "server": one.server, "reason": one.reason }));
+    let passed_over =
+        source.passed_over.iter().map(|one| json!({ "server": one.server, "reason": one.reason, "hint": one.hint }));
     json!({
         "server": source.server,
         "replica": source.is_replica,

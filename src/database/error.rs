@@ -90,8 +90,9 @@ impl DatabaseError {
                     .to_owned(),
             ),
             DatabaseError::NoServer { passed_over } => {
-                let hint = passed_over.iter().rev().find_map(|one| one.hint.clone());
-                hint.or_else(|| Some("[database] url and replicas name the servers".to_owned()))
+                let mut hints: Vec<&str> = passed_over.iter().filter_map(|one| one.hint.as_deref()).collect();
+                hints.dedup();
+                Some(hints.join("\n        "))
             }
             DatabaseError::Stopped => None,
         }

@@ -33,7 +33,7 @@ pub struct Merged {
     pub changes: Vec<Change>,
     /// Documents that stay as they are.
     pub unchanged: u64,
-    /// Those among them that the run saw differently, but at an older instant.
+    /// Those among them that the run saw differently or was to write again, but at an older instant.
     pub older: u64,
 }
 
@@ -67,7 +67,7 @@ impl Merged {
         let in_scope = after.is_some() || before.is_some_and(|row| seen.scope.contains(&row.key));
         if !in_scope || !is_newer {
             let digest = |row: Option<&Row>| row?.document.as_ref().map(|document| document.digest);
-            self.older += u64::from(in_scope && digest(before) != digest(after));
+            self.older += u64::from(in_scope && (seen.rewrite || digest(before) != digest(after)));
             return self.keep(before);
         }
         match (before, after) {
