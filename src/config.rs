@@ -11,11 +11,12 @@ use std::time::Duration;
 
 use url::Url;
 
-use crate::database::{Database, DatabaseError, ReadSettings};
+use crate::database::{ReadFrom, ReadSettings};
 use crate::diagnostic::Diagnostic;
 use crate::error::Error;
 use crate::store::{Location, S3Settings};
 
+mod database;
 mod environment;
 mod file;
 mod keys;
@@ -55,8 +56,14 @@ pub struct Config {
 /// `[database]`: where the data is.
 #[derive(Debug, Clone)]
 pub struct DatabaseConfig {
-    /// `postgres://…` or `sqlite:file`, checked by [`Database::from_url`]. No default: commands that read need it.
+    /// `postgres://…` or `sqlite:file`, checked by [`crate::database::Database::from_url`]. No default: commands that read need it.
     pub url: Option<Secret>,
+    /// Standbys of that server, in the order in which builds read them; each checked like `url`. Default none.
+    pub replicas: Vec<Secret>,
+    /// Where builds read. Default: a replica where there are any, else the primary.
+    pub read: ReadFrom,
+    /// How far behind its primary a replica may be, 1 s to 1 day. Default 5 min.
+    pub max_lag: Duration,
     /// `[database.build]`
     pub build: BuildConfig,
 }
@@ -223,31 +230,6 @@ impl Reader<'_> {
             false => understand(&text, self.folder),
         };
         understood.map_err(|refusal| self.refuse(origin, refusal)).ok()
-    }
-
-    fn database(&mut self) -> DatabaseConfig {
-        let url = self.understood(&keys::DATABASE_URL, |text, folder| match Database::from_url(text, folder) {
-            Ok(_) => Ok(Secret::new(text)),
-            Err(DatabaseError::Url { reason, hint }) => Err((format!("the database URL {reason}"), hint)),
-            Err(other) => Err((other.to_string(), other.hint().unwrap_or_default())),
-        });
-        let build = BuildConfig {
-            acquire_timeout: self.duration(&keys::ACQUIRE_TIMEOUT),
-            statement_timeout: self.duration(&keys::STATEMENT_TIMEOUT),
-            settings: self.settings(),
-        };
-        DatabaseConfig { url, build }
-    }
-
-    fn settings(&mut self) -> Vec<(String, String)> {
-        let mut settings = Vec::new();
-        for (name, value) in std::mem::take(&mut self.values.settings) {
-            match settings::refuse(&name.text, &value.text) {
-                Some(refusal) => self.refuse(name.origin, refusal),
-                None => settings.push((name.text, value.text)),
-            }
-        }
-        settings
     }
 
     fn duration(&mut self, key: &'static Key) -> Duration {

@@ -17,6 +17,7 @@ mod comparison;
 mod error;
 pub mod explain;
 mod postgres;
+mod servers;
 mod sqlite;
 pub mod url;
 pub mod value;
@@ -24,6 +25,7 @@ pub mod value;
 pub use batch::{RowBatch, Rows};
 pub use comparison::KeyColumns;
 pub use error::DatabaseError;
+pub use servers::{PassedOver, ReadFrom, Search, Servers, Source};
 
 use crate::template::scope::Statement;
 use value::{Encoder, Rule, UnsupportedType};
@@ -31,8 +33,8 @@ use value::{Encoder, Rule, UnsupportedType};
 /// Where the data is. Its `Debug` text is [`Database::describe`]'s, because the options' own prints the password.
 #[derive(Clone)]
 pub enum Database {
-    /// A PostgreSQL server.
-    Postgres(Box<sqlx::postgres::PgConnectOptions>),
+    /// PostgreSQL: a server and, perhaps, its replicas.
+    Postgres(Box<Servers>),
     /// A SQLite file.
     Sqlite(PathBuf),
 }
@@ -40,7 +42,8 @@ pub enum Database {
 /// How a build reads.
 #[derive(Debug, Clone)]
 pub struct ReadSettings {
-    /// Longest wait for a connection. Default 30 s: too short fails a build while the server restarts, too long hides that it is down.
+    /// Longest wait for a connection and the transaction's first answer. Default 30 s: too short fails a build while the
+    /// server restarts, too long hides that it is down.
     pub connect_timeout: Duration,
     /// Longest time of one statement; zero means no limit. Default 30 min, which also bounds how long dead rows are kept.
     pub statement_timeout: Duration,
@@ -89,6 +92,8 @@ pub struct ReadTransaction {
     pub as_of: DateTime<Utc>,
     /// Statements that the templates and domains have caused, without the transaction's own.
     pub statements: u64,
+    /// The server that it reads.
+    pub source: Source,
 }
 
 #[derive(Debug)]
@@ -107,24 +112,30 @@ impl Database {
     /// What the database is called in messages; never its password.
     pub fn describe(&self) -> String {
         match self {
-            Database::Postgres(options) => postgres::describe(options),
+            Database::Postgres(servers) => servers.primary.describe(),
             Database::Sqlite(path) => path.display().to_string(),
+        }
+    }
+
+    /// The same database with replicas to read, each as [`Database::from_url`] gives it.
+    #[must_use]
+    pub fn with_replicas(self, replicas: Vec<Database>, read: ReadFrom, max_lag: Duration) -> Database {
+        let server = |database| match database {
+            Database::Postgres(servers) => Some(servers.primary),
+            Database::Sqlite(_) => None,
+        };
+        match self {
+            Database::Postgres(servers) => {
+                let replicas = replicas.into_iter().filter_map(server).collect();
+                Database::Postgres(Box::new(Servers { replicas, read, max_lag, ..*servers }))
+            }
+            Database::Sqlite(_) => self,
         }
     }
 
     /// Opens the one connection and begins the transaction. `application` is what the server shows for it.
     pub async fn begin(&self, settings: &ReadSettings, application: &str) -> Result<ReadTransaction, DatabaseError> {
-        let (connection, as_of) = match self {
-            Database::Postgres(options) => {
-                let (connection, as_of) = postgres::begin(options, settings, application).await?;
-                (Connection::Postgres(Box::new(connection)), as_of)
-            }
-            Database::Sqlite(path) => {
-                let (connection, as_of) = sqlite::begin(path, settings).await?;
-                (Connection::Sqlite(connection, settings.statement_timeout), as_of)
-            }
-        };
-        Ok(ReadTransaction { connection, as_of, statements: 0 })
+        Search::new(self, settings, application).begin().await
     }
 }
 

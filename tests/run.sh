@@ -56,6 +56,8 @@ have_server() {
   return 1
 }
 have_server || packages+=(postgresql)
+PATH=$PATH:/usr/sbin command -v pgbouncer >/dev/null || packages+=(pgbouncer)
+command -v openssl >/dev/null || packages+=(openssl) # It makes the certificates of the TLS tests.
 command -v cc >/dev/null || packages+=(gcc libc6-dev) # SQLite is compiled in.
 # Only root needs it, and only root has /usr/sbin on PATH for certain.
 [ "$(id -u)" != 0 ] || command -v runuser >/dev/null || packages+=(util-linux)
@@ -68,12 +70,16 @@ if [ ${#packages[@]} -gt 0 ]; then
       mkdir -p /etc/postgresql-common
       echo 'create_main_cluster = false' >/etc/postgresql-common/createcluster.conf
     fi
+    # Nor is PgBouncer's service to be started: the tests run one of their own.
+    policy=/usr/sbin/policy-rc.d
+    if [ -e $policy ]; then policy=; else printf '#!/bin/sh\nexit 101\n' >$policy && chmod 755 $policy; fi
     export DEBIAN_FRONTEND=noninteractive
     if ! { apt-get update -q && apt-get install -q -y --no-install-recommends -o Dpkg::Options::=--force-confold "${packages[@]}"; } \
       >"$work/apt" 2>&1; then
       cat "$work/apt"
       failed+=("installing ${packages[*]}")
     fi
+    [ -z "$policy" ] || rm -f "$policy"
   else
     echo "Some tests will be skipped. On Debian or Ubuntu this line installs what they need:"
     echo "  sudo apt-get install --no-install-recommends ${packages[*]}"

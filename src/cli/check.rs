@@ -4,7 +4,7 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::context::{Context, run_id};
-use super::{Outcome, print};
+use super::{Outcome, print, report};
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::error::Error;
 use crate::release::check_template;
@@ -27,9 +27,12 @@ impl Check {
         let mut against = None;
         if !self.offline && project.config.database.url.is_some() {
             let database = project.database()?;
-            against = Some(database.describe());
             let run = run_id();
             let mut transaction = database.begin(&project.settings, &format!("tintype/check/{run}")).await?;
+            against = Some(transaction.source.server.clone());
+            if !context.global.quiet {
+                report::passed_over(&transaction.source);
+            }
             for template in &templates {
                 findings.extend(check_template(&mut transaction, template).await?);
             }

@@ -8,7 +8,7 @@ use url::Url;
 
 use super::{Format, Global, print};
 use crate::config::{Config, StorePlace};
-use crate::database::{Database, ReadSettings};
+use crate::database::{Database, ReadFrom, ReadSettings};
 use crate::diagnostic::Severity;
 use crate::error::Error;
 use crate::release::{Progress, RunId};
@@ -120,15 +120,43 @@ impl Project {
             || self.config.paths.templates.join(format!("{name}.sql")).exists()
     }
 
-    /// The database that the config names.
+    /// The database that the config names, to be read as it says.
     pub fn database(&self) -> Result<Database, Error> {
-        let url = self.config.database.url.as_ref().ok_or_else(|| {
+        self.database_from(self.config.database.read)
+    }
+
+    /// The database as an editor reads it: the primary, unless a replica is asked for.
+    pub fn editors_database(&self, replica: bool) -> Result<Database, Error> {
+        let config = &self.config.database;
+        match (replica, config.read) {
+            (false, _) => self.database_from(ReadFrom::Primary),
+            (true, _) if config.replicas.is_empty() => {
+                let hint = "name them in [database] replicas, or leave --replica out to read the primary";
+                Err(Error::usage("--replica is given, and no replicas are configured", hint))
+            }
+            (true, ReadFrom::Primary) => self.database_from(ReadFrom::PreferReplica),
+            (true, read) => self.database_from(read),
+        }
+    }
+
+    fn database_from(&self, read: ReadFrom) -> Result<Database, Error> {
+        let (config, folder) = (&self.config.database, &self.config.folder);
+        let url = config.url.as_ref().ok_or_else(|| {
             Error::usage(
                 "no database is configured",
                 "set [database] url in the config, or TINTYPE_DATABASE_URL: postgres://user@host/database or sqlite:file.db",
             )
         })?;
-        Ok(Database::from_url(url.expose(), &self.config.folder)?)
+        let replicas = config.replicas.iter().map(|url| Database::from_url(url.expose(), folder));
+        let replicas = replicas.collect::<Result<Vec<_>, _>>()?;
+        let database = Database::from_url(url.expose(), folder)?;
+        if matches!(database, Database::Sqlite(_)) && !replicas.is_empty() {
+            return Err(Error::usage(
+                "[database] replicas are named, and [database] url names a SQLite file",
+                "name their primary in [database] url, or remove the replicas",
+            ));
+        }
+        Ok(database.with_replicas(replicas, read, config.max_lag))
     }
 
     /// Where readers fetch the documents, if the config says so.

@@ -51,7 +51,7 @@ impl Demo {
         let project = Project::open(Config::load(&written.config, &[])?)?;
         let started = Instant::now();
         let job = publish::job(&project, &Keys { keys: Vec::new(), conditions: Vec::new() })?;
-        let report = publish::execute(context, &project, &job).await?;
+        let report = publish::execute(context, &project, &job, &project.database()?).await?;
         if context.is_json() {
             publish::show(context, &job, &report, &project);
         } else if talk {

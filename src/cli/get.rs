@@ -29,6 +29,9 @@ pub struct Get {
     /// Where from.
     #[arg(long, value_enum, default_value_t = From::Store)]
     from: From,
+    /// Read a replica, as publish does, instead of the primary; for `--from live` and `all`.
+    #[arg(long)]
+    replica: bool,
     /// From an older release instead of the stable path.
     #[arg(long, value_name = "ID", conflicts_with = "from")]
     release: Option<String>,
@@ -69,14 +72,14 @@ impl Get {
                 Ok(Outcome::Done)
             }
             From::Live => {
-                let bodies = live(&project, &selectors, true).await?;
+                let bodies = live(&project, &selectors, true, self.replica).await?;
                 show(context, &bodies, "live");
                 Ok(Outcome::Done)
             }
             From::All => {
                 let stored = self.stored(&project, &selectors).await?;
                 // The store holds the hot set only, so that is what can be compared.
-                let live = live(&project, &selectors, false).await?;
+                let live = live(&project, &selectors, false, self.replica).await?;
                 Ok(compare(context, &stored, &live))
             }
         }
@@ -140,8 +143,8 @@ fn is_value(template: &Template, row: &Row, column: usize, text: &str) -> bool {
 }
 
 /// What the database answers now.
-async fn live(project: &Project, selectors: &[Selector], every_valid: bool) -> Result<Bodies, Error> {
-    let database = project.database()?;
+async fn live(project: &Project, selectors: &[Selector], every_valid: bool, replica: bool) -> Result<Bodies, Error> {
+    let database = project.editors_database(replica)?;
     let bodies = Arc::new(Mutex::new(Bodies::new()));
     for template in &project.templates {
         let meant: Vec<&Selector> = selectors.iter().filter(|selector| selector.template == template.name).collect();

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::context::{Context, Project, holder, run_id};
 use super::progress::Bar;
 use super::{Outcome, print, report};
+use crate::database::Database;
 use crate::error::Error;
 use crate::release::manifest::Kind;
 use crate::release::{self, Job, Report};
@@ -56,6 +57,9 @@ pub struct Publish {
 pub struct Republish {
     #[command(flatten)]
     keys: Keys,
+    /// Read a replica, as publish does, instead of the primary: what was just changed may not be there yet.
+    #[arg(long)]
+    replica: bool,
     /// Show what would be written; write nothing.
     #[arg(short = 'n', long)]
     dry_run: bool,
@@ -84,7 +88,7 @@ impl Plan {
     pub async fn run(self, context: &Context) -> Result<Outcome, Error> {
         let project = context.project()?;
         let job = Job { commit: false, ..job(&project, &self.keys)? };
-        let report = execute(context, &project, &job).await?;
+        let report = execute(context, &project, &job, &project.database()?).await?;
         show(context, &job, &report, &project);
         let failed = report.templates.iter().any(|template| template.failure.is_some());
         Ok(match report.is_pending {
@@ -105,7 +109,7 @@ impl Publish {
             note: self.why.note,
             ..job(&project, &self.keys)?
         };
-        let report = execute(context, &project, &job).await?;
+        let report = execute(context, &project, &job, &project.database()?).await?;
         show(context, &job, &report, &project);
         Ok(outcome(&report))
     }
@@ -128,7 +132,7 @@ impl Republish {
             note: self.why.note,
             ..job(&project, &self.keys)?
         };
-        let report = execute(context, &project, &job).await?;
+        let report = execute(context, &project, &job, &project.editors_database(self.replica)?).await?;
         show(context, &job, &report, &project);
         Ok(outcome(&report))
     }
@@ -155,10 +159,9 @@ pub fn job(project: &Project, keys: &Keys) -> Result<Job, Error> {
 }
 
 /// Runs a job with a progress bar.
-pub async fn execute(context: &Context, project: &Project, job: &Job) -> Result<Report, Error> {
-    let database = project.database()?;
+pub async fn execute(context: &Context, project: &Project, job: &Job, database: &Database) -> Result<Report, Error> {
     let _bar = Bar::follow(context);
-    release::run(job, &project.store, &database, &project.settings, &context.progress).await
+    release::run(job, &project.store, database, &project.settings, &context.progress).await
 }
 
 /// How a run ended.
@@ -218,7 +221,8 @@ fn document(context: &Context, job: &Job, report: &Report, project: &Project) ->
         "serial": report.release.as_ref().map(|release| release.serial),
         "run": job.run.as_str(),
         "as_of": report.as_of.to_rfc3339_opts(SecondsFormat::Micros, true),
-        "connections": 1,
+        "connections": report.source.as_ref().map_or(0, |source| source.connections),
+        "source": report.source.as_ref().map(report::source_json),
         "templates": templates,
         "rolled_forward": report.rolled_forward.as_ref().map(ToString::to_string),
         "pending": report.is_pending,

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::context::Project;
 use super::print::{self, counted, grouped, styled};
+use crate::database::{PassedOver, Source};
 use crate::release::manifest::{ChangeKind, Kind};
 use crate::release::{Counts, Difference, Job, Report, TemplateReport};
 
@@ -18,6 +19,9 @@ fn touched(counts: &Counts) -> u64 {
 /// What to look at, although nothing failed.
 pub fn warnings(report: &Report) {
     let warn = |text: String| print::note(&format!("{}: {text}", styled(print::YELLOW, "warning")));
+    if let Some(source) = &report.source {
+        passed_over(source);
+    }
     for template in &report.templates {
         if template.over_max_keys {
             warn(format!(
@@ -28,10 +32,15 @@ pub fn warnings(report: &Report) {
     }
     for template in report.templates.iter().filter(|template| template.older > 0) {
         warn(format!(
-            "{}: {} stay as committed, because they were observed later than {}, the instant that this run saw; is a clock wrong?",
+            "{}: {} stay as committed, because they were observed later than {}, the instant that this run saw; {}",
             template.name,
             counted(template.older, "document"),
             report.as_of.format("%Y-%m-%d %H:%M:%S UTC"),
+            match report.source.as_ref().is_some_and(|source| source.is_replica) {
+                // A replica shows its last replayed commit, and an editor may have read the primary since.
+                true => "it read a replica, whose last commit that is; `republish` reads the primary",
+                false => "is a clock wrong?",
+            },
         ));
     }
     if let Some(error) = &report.unfinished {
@@ -49,6 +58,30 @@ pub fn warnings(report: &Report) {
     if more > 0 {
         warn(format!("and {more} more paths; the next publish tries them again"));
     }
+}
+
+/// The servers that should have been read before the one that was.
+pub fn passed_over(source: &Source) {
+    for PassedOver { server, reason, hint } in &source.passed_over {
+        print::note(&format!("{}: passed over {server}: {reason}", styled(print::YELLOW, "warning")));
+        if let Some(hint) = hint {
+            print::note(&format!("  {}: {hint}", styled(print::CYAN, "hint")));
+        }
+    }
+    if !source.passed_over.is_empty() {
+        print::note(&format!("{}: {} was read instead", styled(print::YELLOW, "warning"), source.server));
+    }
+}
+
+/// Where a run read, for programs.
+pub fn source_json(source: &Source) -> Value {
+    let passed_over =
+        source.passed_over.iter().map(|one| json!({ "server": one.server, "reason": one.reason, "hint": one.hint }));
+    json!({
+        "server": source.server,
+        "replica": source.is_replica,
+        "passed_over": passed_over.collect::<Vec<_>>(),
+    })
 }
 
 /// A plan as a table, its changes below each template.
@@ -89,9 +122,13 @@ fn costs(report: &Report) -> String {
     let rows = report.templates.iter().map(|template| template.rows).sum();
     let queries = report.templates.iter().map(|template| template.cost.queries).sum();
     let staged = report.templates.iter().map(|template| template.cost.staged_bytes).sum();
+    let source = report.source.as_ref();
     let text = format!(
-        "1 connection for {}, {}, {} rows, {} compressed",
+        "{} for {} to {}{}, {}, {} rows, {} compressed",
+        counted(source.map_or(0, |source| source.connections), "connection"),
         print::duration(report.seconds.hold),
+        source.map_or("nothing", |source| &source.server),
+        if source.is_some_and(|source| source.is_replica) { " (a replica)" } else { "" },
         counted(queries, "statement"),
         grouped(rows),
         ByteSize(staged)

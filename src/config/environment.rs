@@ -27,12 +27,12 @@ pub fn overlay(values: &mut Values, environment: &[(String, String)]) -> Vec<Ref
     for key in KEYS {
         let Some(name) = key.variable() else { continue };
         let file_name = format!("{name}_FILE");
-        let file = find(&file_name).filter(|_| key.kind == Kind::Secret);
+        let file = find(&file_name).filter(|_| key.is_secret());
         match (find(&name), file) {
             (None, None) => {}
-            (Some(text), None) => values.set(key, value(&name, text)),
-            (None, Some(path)) => match secret_file(&file_name, path) {
-                Ok(found) => values.set(key, found),
+            (Some(text), None) => put(values, key, value(&name, text)),
+            (None, Some(path)) => match secret_file(&file_name, path, key.kind == Kind::Secrets) {
+                Ok(found) => put(values, key, found),
                 Err(refusal) => refusals.push(refusal),
             },
             (Some(_), Some(_)) => {
@@ -47,6 +47,16 @@ pub fn overlay(values: &mut Values, environment: &[(String, String)]) -> Vec<Ref
     refusals
 }
 
+fn put(values: &mut Values, key: &'static Key, found: Value) {
+    if key.kind != Kind::Secrets {
+        return values.set(key, found);
+    }
+    // A comma or a blank in a URL is written %2C or %20.
+    let elements = found.text.split(|c: char| c == ',' || c.is_whitespace()).filter(|text| !text.is_empty());
+    let elements = elements.map(|text| Value { text: text.to_owned(), origin: found.origin.clone() }).collect();
+    values.set_list(key, elements);
+}
+
 fn value(name: &str, text: &str) -> Value {
     Value { text: text.to_owned(), origin: Origin::Variable(name.to_owned()) }
 }
@@ -56,7 +66,7 @@ fn refusal(name: &str, reason: String, hint: String) -> Refusal {
 }
 
 /// Editors end a file with a line break, which is no part of a secret.
-fn secret_file(name: &str, path: &str) -> Result<Value, Refusal> {
+fn secret_file(name: &str, path: &str, is_list: bool) -> Result<Value, Refusal> {
     if path.contains("://") {
         // Whoever put the secret itself here must not find it in a log.
         let hint =
@@ -71,7 +81,7 @@ fn secret_file(name: &str, path: &str) -> Result<Value, Refusal> {
     if text.is_empty() {
         return Err(refusal(name, format!("the file {path} is empty"), "write the value into it".to_owned()));
     }
-    if text.contains('\n') {
+    if text.contains('\n') && !is_list {
         let hint = "write the value alone into it, on one line".to_owned();
         return Err(refusal(name, format!("the file {path} has more than one line"), hint));
     }
@@ -85,7 +95,7 @@ fn unknown(name: &str) -> Option<Refusal> {
         .iter()
         .filter_map(|key| Some((key, key.variable()?)))
         .flat_map(|(key, name)| {
-            let file = (key.kind == Kind::Secret).then(|| format!("{name}_FILE"));
+            let file = key.is_secret().then(|| format!("{name}_FILE"));
             std::iter::once(name).chain(file)
         })
         .chain(ELSEWHERE.map(str::to_owned))

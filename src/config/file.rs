@@ -70,6 +70,12 @@ impl Walk {
                 format!("{} is a whole number, and this isn't ({})", key.label(), other.type_str()),
                 format!("write for example {}", key.example()),
             ),
+            (Kind::Secrets, DeValue::Array(elements)) => self.list(key, elements),
+            (Kind::Secrets, other) => self.refuse(
+                value.span(),
+                format!("{} is a list, and this isn't ({})", key.label(), other.type_str()),
+                format!("write for example {}", key.example()),
+            ),
             (_, DeValue::String(text)) => {
                 self.values.set(key, Value { text: text.to_string(), origin: Origin::File(value.span()) });
             }
@@ -79,6 +85,23 @@ impl Walk {
                 format!("write for example {}", key.example()),
             ),
         }
+    }
+
+    fn list(&mut self, key: &'static Key, elements: &[Spanned<DeValue<'_>>]) {
+        let mut values = Vec::new();
+        for element in elements {
+            match element.get_ref() {
+                DeValue::String(text) => {
+                    values.push(Value { text: text.to_string(), origin: Origin::File(element.span()) });
+                }
+                other => self.refuse(
+                    element.span(),
+                    format!("{} is a list of texts in quotes, and this isn't one ({})", key.label(), other.type_str()),
+                    format!("write for example {}", key.example()),
+                ),
+            }
+        }
+        self.values.set_list(key, values);
     }
 
     fn settings(&mut self, table: &DeTable<'_>) {

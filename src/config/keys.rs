@@ -5,13 +5,21 @@ use std::time::Duration;
 
 use super::secret::holds_password;
 
+mod database;
+
+pub use database::{ACQUIRE_TIMEOUT, DATABASE_URL, MAX_LAG, READ, REPLICAS, SETTINGS, STATEMENT_TIMEOUT};
+
 /// What a key's value is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// Text that is never shown; the environment can also name a file that holds it.
     Secret,
+    /// A list of such texts; in the environment they are separated by commas or white space.
+    Secrets,
     /// Text.
     Text,
+    /// One of these words.
+    Word(&'static [&'static str]),
     /// A duration, within these bounds.
     Duration {
         /// The shortest that works.
@@ -48,55 +56,6 @@ pub struct Key {
 }
 
 const DAY: Duration = Duration::from_hours(24);
-
-/// Where the data is.
-pub static DATABASE_URL: Key = Key {
-    section: "database",
-    name: "url",
-    kind: Kind::Secret,
-    default: None,
-    shown: "\"sqlite:demo.db\"",
-    comment: &["Where the data is: postgres://user@host:5432/database?sslmode=verify-full, or sqlite:file.db."],
-};
-
-/// How long to wait for a connection.
-pub static ACQUIRE_TIMEOUT: Key = Key {
-    section: "database.build",
-    name: "acquire_timeout",
-    kind: Kind::Duration { min: Duration::from_millis(1), max: DAY },
-    default: Some("30s"),
-    shown: "\"30s\"",
-    comment: &[
-        "How long connecting may take. Too short: a build fails because the server or the network is busy.",
-        "Too long: a server that hangs goes unnoticed.",
-    ],
-};
-
-/// How long one statement may take. PostgreSQL counts it in milliseconds in 31 bits, which is nearly 25 days.
-pub static STATEMENT_TIMEOUT: Key = Key {
-    section: "database.build",
-    name: "statement_timeout",
-    kind: Kind::Duration { min: Duration::ZERO, max: Duration::from_hours(576) },
-    default: Some("30m"),
-    shown: "\"30m\"",
-    comment: &[
-        "How long one template's query may take; \"0s\" is without limit. Too short: the heaviest template fails and",
-        "keeps its last rows. Too long: a runaway query holds back VACUUM for as long as it runs.",
-    ],
-};
-
-/// Further settings of the build's transaction.
-pub static SETTINGS: Key = Key {
-    section: "database.build",
-    name: "settings",
-    kind: Kind::Table,
-    default: None,
-    shown: "{ work_mem = \"64MB\" }",
-    comment: &[
-        "PostgreSQL settings for the build's transaction only; none by default. Too little work_mem: sorts and hashes",
-        "go to disk. Too much: every sort of every parallel worker may take it, and the server runs out of memory.",
-    ],
-};
 
 /// Where the snapshots go.
 pub static STORE_URL: Key = Key {
@@ -212,8 +171,11 @@ pub static TEMPLATES: Key = Key {
 };
 
 /// All keys, in the order of the written file.
-pub static KEYS: [&Key; 13] = [
+pub static KEYS: [&Key; 16] = [
     &DATABASE_URL,
+    &REPLICAS,
+    &READ,
+    &MAX_LAG,
     &ACQUIRE_TIMEOUT,
     &STATEMENT_TIMEOUT,
     &SETTINGS,
@@ -238,6 +200,11 @@ impl Key {
     pub fn variable(&self) -> Option<String> {
         let name = || format!("TINTYPE_{}_{}", self.section.replace('.', "_"), self.name).to_ascii_uppercase();
         (self.kind != Kind::Table).then(name)
+    }
+
+    /// True if a variable can name a file that holds it.
+    pub fn is_secret(&self) -> bool {
+        matches!(self.kind, Kind::Secret | Kind::Secrets)
     }
 
     /// A line of TOML that sets it, for hints.

@@ -82,7 +82,9 @@ fn hide_database_values(text: &str, hide: &mut impl FnMut(usize, usize)) {
         }
         let lower = trimmed.to_ascii_lowercase();
         let suspicious = trimmed.contains('@') || lower.contains("passw") || lower.contains("pwd");
-        let harmless = trimmed.is_empty() || trimmed.starts_with('#') || trimmed.contains("sqlite:");
+        // The keys of the section that hold no URL; whoever misspells one of them wants to see the line.
+        let plain = ["read ", "read=", "max_lag "].iter().any(|key| trimmed.starts_with(key));
+        let harmless = trimmed.is_empty() || trimmed.starts_with('#') || trimmed.contains("sqlite:") || plain;
         if suspicious || (inside && !harmless) {
             let value = content.find('=').map_or(0, |at| at + 1);
             hide(from + value, from + content.len());
@@ -120,6 +122,7 @@ mod tests {
             "[database]\nurl = \"postgres://h/x?foo=hunter2\"",
             "[database]\npasswrd = \"hunter2\"",
             "passwd = \"hunter2\"",
+            "[database]\nreplicas = [\n  \"postgres://u:hunter2@h/d\",\n  \"hunter2\",\n]",
             "url = \"host=h user=u pasword=hunter2\"\n[database]\nx = 1".replace("user", "passwd").as_str(),
         ] {
             let masked = masked(text);

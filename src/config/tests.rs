@@ -219,6 +219,43 @@ fn readers_can_not_fetch_what_is_not_theirs() {
 }
 
 #[test]
+fn replicas_are_servers_and_never_shown() {
+    let replicas = "[database]\nurl = \"postgres://u:hunter2@h/d\"\nreplicas = [\"postgres://u:hunter2@r1/d\", \"postgres://r2/d\"]";
+    let config = Case::new(replicas).config();
+    assert_eq!(config.database.replicas.len(), 2);
+    assert_eq!(config.database.replicas[1].expose(), "postgres://r2/d");
+    assert_eq!(config.database.read, ReadFrom::PreferReplica, "the default with replicas");
+    assert_eq!(config.database.max_lag, Duration::from_mins(5));
+    assert!(!format!("{config:?}").contains("hunter2"));
+    assert_eq!(Case::new("").config().database.read, ReadFrom::Primary, "the default without");
+    let read = |read: &str| Case::new(&format!("{replicas}\nread = \"{read}\"")).config().database.read;
+    assert_eq!((read("primary"), read("replica")), (ReadFrom::Primary, ReadFrom::Replica));
+    assert_finding(&format!("{replicas}\nread = \"replika\""), 4, &["replika", "did you mean \"replica\"?"]);
+    assert_finding("[database]\nread = \"replica\"", 2, &["no replicas are named", "replicas = ["]);
+    assert_finding("[database]\nreplicas = \"postgres://r/d\"", 2, &["replicas is a list", "replicas = ["]);
+    assert_finding("[database]\nreplicas = [\n  7,\n]", 3, &["a list of texts in quotes"]);
+    assert_finding("[database]\nreplicas = [\n  \"sqlite:f\",\n]", 3, &["a SQLite file"]);
+    let wrong = "[database]\nreplicas = [\n  \"postgres://u:hunter2@h/d?sslmod=x\",\n]";
+    assert_finding(wrong, 3, &["in [database] replicas", "did you mean `sslmode`?"]);
+}
+
+#[test]
+fn replicas_come_from_the_environment_too() {
+    let count = |case: &Case| case.config().database.replicas.len();
+    let name = "TINTYPE_DATABASE_REPLICAS";
+    assert_eq!(count(&Case::new("").with(name, "postgres://a/d,postgres://b/d, postgres://c/d\n")), 3);
+    let case = Case::new("[database]\nreplicas = [\"postgres://a/d\"]").with(name, "postgres://b/d postgres://c/d");
+    assert_eq!(count(&case), 2, "it outranks the file");
+    let case = Case::new("");
+    let path = case.folder.path().join("secret");
+    std::fs::write(&path, "postgres://u:hunter2@a/d\npostgres://u:hunter2@b/d\n").unwrap();
+    let case = case.with("TINTYPE_DATABASE_REPLICAS_FILE", path.display().to_string());
+    assert_eq!(count(&case), 2);
+    let usage = Case::new("").with(name, "postgres://u:hunter2@a/d?sslmod=x").usage();
+    assert!(usage.starts_with("TINTYPE_DATABASE_REPLICAS: in [database] replicas"), "{usage}");
+}
+
+#[test]
 fn settings_are_names_and_never_change_the_bytes() {
     let config =
         Case::new("[database.build.settings]\nwork_mem = \"1GB\"\n\"pg_hint_plan.enable_hint\" = \"on\"").config();

@@ -38,6 +38,8 @@ pub struct Refusal {
 /// The values of the closed table's keys.
 pub struct Values {
     texts: [Option<Value>; KEYS.len()],
+    /// The lists among the keys' values, element by element.
+    lists: [Option<Vec<Value>>; KEYS.len()],
     /// `[database.build] settings`: name and value, each with its place.
     pub settings: Vec<(Value, Value)>,
 }
@@ -45,7 +47,7 @@ pub struct Values {
 impl Values {
     /// Nothing set.
     pub fn none() -> Values {
-        Values { texts: [const { None }; KEYS.len()], settings: Vec::new() }
+        Values { texts: [const { None }; KEYS.len()], lists: [const { None }; KEYS.len()], settings: Vec::new() }
     }
 
     /// Sets a key, over what was there.
@@ -53,6 +55,18 @@ impl Values {
         if let Some(slot) = slot(key) {
             self.texts[slot] = Some(value);
         }
+    }
+
+    /// Sets a key whose value is a list, over what was there.
+    pub fn set_list(&mut self, key: &'static Key, values: Vec<Value>) {
+        if let Some(slot) = slot(key) {
+            self.lists[slot] = Some(values);
+        }
+    }
+
+    /// The elements of a key whose value is a list; none where it isn't set.
+    pub fn list(&self, key: &'static Key) -> Vec<Value> {
+        slot(key).and_then(|slot| self.lists[slot].clone()).unwrap_or_default()
     }
 
     /// The value of a key, or its default.

@@ -1,5 +1,7 @@
 //! What can go wrong between tintype and a database, in words for the person who must act.
 
+use super::PassedOver;
+
 /// A database error. Messages name the server and the statement's purpose, never a password.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum DatabaseError {
@@ -41,6 +43,28 @@ pub enum DatabaseError {
         /// The system's own words.
         reason: String,
     },
+    /// A standby ended the transaction because replaying its primary's changes was more urgent.
+    #[error("the replica ended the read: {reason}")]
+    Conflict {
+        /// The server's own words.
+        reason: String,
+    },
+    /// A server that is configured as a replica can't be read as one.
+    #[error("{server} {reason}")]
+    Unfit {
+        /// Host, port and database.
+        server: String,
+        /// Completes "the server …".
+        reason: String,
+        /// What to do next.
+        hint: String,
+    },
+    /// Several servers are configured, and none can be read.
+    #[error("no server can be read:{}", passed_over.iter().map(|one| format!("\n  {}: {}", one.server, one.reason)).collect::<String>())]
+    NoServer {
+        /// Each of them with its reason.
+        passed_over: Vec<PassedOver>,
+    },
     /// The receiver of the rows has gone; it knows why.
     #[error("the read was stopped")]
     Stopped,
@@ -50,17 +74,45 @@ impl DatabaseError {
     /// What to do next.
     pub fn hint(&self) -> Option<String> {
         match self {
-            DatabaseError::Url { hint, .. } | DatabaseError::Connect { hint, .. } => Some(hint.clone()),
+            DatabaseError::Url { hint, .. }
+            | DatabaseError::Connect { hint, .. }
+            | DatabaseError::Unfit { hint, .. } => Some(hint.clone()),
             DatabaseError::Statement { hint, .. } => hint.clone(),
+            DatabaseError::Lost { reason } if reason.contains("query_timeout") || reason.contains("query timeout") => {
+                Some("the pooler's query_timeout ended it; 0 switches it off for tintype's [databases] entry or user".to_owned())
+            }
             DatabaseError::Lost { .. } => {
                 Some("nothing was published; see the server's log, then run the command again".to_owned())
             }
+            DatabaseError::Conflict { .. } => Some(
+                "on the replica, a larger max_standby_streaming_delay lets long reads end, and hot_standby_feedback = on keeps \
+                 their rows on the primary"
+                    .to_owned(),
+            ),
+            DatabaseError::NoServer { passed_over } => {
+                let mut hints: Vec<&str> = passed_over.iter().filter_map(|one| one.hint.as_deref()).collect();
+                hints.dedup();
+                Some(hints.join("\n        "))
+            }
             DatabaseError::Stopped => None,
+        }
+    }
+
+    /// Why, without the server's name, for a list that names the server already.
+    pub fn reason(&self) -> String {
+        match self {
+            DatabaseError::Connect { reason, .. } | DatabaseError::Unfit { reason, .. } => reason.clone(),
+            other => other.to_string(),
         }
     }
 
     /// True if the connection can't be used any more, so that no further template can be read.
     pub fn is_fatal(&self) -> bool {
         !matches!(self, DatabaseError::Statement { .. } | DatabaseError::Stopped)
+    }
+
+    /// True if it says something about the server and nothing about what was read, so that another one may do.
+    pub fn is_about_server(&self) -> bool {
+        matches!(self, DatabaseError::Lost { .. } | DatabaseError::Conflict { .. })
     }
 }

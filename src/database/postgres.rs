@@ -5,101 +5,31 @@
 
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
 use futures_util::TryStreamExt as _;
-use sqlx::postgres::{PgArguments, PgConnectOptions, PgConnection, PgDatabaseError, PgErrorPosition, PgRow};
+use sqlx::postgres::{PgArguments, PgConnection, PgRow};
 use sqlx::query::Query;
 use sqlx::{
-    AssertSqlSafe, Column as _, ConnectOptions as _, Connection as _, Either, Executor as _, Postgres, Row as _,
-    TypeInfo as _, ValueRef as _,
+    AssertSqlSafe, Column as _, Connection as _, Either, Executor as _, Postgres, Row as _, TypeInfo as _,
+    ValueRef as _,
 };
 use tokio::sync::mpsc;
 
 use super::batch::{RowBatch, Rows};
-use super::{ColumnType, DatabaseError, ReadSettings, ResultColumn};
+use super::{ColumnType, DatabaseError, ResultColumn};
 use crate::template::scope::{Bind, Statement};
 
+pub mod connect;
 mod copy;
+mod failure;
+mod replica;
 mod result_types;
 
+use failure::statement_error;
 pub use result_types::columns;
 use result_types::{is_about_types, read_rare_types};
 
-/// `application_name` holds at most 63 bytes (`NAMEDATALEN` − 1).
-const MAX_APPLICATION_LEN: usize = 63;
-/// The first version with `client_connection_check_interval`.
-const HAS_CONNECTION_CHECK: u32 = 140_000;
 /// Longest wait for the server's part in closing a connection.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
-
-/// Host, port and database of a server, without user or password.
-pub fn describe(options: &PgConnectOptions) -> String {
-    let database = options.get_database().unwrap_or_else(|| options.get_username());
-    match options.get_socket() {
-        Some(socket) => format!("PostgreSQL at {} port {}, database {database}", socket.display(), options.get_port()),
-        None => format!("PostgreSQL at {}:{}, database {database}", options.get_host(), options.get_port()),
-    }
-}
-
-/// Connects and begins the transaction; returns the instant that it sees.
-pub async fn begin(
-    options: &PgConnectOptions,
-    settings: &ReadSettings,
-    application: &str,
-) -> Result<(PgConnection, DateTime<Utc>), DatabaseError> {
-    let name: String = application.chars().take(MAX_APPLICATION_LEN).collect();
-    let named = options.clone().application_name(&name);
-    let mut connection = match tokio::time::timeout(settings.connect_timeout, named.connect()).await {
-        Ok(Ok(connection)) => connection,
-        Ok(Err(error)) => return Err(connect_error(options, &error)),
-        Err(_) => {
-            return Err(DatabaseError::Connect {
-                server: describe(options),
-                reason: format!("no answer within {}", humantime::format_duration(settings.connect_timeout)),
-                sqlstate: None,
-                hint: "is the server up and reachable from here? [database.build] acquire_timeout sets the wait"
-                    .to_owned(),
-            });
-        }
-    };
-    // A pooler may hand the connection's settings to the next client, so all of them are LOCAL to the transaction.
-    // The formats are fixed because text that a template casts from dates and numbers must not depend on the server.
-    let mut begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL timezone = 'UTC'; SET LOCAL datestyle = 'ISO, YMD'; \
-         SET LOCAL intervalstyle = 'iso_8601'; SET LOCAL extra_float_digits = 1; SET LOCAL bytea_output = 'hex'; SET LOCAL lock_timeout = '30s'; \
-         SET LOCAL idle_in_transaction_session_timeout = '10min'"
-        .to_owned();
-    let mut set = |name: &str, value: &str| {
-        begin.push_str(&format!("; SET LOCAL {name} = '{}'", value.replace('\'', "''")));
-    };
-    set("statement_timeout", &format!("{}ms", settings.statement_timeout.as_millis()));
-    if connection.server_version_num().is_some_and(|version| version >= HAS_CONNECTION_CHECK) {
-        // A statement whose client has gone ends within a second instead of running on for nobody.
-        set("client_connection_check_interval", "1s");
-    }
-    for (name, value) in &settings.settings {
-        set(name, value);
-    }
-    connection.execute(AssertSqlSafe(begin)).await.map_err(|error| match statement_error(&error, "") {
-        DatabaseError::Statement { message, sqlstate, .. } => DatabaseError::Statement {
-            message: format!("the transaction can't begin: {message}"),
-            sqlstate,
-            position: None,
-            hint: Some("see [database.build] settings: each is set for the transaction".to_owned()),
-        },
-        other => other,
-    })?;
-    let as_of = read_as_of(&mut connection).await?;
-    Ok((connection, as_of))
-}
-
-/// The transaction's first statement takes its snapshot. A standby shows the primary's past, at best up to its last replay.
-async fn read_as_of(connection: &mut PgConnection) -> Result<DateTime<Utc>, DatabaseError> {
-    let sql = "SELECT (extract(epoch FROM CASE WHEN pg_is_in_recovery() THEN least(clock_timestamp(), pg_last_xact_replay_timestamp()) ELSE clock_timestamp() END) * 1000000)::int8";
-    let row: PgRow =
-        connection.fetch_one(sqlx::query(sql).persistent(false)).await.map_err(|error| statement_error(&error, sql))?;
-    let micros: i64 = row.try_get(0).map_err(|error| statement_error(&error, sql))?;
-    Ok(DateTime::from_timestamp_micros(micros).unwrap_or_default())
-}
 
 /// Says good-bye and closes the socket; a server that doesn't listen any more is left.
 pub async fn close(connection: PgConnection) -> Result<(), DatabaseError> {
@@ -269,71 +199,6 @@ pub async fn volatile_functions(connection: &mut PgConnection, names: &[String])
         .await
         .map_err(|error| statement_error(&error, sql))?;
     rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>().map_err(|error| statement_error(&error, sql))
-}
-
-fn connect_error(options: &PgConnectOptions, error: &sqlx::Error) -> DatabaseError {
-    let sqlstate =
-        error.as_database_error().and_then(sqlx::error::DatabaseError::code).map(std::borrow::Cow::into_owned);
-    let (reason, hint) = match (sqlstate.as_deref(), error) {
-        (Some("28P01" | "28000"), _) => (
-            message(error),
-            "check user and password; the password may come from DATABASE_URL, TINTYPE_DATABASE_URL_FILE or ~/.pgpass",
-        ),
-        (Some("3D000"), _) => (message(error), "check the database's name at the end of the URL"),
-        (Some("53300"), _) => (
-            message(error),
-            "the server has no connection free; tintype needs one: see who holds them in pg_stat_activity",
-        ),
-        (Some("57P03"), _) => (message(error), "the server is starting or stopping; try again"),
-        (Some(_), _) => (message(error), "see the server's log"),
-        (None, sqlx::Error::Tls(_)) => {
-            (message(error), "sslmode and sslrootcert in the URL say how the server proves who it is")
-        }
-        (None, _) => (message(error), "is the server up, and are host and port right?"),
-    };
-    DatabaseError::Connect { server: describe(options), reason, sqlstate, hint: hint.to_owned() }
-}
-
-fn message(error: &sqlx::Error) -> String {
-    match error {
-        sqlx::Error::Database(error) => error.message().to_owned(),
-        sqlx::Error::Io(error) => error.to_string(),
-        other => other.to_string(),
-    }
-}
-
-fn statement_error(error: &sqlx::Error, text: &str) -> DatabaseError {
-    let sqlx::Error::Database(database) = error else {
-        return DatabaseError::Lost { reason: message(error) };
-    };
-    let Some(server) = database.try_downcast_ref::<PgDatabaseError>() else {
-        return DatabaseError::Statement {
-            message: database.message().to_owned(),
-            sqlstate: None,
-            position: None,
-            hint: None,
-        };
-    };
-    // Class 57 with P: the server ends the session (admin shutdown, crash of another backend).
-    if server.code().starts_with("57P") || server.code().starts_with("08") {
-        return DatabaseError::Lost { reason: format!("{} (SQLSTATE {})", server.message(), server.code()) };
-    }
-    let position = match server.position() {
-        Some(PgErrorPosition::Original(character)) => {
-            text.char_indices().nth(character.saturating_sub(1)).map(|(at, _)| at)
-        }
-        _ => None,
-    };
-    let hint = match server.code() {
-        "57014" => Some("[database.build] statement_timeout sets the limit; is an index missing?".to_owned()),
-        _ => server.hint().or(server.detail()).map(ToOwned::to_owned),
-    };
-    DatabaseError::Statement {
-        message: server.message().to_owned(),
-        sqlstate: Some(server.code().to_owned()),
-        position,
-        hint,
-    }
 }
 
 impl DatabaseError {

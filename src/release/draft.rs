@@ -320,6 +320,7 @@ impl Draft {
             release,
             committed,
             as_of: self.as_of,
+            source: None,
             templates: drafted.reports,
             orphans: drafted.orphans,
             activated: super::activate::Activated::default(),

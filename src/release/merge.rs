@@ -36,7 +36,7 @@ pub struct Merged {
     pub changes: Vec<Change>,
     /// Documents that stay as they are.
     pub unchanged: u64,
-    /// Those among them that the run saw differently, but at an older instant.
+    /// Those among them that the run saw differently or was to write again, but at an older instant.
     pub older: u64,
 }
 
@@ -74,7 +74,8 @@ impl Merging<'_> {
         let in_scope = after.is_some() || before.is_some_and(|row| self.seen.scope.contains(&row.key));
         if !in_scope || !is_newer {
             let digest = |row: Option<&Arc<Row>>| row?.digest();
-            self.merged.older += u64::from(in_scope && digest(before) != digest(after));
+            let differs = self.seen.rewrite || digest(before) != digest(after);
+            self.merged.older += u64::from(in_scope && differs);
             return self.keep(before);
         }
         match (before, after) {

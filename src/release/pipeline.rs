@@ -123,6 +123,11 @@ impl Running {
         self.read.as_ref().is_err_and(DatabaseError::is_fatal)
     }
 
+    /// Why there is none, if there is none.
+    pub fn lost(&self) -> Option<DatabaseError> {
+        self.read.as_ref().err().filter(|error| error.is_fatal()).cloned()
+    }
+
     /// Notes how many statements the template took.
     #[must_use]
     pub fn with_queries(self, queries: u64) -> Running {

@@ -29,8 +29,11 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// Enters a phase; the counters of documents start again.
+    /// Enters a phase; the counters of documents start again, and with a build the counter of rows.
     pub fn enter(&self, phase: Phase, expected: u64) {
+        if phase == Phase::Build {
+            self.rows.store(0, Ordering::Relaxed);
+        }
         self.done.store(0, Ordering::Relaxed);
         self.expected.store(expected, Ordering::Relaxed);
         self.phase.store(phase as u8, Ordering::Relaxed);

@@ -16,7 +16,7 @@ use super::id::RunId;
 use super::manifest::Kind;
 use super::progress::{Phase, Progress};
 use super::report::{Report, Seconds};
-use crate::database::{Database, ReadSettings};
+use crate::database::{Database, ReadSettings, ReadTransaction, Search, Source};
 use crate::diagnostic::Diagnostic;
 use crate::error::Error;
 use crate::store::Store;
@@ -70,10 +70,10 @@ pub async fn run(
         (base, rolled_forward) = finish_interrupted(job, store, base, progress).await?;
     }
     let mut seconds = Seconds::default();
-    let (as_of, outcomes) = build(job, store, database, settings, progress, &base, &mut seconds).await?;
+    let read = build(job, store, database, settings, progress, &base, &mut seconds).await?;
 
     progress.enter(Phase::Stage, 0);
-    let mut draft = Draft::new(job, as_of, outcomes);
+    let mut draft = Draft::new(&Job { run: read.run, ..job.clone() }, read.as_of, read.outcomes);
     let mut report = if job.commit {
         commit(job, store, &mut draft, base, progress, &mut seconds).await?
     } else {
@@ -86,10 +86,23 @@ pub async fn run(
     seconds.total = started.elapsed().as_secs_f64();
     report.seconds = seconds;
     report.rolled_forward = rolled_forward;
+    report.source = Some(read.source);
     Ok(report)
 }
 
+/// What a build saw.
+struct Read {
+    /// The name under which its blobs are staged.
+    run: RunId,
+    as_of: DateTime<Utc>,
+    source: Source,
+    outcomes: Vec<Outcome>,
+}
+
 /// Builds every template that was asked for, in one transaction over one connection.
+///
+/// Where the server ends the transaction, the whole of it is read again from the next one: all templates show one
+/// instant, and nothing of the first attempt counts. What that has staged stays behind under a name of its own.
 async fn build(
     job: &Job,
     store: &Arc<Store>,
@@ -98,16 +111,15 @@ async fn build(
     progress: &Arc<Progress>,
     base: &Base,
     seconds: &mut Seconds,
-) -> Result<(DateTime<Utc>, Vec<Outcome>), Error> {
+) -> Result<Read, Error> {
     let command = match job.kind {
         Kind::Publish if !job.commit => "plan",
         Kind::Publish => "publish",
         Kind::Republish => "republish",
         Kind::Rollback => "rollback",
     };
-    let held = Instant::now();
-    let mut transaction = database.begin(settings, &format!("tintype/{command}/{}", job.run)).await?;
-    let builder = Builder {
+    let mut search = Search::new(database, settings, &format!("tintype/{command}/{}", job.run));
+    let mut builder = Builder {
         store: Arc::clone(store),
         run: job.run.clone(),
         base: base.manifest.clone(),
@@ -118,7 +130,39 @@ async fn build(
         live: false,
         observe: None,
     };
-    progress.enter(Phase::Build, 0);
+    let held = Instant::now();
+    let mut attempt = 1;
+    loop {
+        let transaction = search.begin().await?;
+        let (as_of, source) = (transaction.as_of, transaction.source.clone());
+        tracing::info!(server = source.server, replica = source.is_replica, %as_of, "reading");
+        progress.enter(Phase::Build, 0);
+        let mut spent = Seconds::default();
+        match read(job, &builder, transaction, held, &mut spent).await {
+            Ok(outcomes) => {
+                *seconds = spent;
+                return Ok(Read { run: builder.run, as_of, source, outcomes });
+            }
+            Err(Error::Database(error)) => {
+                let shown = error.to_string();
+                search.after(error)?;
+                tracing::info!(server = source.server, "{shown}; reading everything again from the next server");
+                attempt += 1;
+                builder.run = job.run.attempt(attempt);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// One attempt at reading everything.
+async fn read(
+    job: &Job,
+    builder: &Builder,
+    mut transaction: ReadTransaction,
+    held: Instant,
+    seconds: &mut Seconds,
+) -> Result<Vec<Outcome>, Error> {
     let mut prepared = Vec::new();
     for template in &job.templates {
         let selectors: Vec<&Selector> =
@@ -131,15 +175,15 @@ async fn build(
         }
     }
     let mut running = Vec::new();
-    let mut over = false;
+    let (mut over, mut lost) = (false, None);
     for (template, known) in prepared {
         let read = match known {
             Ok(known) => builder.run(&mut transaction, known).await,
             Err(error) => Err(error),
         };
-        over = match &read {
-            Ok(running) => running.lost_connection(),
-            Err(error) => matches!(error, BuildError::Fatal(_)),
+        (over, lost) = match &read {
+            Ok(running) => (running.lost_connection(), running.lost()),
+            Err(error) => (matches!(error, BuildError::Fatal(_)), None),
         };
         running.push((template, read));
         if over {
@@ -147,13 +191,12 @@ async fn build(
         }
     }
     // The connection goes back as soon as the last row is read: compressing and writing need none.
-    let as_of = transaction.as_of;
-    if !over {
-        transaction.finish().await?;
-    }
+    let ended = if over { Ok(()) } else { transaction.finish().await };
     seconds.hold = held.elapsed().as_secs_f64();
     let mut outcomes = Vec::new();
+    let mut fatal = None;
     for (template, read) in running {
+        // Each is awaited, also where another has failed: a next attempt must not compete with the rest of this one.
         let built = match read {
             Ok(running) => running.finish().await,
             Err(error) => Err(error),
@@ -166,9 +209,20 @@ async fn build(
                 Ok(built)
             }
             Err(BuildError::Template(finding)) => Err(*finding),
-            Err(BuildError::Fatal(error)) => return Err(error),
+            Err(BuildError::Fatal(error)) => {
+                // A store that is full outranks a connection that was lost: another server wouldn't help.
+                fatal = match fatal {
+                    Some(earlier) if matches!(error, Error::Database(_)) => Some(earlier),
+                    _ => Some(error),
+                };
+                continue;
+            }
         };
         outcomes.push((template, built));
     }
-    Ok((as_of, outcomes))
+    // Rows that broke off may also have looked wrong to whoever split them; templates behind them weren't read at all.
+    match fatal.or(lost.map(Error::from)) {
+        Some(error) => Err(error),
+        None => ended.map(|()| outcomes).map_err(Error::from),
+    }
 }

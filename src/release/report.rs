@@ -10,6 +10,7 @@ use super::id::{ReleaseId, RunId};
 use super::manifest::{Change, ChangeKind};
 use super::merge::Merged;
 use super::row::{Row, find};
+use crate::database::Source;
 use crate::diagnostic::Diagnostic;
 use crate::error::Error;
 
@@ -22,6 +23,8 @@ pub struct Report {
     pub committed: bool,
     /// The instant whose data the run saw.
     pub as_of: DateTime<Utc>,
+    /// The server that the run read; none where it needed no database.
+    pub source: Option<Source>,
     /// What became of each template that was asked for.
     pub templates: Vec<TemplateReport>,
     /// Documents of the release that the run found committed.

@@ -83,10 +83,14 @@ fn a_database_that_is_not_there() {
     let project = Project::postgres(database);
     project.template("t", template);
 
-    project.configure(&refused, "");
-    project.run(&["publish"]).expect(1).explains(&["127.0.0.1", &port]);
+    let impatient = "[database.build]\nacquire_timeout = \"1s\"\n";
+    project.configure(&refused, impatient);
+    let ended = project.run(&["publish"]).expect(1);
+    ended.explains(&["127.0.0.1", &port, "refused", "tried for 1s"]);
     project.configure(&unknown, "");
-    project.run(&["publish"]).expect(1).explains(&["no_such_database"]);
+    let ended = project.run(&["publish"]).expect(1);
+    ended.explains(&["no_such_database"]);
+    assert!(ended.elapsed.as_secs() < 20, "it isn't waited for: {ended}");
 
     project.configure(&wrong, "");
     for arguments in [&["publish"][..], &["publish", "-vv"], &["publish", "--format", "json"], &["check"], &["plan"]] {
@@ -96,12 +100,15 @@ fn a_database_that_is_not_there() {
         assert!(!all.contains("s3cret"), "the password is printed: {ended}");
     }
 
-    project.configure(&limited, "");
+    project.configure(&limited, impatient);
     let held = postgres::Session::connect(&limited);
     let ended = project.run(&["publish"]).expect(1);
-    ended.explains(&["too many connections"]);
-    assert!(ended.elapsed.as_secs() < 30, "not a time-out in disguise: {ended}");
+    ended.explains(&["too many connections", "tried for 1s"]);
+    // One that gets free while there is time left is waited for.
+    project.configure(&limited, "");
+    let mut waiting = project.tintype(&["publish", "-v"]).start();
+    waiting.wait_for("a second try", |waiting| waiting.stderr().contains("trying again").then_some(()));
     drop(held);
-    project.run(&["publish"]).expect(0);
+    waiting.finish().expect(0);
     project.database().execute(&format!("DROP ROLE {user}"));
 }

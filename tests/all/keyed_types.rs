@@ -6,14 +6,14 @@ use crate::support::postgres;
 use crate::support::project::{Project, template_of};
 
 /// A key column: its name, what the table holds (one expression a key), and its line of the front matter.
-type KeyColumn = (&'static str, &'static [&'static str], &'static str);
+pub type KeyColumn = (&'static str, &'static [&'static str], &'static str);
 
 const TEXT: &str = "text = [\"k\"]";
 const BOOL: &str = "bool = [\"k\"]";
 
 /// Publishes a template a column, then each of its keys alone, which must change nothing; and each by its value.
 #[track_caller]
-fn keys_alone_are_the_full_build(project: &Project, columns: &[KeyColumn]) {
+pub fn keys_alone_are_the_full_build(project: &Project, columns: &[KeyColumn]) {
     for (name, values, rule) in columns {
         let rows = values.iter().enumerate().map(|(n, value)| format!("SELECT {value} AS k, {n} AS n"));
         let rows = rows.collect::<Vec<_>>().join(" UNION ALL ");
@@ -44,43 +44,46 @@ fn keys_alone_are_the_full_build(project: &Project, columns: &[KeyColumn]) {
     }
 }
 
+/// The domains that some of [`POSTGRES`] have as types.
+pub const POSTGRES_TYPES: &str = "CREATE DOMAIN code AS text CHECK (value <> 'x'); CREATE DOMAIN small AS int4";
+
+/// Key columns of every type that PostgreSQL has for them.
+pub const POSTGRES: &[KeyColumn] = &[
+    ("k_small", &["1::int2", "2::int2"], ""),
+    ("k_int", &["1", "-2"], ""),
+    ("k_bigint", &["1::int8", "9007199254740991"], ""),
+    ("k_numeric", &["1.00::numeric", "2"], ""),
+    ("k_double", &["1::float8", "2"], ""),
+    ("k_bool", &["true", "false"], ""),
+    ("k_text", &["'a'", "'United States'"], ""),
+    ("k_varchar", &["'a'::varchar(9)", "'b'"], ""),
+    ("k_char", &["'a'::char(3)", "'b'::char(3)"], ""),
+    ("k_date", &["'2024-02-29'::date", "'1999-12-31'"], ""),
+    ("k_instant", &["'2024-02-29 12:00:00.5+02'::timestamptz", "'1999-12-31'"], ""),
+    ("k_local", &["'2024-02-29 12:00:00.5'::timestamp", "'1999-12-31'"], ""),
+    ("k_uuid", &["'00000000-0000-4000-8000-000000000001'::uuid", "'00000000-0000-4000-8000-00000000000a'"], ""),
+    ("k_inet", &["'10.0.0.1'::inet", "'10.0.0.0/8'"], ""),
+    ("k_bit", &["B'101'", "B'110'"], ""),
+    ("k_domain", &["'a'::code", "'b'::code"], ""),
+    ("k_number_domain", &["1::small", "2::small"], ""),
+    ("r_int", &["1", "-2"], TEXT),
+    ("r_bigint", &["1::int8", "9007199254740993"], TEXT),
+    ("r_numeric", &["1.50::numeric", "2"], TEXT),
+    ("r_real", &["0.1::float4", "2"], TEXT),
+    ("r_bool", &["true", "false"], TEXT),
+    ("r_date", &["'2024-02-29'::date", "'1999-12-31'"], TEXT),
+    ("r_domain", &["1::small", "2::small"], TEXT),
+    ("b_int", &["0", "1"], BOOL),
+    ("b_numeric", &["0.0", "1.0"], BOOL),
+    ("b_bool", &["true", "false"], BOOL),
+    ("b_text", &["'t'", "'false'"], BOOL),
+];
+
 #[test]
 fn postgres_keys_of_every_type() {
     let Some(database) = postgres::database() else { return };
-    database.execute("CREATE DOMAIN code AS text CHECK (value <> 'x'); CREATE DOMAIN small AS int4");
-    keys_alone_are_the_full_build(
-        &Project::postgres(database),
-        &[
-            ("k_small", &["1::int2", "2::int2"], ""),
-            ("k_int", &["1", "-2"], ""),
-            ("k_bigint", &["1::int8", "9007199254740991"], ""),
-            ("k_numeric", &["1.00::numeric", "2"], ""),
-            ("k_double", &["1::float8", "2"], ""),
-            ("k_bool", &["true", "false"], ""),
-            ("k_text", &["'a'", "'United States'"], ""),
-            ("k_varchar", &["'a'::varchar(9)", "'b'"], ""),
-            ("k_char", &["'a'::char(3)", "'b'::char(3)"], ""),
-            ("k_date", &["'2024-02-29'::date", "'1999-12-31'"], ""),
-            ("k_instant", &["'2024-02-29 12:00:00.5+02'::timestamptz", "'1999-12-31'"], ""),
-            ("k_local", &["'2024-02-29 12:00:00.5'::timestamp", "'1999-12-31'"], ""),
-            ("k_uuid", &["'00000000-0000-4000-8000-000000000001'::uuid", "'00000000-0000-4000-8000-00000000000a'"], ""),
-            ("k_inet", &["'10.0.0.1'::inet", "'10.0.0.0/8'"], ""),
-            ("k_bit", &["B'101'", "B'110'"], ""),
-            ("k_domain", &["'a'::code", "'b'::code"], ""),
-            ("k_number_domain", &["1::small", "2::small"], ""),
-            ("r_int", &["1", "-2"], TEXT),
-            ("r_bigint", &["1::int8", "9007199254740993"], TEXT),
-            ("r_numeric", &["1.50::numeric", "2"], TEXT),
-            ("r_real", &["0.1::float4", "2"], TEXT),
-            ("r_bool", &["true", "false"], TEXT),
-            ("r_date", &["'2024-02-29'::date", "'1999-12-31'"], TEXT),
-            ("r_domain", &["1::small", "2::small"], TEXT),
-            ("b_int", &["0", "1"], BOOL),
-            ("b_numeric", &["0.0", "1.0"], BOOL),
-            ("b_bool", &["true", "false"], BOOL),
-            ("b_text", &["'t'", "'false'"], BOOL),
-        ],
-    );
+    database.execute(POSTGRES_TYPES);
+    keys_alone_are_the_full_build(&Project::postgres(database), POSTGRES);
 }
 
 #[test]

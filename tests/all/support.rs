@@ -9,6 +9,8 @@ pub mod postgres;
 pub mod process;
 pub mod project;
 pub mod s3_server;
+pub mod script;
 pub mod server_log;
+pub mod servers;
 pub mod skip;
 pub mod wait;

@@ -4,15 +4,15 @@
 //! `TINTYPE_TEST_POSTGRES_ICU_URL`. Without them a test process starts its own on first use, by the same `cluster.sh`, whose
 //! stdin it holds: when the process ends, in whatever way, the kernel closes the pipe and the cluster goes.
 
-use std::io::{BufRead as _, BufReader, Read as _};
-use std::os::unix::process::CommandExt as _;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::PathBuf;
+use std::str::FromStr as _;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Row as _, ValueRef as _};
 
+use super::script::Script;
 use super::server_log::{self, Witness};
 use super::skip::skip;
 
@@ -30,8 +30,8 @@ pub struct Cluster {
     /// URL of the database `postgres`, as the superuser, over TCP on the loopback address.
     url: String,
     log: PathBuf,
-    /// Holds the stdin of a cluster that this process started; never read.
-    _guard: Option<Child>,
+    /// Keeps a cluster that this process started; never read.
+    _guard: Option<Script>,
 }
 
 /// Returns the cluster, started if need be; notes the running test as skipped when there is no PostgreSQL here.
@@ -60,7 +60,7 @@ impl Cluster {
     fn find(variable: &str, kind: &str) -> Result<Self, String> {
         let (url, guard) = match std::env::var(variable) {
             Ok(url) => (url, None),
-            Err(_) => start(kind).map(|(url, guard)| (url, Some(guard)))?,
+            Err(_) => Script::start("cluster.sh", &[kind]).map(|(script, url)| (url, Some(script)))?,
         };
         // The server was told where its log is, so that one URL says everything about a cluster.
         let log = one(&url, "SHOW tintype.log_file").into();
@@ -232,34 +232,6 @@ impl Session {
     }
 }
 
-fn start(kind: &str) -> Result<(String, Child), String> {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/all/support/cluster.sh");
-    let mut guard = Command::new("bash")
-        .arg(script)
-        .arg(kind)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        // A Ctrl-C at the terminal is for the tests; the cluster goes when they have gone.
-        .process_group(0)
-        .spawn()
-        .map_err(|error| format!("no bash to start PostgreSQL with: {error}"))?;
-    let mut line = String::new();
-    let mut out = BufReader::new(guard.stdout.take().expect("stdout is piped"));
-    out.read_line(&mut line).expect("read cluster.sh's answer");
-    if line.is_empty() {
-        let mut reason = String::new();
-        let mut err = guard.stderr.take().expect("stderr is piped");
-        err.read_to_string(&mut reason).expect("read cluster.sh's complaint");
-        let status = guard.wait().expect("wait for cluster.sh");
-        let reason = reason.trim().to_owned();
-        // Only "there is no such PostgreSQL here" is a reason to skip; one that is there and doesn't start is a failure.
-        assert_eq!(status.code(), Some(3), "PostgreSQL does not start: {reason}");
-        return Err(reason);
-    }
-    Ok((line.trim().to_owned(), guard))
-}
-
 fn replace_database(url: &str, name: &str) -> String {
     let mut url = url::Url::parse(url).expect("the cluster's URL is one");
     url.set_path(name);
@@ -275,7 +247,9 @@ pub fn runtime() -> &'static tokio::runtime::Runtime {
 }
 
 async fn connect(url: &str) -> PgConnection {
-    PgConnection::connect(url).await.unwrap_or_else(|error| panic!("cannot connect to {url}: {error}"))
+    // PgBouncer refuses what sqlx would otherwise ask for.
+    let options = PgConnectOptions::from_str(url).expect("the URL can be read").extra_float_digits(None);
+    PgConnection::connect_with(&options).await.unwrap_or_else(|error| panic!("cannot connect to {url}: {error}"))
 }
 
 async fn run(connection: &mut PgConnection, sql: &str) {
@@ -293,7 +267,8 @@ async fn rows(connection: &mut PgConnection, sql: &str) -> Vec<Vec<Option<String
     rows.iter().map(|row| (0..row.len()).map(|column| text(row, column)).collect()).collect()
 }
 
-fn execute(url: &str, sql: &str) {
+/// Runs statements, separated by semicolons, over a connection of their own.
+pub fn execute(url: &str, sql: &str) {
     runtime().block_on(async {
         let mut connection = connect(url).await;
         run(&mut connection, sql).await;
@@ -301,7 +276,8 @@ fn execute(url: &str, sql: &str) {
     });
 }
 
-fn query(url: &str, sql: &str) -> Vec<Vec<Option<String>>> {
+/// Runs one statement over a connection of its own and returns its rows as the server prints them (`None` is NULL).
+pub fn query(url: &str, sql: &str) -> Vec<Vec<Option<String>>> {
     runtime().block_on(async {
         let mut connection = connect(url).await;
         let rows = rows(&mut connection, sql).await;

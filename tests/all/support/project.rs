@@ -29,6 +29,7 @@ pub struct Project {
 enum Source {
     Sqlite(PathBuf),
     Postgres(Database),
+    Url(String),
 }
 
 impl Project {
@@ -51,6 +52,15 @@ impl Project {
         project
     }
 
+    /// A project over a PostgreSQL database of somebody else's.
+    pub fn at(url: &str) -> Self {
+        let root = tempfile::tempdir().expect("make a project directory");
+        let database = Source::Url(url.to_owned());
+        let project = Self { root, database, store: FOLDER.to_owned(), environment: Vec::new() };
+        project.configure(url, "");
+        project
+    }
+
     /// Writes `tintype.toml` with this database URL; `more` is added at its end.
     pub fn configure(&self, database_url: &str, more: &str) {
         fs::create_dir_all(self.root().join("templates")).expect("make the template folder");
@@ -69,6 +79,7 @@ impl Project {
         let url = match &self.database {
             Source::Sqlite(_) => "sqlite:file.db".to_owned(),
             Source::Postgres(database) => database.url(),
+            Source::Url(url) => url.clone(),
         };
         self.configure(&url, "");
     }
@@ -134,6 +145,7 @@ impl Project {
         match &self.database {
             Source::Postgres(database) => database,
             Source::Sqlite(file) => panic!("{} is SQLite", file.display()),
+            Source::Url(url) => panic!("{url} isn't a test's own database"),
         }
     }
 
@@ -142,6 +154,7 @@ impl Project {
         match &self.database {
             Source::Postgres(database) => database.execute(sql),
             Source::Sqlite(file) => sqlite_execute(file, sql),
+            Source::Url(url) => postgres::execute(url, sql),
         }
     }
 
@@ -150,6 +163,7 @@ impl Project {
         match &self.database {
             Source::Postgres(database) => database.query(sql),
             Source::Sqlite(file) => sqlite_query(file, sql),
+            Source::Url(url) => postgres::query(url, sql),
         }
     }
 

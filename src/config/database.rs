@@ -1,0 +1,81 @@
+//! `[database]`: the servers, which of them is read, and how.
+
+use std::path::Path;
+
+use super::keys::{self, Key, Kind};
+use super::values::Value;
+use super::{BuildConfig, DatabaseConfig, Reader, Secret, settings};
+use crate::database::{Database, DatabaseError, ReadFrom};
+use crate::diagnostic::did_you_mean;
+
+impl Reader<'_> {
+    pub(super) fn database(&mut self) -> DatabaseConfig {
+        let url =
+            self.understood(&keys::DATABASE_URL, |text, folder| database_url(text, folder).map(|_| Secret::new(text)));
+        let replicas = self.replicas();
+        let build = BuildConfig {
+            acquire_timeout: self.duration(&keys::ACQUIRE_TIMEOUT),
+            statement_timeout: self.duration(&keys::STATEMENT_TIMEOUT),
+            settings: self.settings(),
+        };
+        let read = self.read_from(&replicas);
+        DatabaseConfig { url, replicas, read, max_lag: self.duration(&keys::MAX_LAG), build }
+    }
+
+    fn replicas(&mut self) -> Vec<Secret> {
+        let mut replicas = Vec::new();
+        for Value { text, origin } in self.values.list(&keys::REPLICAS) {
+            match database_url(&text, self.folder) {
+                Ok(Database::Postgres(_)) => replicas.push(Secret::new(text)),
+                Ok(Database::Sqlite(_)) => self.refuse(
+                    origin,
+                    (
+                        "a replica is a PostgreSQL server, and this is a SQLite file".to_owned(),
+                        format!("write for example {}", keys::REPLICAS.example()),
+                    ),
+                ),
+                Err((reason, hint)) => self.refuse(origin, (format!("in [database] replicas, {reason}"), hint)),
+            }
+        }
+        replicas
+    }
+
+    fn read_from(&mut self, replicas: &[Secret]) -> ReadFrom {
+        let read = self.understood(&keys::READ, |text, _| match text {
+            "primary" => Ok(ReadFrom::Primary),
+            "replica" | "prefer-replica" if replicas.is_empty() => Err((
+                format!("[database] read = \"{text}\", and no replicas are named"),
+                format!("name them: {}", keys::REPLICAS.example()),
+            )),
+            "replica" => Ok(ReadFrom::Replica),
+            "prefer-replica" => Ok(ReadFrom::PreferReplica),
+            _ => Err((format!("[database] read = \"{text}\" isn't known"), known_words(&keys::READ, text))),
+        });
+        read.unwrap_or(if replicas.is_empty() { ReadFrom::Primary } else { ReadFrom::PreferReplica })
+    }
+
+    fn settings(&mut self) -> Vec<(String, String)> {
+        let mut settings = Vec::new();
+        for (name, value) in std::mem::take(&mut self.values.settings) {
+            match settings::refuse(&name.text, &value.text) {
+                Some(refusal) => self.refuse(name.origin, refusal),
+                None => settings.push((name.text, value.text)),
+            }
+        }
+        settings
+    }
+}
+
+/// The words that a key takes, the nearest first if one is near.
+fn known_words(key: &Key, text: &str) -> String {
+    let Kind::Word(words) = key.kind else { return key.example() };
+    let known = format!("write {}", words.join(", "));
+    did_you_mean(text, words.iter().copied()).map_or(known, |near| format!("did you mean \"{near}\"?"))
+}
+
+fn database_url(text: &str, folder: &Path) -> Result<Database, (String, String)> {
+    Database::from_url(text, folder).map_err(|error| match error {
+        DatabaseError::Url { reason, hint } => (format!("the database URL {reason}"), hint),
+        other => (other.to_string(), other.hint().unwrap_or_default()),
+    })
+}
