@@ -1,4 +1,5 @@
 """Measures tintype side by side with what one would use instead, and prints one table of ratios. Started by run.sh."""
+
 import argparse
 import importlib
 import os
@@ -23,6 +24,7 @@ PARTS = ("directory", "rows", "store", "million", "profile")
 SHM = pathlib.Path("/dev/shm")
 # Largest together: a site of a million documents, each one inode for its blob and one name more.
 SHM_MIB = 6144
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Bench:
@@ -107,8 +109,12 @@ def main():
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"{', '.join(PARTS)}; all of them without one")
     parser.add_argument("--out", type=pathlib.Path, metavar="FILE", help="write the table there as well")
     parser.add_argument("--pairs", type=int, default=5, help="alternating pairs behind each median (default 5)")
-    parser.add_argument("--sample", type=int, default=600, help="keys for the script with a query per key (default 600)")
-    parser.add_argument("--disk", type=pathlib.Path, metavar="DIR", help="a folder on the disk to write to (default: TMPDIR)")
+    parser.add_argument(
+        "--sample", type=int, default=600, help="keys for the script with a query per key (default 600)"
+    )
+    parser.add_argument(
+        "--disk", type=pathlib.Path, metavar="DIR", help="a folder on the disk to write to (default: TMPDIR)"
+    )
     parser.add_argument("--strict", action="store_true", help="exit with 1 if a target is missed")
     for name in ("tintype", "s3-server", "venv", "data"):
         parser.add_argument(f"--{name}", type=pathlib.Path, help=argparse.SUPPRESS)  # by run.sh
@@ -118,8 +124,12 @@ def main():
         parser.error(f"there is no part {unknown[0]}: {', '.join(PARTS)}" if unknown else "counts begin at 1")
     parts = [part for part in PARTS if not options.parts or part in options.parts]
 
+    # What the caller's shell has set for other databases, buckets and sites is not for those measured here.
+    for name in list(os.environ):
+        if name.startswith(("TINTYPE_", "PG", "AWS_")) or name == "DATABASE_URL":
+            del os.environ[name]
     # Whatever ends this, the server is stopped and the folders are removed.
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    for number in SIGNALS:
         signal.signal(number, lambda number, _: sys.exit(128 + number))
     began, busy, failed, bench = time.time(), machine.load(), [], None
     try:
@@ -140,9 +150,10 @@ def main():
     except Failed as error:
         print(f"FAILED {error}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        return 130
     finally:
+        # A second Ctrl-C must not leave a server behind.
+        for number in SIGNALS:
+            signal.signal(number, signal.SIG_IGN)
         if bench:
             bench.close()
     print("\n" + text)
@@ -151,7 +162,10 @@ def main():
     for failure in failed:
         print(f"FAILED {failure}", file=sys.stderr)
     missed = bench.table.missed()
-    print(f"{len(missed)} targets missed, {len(failed)} parts failed, {(time.time() - began) / 60:.0f} minutes", file=sys.stderr)
+    print(
+        f"{len(missed)} targets missed, {len(failed)} parts failed, {(time.time() - began) / 60:.0f} minutes",
+        file=sys.stderr,
+    )
     return 1 if failed or (options.strict and missed) else 0
 
 

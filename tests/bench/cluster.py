@@ -1,4 +1,5 @@
 """The benchmarks' PostgreSQL server: started, loaded once, asked, and stopped."""
+
 import datetime
 import os
 import pathlib

@@ -1,4 +1,5 @@
 """Runs a process and says what it took: wall clock, CPU, peak memory."""
+
 import os
 import resource
 import statistics
@@ -6,6 +7,8 @@ import subprocess
 import threading
 import time
 from dataclasses import dataclass, field
+
+OWN_MOST_MIB = 40
 
 
 class Failed(Exception):
@@ -32,9 +35,11 @@ def run(command, env=None, stdout=None, cwd=None, watch=None, codes=(0,)):
     """Runs `command` to its end. Raises `Failed`, with its last words, on any exit code but `codes`.
 
     `stdout` is where its output goes; without one it is returned. `watch(pid)` is called five times a second.
-    Its peak memory is the kernel's own figure (`ru_maxrss`), so no peak falls between two samples; the process is
-    started by vfork, so the figure can't be below what this script itself takes, about 15 MiB.
+    Its peak memory is the kernel's own figure (`ru_maxrss`), so no peak falls between two samples. The kernel counts
+    what this script took before the process was started as well, so that has to stay small.
     """
+    if own_peak_mib() > OWN_MOST_MIB:
+        raise Failed(f"the benchmark itself has taken {own_peak_mib():.0f} MiB, which would count as its children's")
     samples, done = [], threading.Event()
     with open("/dev/null", "rb") as nothing:
         started = time.perf_counter()
@@ -90,6 +95,10 @@ def run(command, env=None, stdout=None, cwd=None, watch=None, codes=(0,)):
         texts["stdout"].decode(errors="replace"),
         samples,
     )
+
+
+def own_peak_mib():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def resident_mib(pid):

@@ -41,5 +41,13 @@ fi
 
 arguments=(--tintype "$binary" --s3-server "$target/dist/examples/s3-server" --venv "$venv")
 [ -z "${TINTYPE_BENCH_DATA:-}" ] || arguments+=(--data "$TINTYPE_BENCH_DATA")
-# No .pyc files in the checkout. Not exec: the trap has to run.
-PYTHONDONTWRITEBYTECODE=1 python3 tests/bench/bench.py "${arguments[@]}" "$@"
+# In the background, so that a signal to this shell is passed on at once; a shell waits for what it runs in front before its traps run.
+# No .pyc files in the checkout.
+PYTHONDONTWRITEBYTECODE=1 python3 tests/bench/bench.py "${arguments[@]}" "$@" &
+bench=$!
+trap 'kill -TERM "$bench" 2>/dev/null' INT TERM HUP
+while :; do
+  code=0
+  wait "$bench" || code=$?
+  kill -0 "$bench" 2>/dev/null || exit "$code"
+done

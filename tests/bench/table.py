@@ -1,4 +1,5 @@
 """Gathers what was measured, and prints it as one Markdown table."""
+
 from dataclasses import dataclass
 
 
@@ -37,7 +38,12 @@ class Table:
         return [row for row in self.rows if row.met is False]
 
     def markdown(self, heading):
-        lines = [heading, "", "| part | what | measured | target | met | behind it |", "| --- | --- | ---: | ---: | --- | --- |"]
+        lines = [
+            heading,
+            "",
+            "| part | what | measured | target | met | behind it |",
+            "| --- | --- | ---: | ---: | --- | --- |",
+        ]
         lines += ["| " + " | ".join(cells(row)) + " |" for row in self.rows]
         return "\n".join(lines) + "\n"
 

@@ -1,13 +1,14 @@
 """The country map into a folder: against the database's own COPY, against tar, and against two scripts in Python."""
+
 import os
 import re
 import shutil
 import subprocess
 
 import measure
-from tintype_site import DATA, Site, country_template
 from measure import Failed, ratios
 from table import seconds, spread
+from tintype_site import DATA, Site, country_template
 
 PART = "directory"
 
@@ -18,7 +19,9 @@ def run(bench):
     sql = bench.floor_sql(DATA / "country.sql")
     keys = warm_up(bench, site, sql)
     firsts = alternate(bench, site, sql, keys)
-    bench.table.add(PART, "size", f"{keys:,} documents", seconds=f"{folder_mib(site.folder / 'public'):.0f} MiB of gzip")
+    bench.table.add(
+        PART, "size", f"{keys:,} documents", seconds=f"{folder_mib(site.folder / 'public'):.0f} MiB of gzip"
+    )
     onepass(bench, site, keys, firsts)
     perkey(bench, keys, firsts)
     site.remove()
@@ -33,7 +36,15 @@ def warm_up(bench, site, sql):
     site.publish()
     opened, most, _ = bench.cluster.sessions(mark)
     keys, _ = site.status()
-    bench.table.at_most(PART, "database connections of a publish", opened, 1, "", digits=0, seconds=f"{most} at a time, by the server's log")
+    bench.table.at_most(
+        PART,
+        "database connections of a publish",
+        opened,
+        1,
+        "",
+        digits=0,
+        seconds=f"{most} at a time, by the server's log",
+    )
     _, report = site.report("publish")
     if report["outcome"] != "unchanged":
         raise Failed(f"the second publish was {report['outcome']}")
@@ -51,11 +62,24 @@ def alternate(bench, site, sql, keys):
         if site.status() != serial or serial[0] != keys:
             raise Failed(f"the second publish changed something: {serial} became {site.status()}")
         peaks += [first[-1][1].peak_mib, second[-1][1].peak_mib]
-    for what, pairs, limit, aim in (("first publish ÷ COPY", first, 1.4, 1.15), ("unchanged publish ÷ COPY", second, 1.2, 1.05)):
+    for what, pairs, limit, aim in (
+        ("first publish ÷ COPY", first, 1.4, 1.15),
+        ("unchanged publish ÷ COPY", second, 1.2, 1.05),
+    ):
         found = ratios([(run.seconds, floor.seconds) for floor, run in pairs])
-        behind = f"pairs {spread(found)}; {seconds([run for _, run in pairs])} over {seconds([floor for floor, _ in pairs])}"
+        behind = (
+            f"pairs {spread(found)}; {seconds([run for _, run in pairs])} over {seconds([floor for floor, _ in pairs])}"
+        )
         bench.table.at_most(PART, what, found[0], limit, aim=aim, seconds=behind)
-    bench.table.at_most(PART, "peak memory of a publish", max(peaks), 150, "MiB", digits=0, seconds=f"{min(peaks):.0f}–{max(peaks):.0f} MiB in {len(peaks)} runs")
+    bench.table.at_most(
+        PART,
+        "peak memory of a publish",
+        max(peaks),
+        150,
+        "MiB",
+        digits=0,
+        seconds=f"{min(peaks):.0f}–{max(peaks):.0f} MiB in {len(peaks)} runs",
+    )
     return first
 
 
@@ -82,12 +106,16 @@ def perkey(bench, keys, firsts):
     sample = bench.sample
     bench.say(f"peer_perkey.py, {sample} of {keys} keys")
     out = bench.shm / "perkey"
-    peer = measure.run([bench.python, bench.peers / "peer_perkey.py", str(sample), "8", out], env=bench.peer_environment("scholar"))
+    peer = measure.run(
+        [bench.python, bench.peers / "peer_perkey.py", str(sample), "8", out], env=bench.peer_environment("scholar")
+    )
     shutil.rmtree(out)
     took = float(re.search(r"in ([\d.]+) s", peer.output).group(1))
     publish = ratios([(run.seconds, 1) for _, run in firsts])[0]
     behind = f"{sample} keys in {took:.1f} s over 8 connections, so {keys:,} in {took / sample * keys:,.0f} s (extrapolated); publish {publish:.1f} s"
-    bench.table.at_least(PART, "faster than peer_perkey.py, sampled", took / sample * keys / publish, 80, digits=0, seconds=behind)
+    bench.table.at_least(
+        PART, "faster than peer_perkey.py, sampled", took / sample * keys / publish, 80, digits=0, seconds=behind
+    )
 
 
 def on_disk(bench, sql, keys):

@@ -1,4 +1,5 @@
 """The shipped world map over 333,334 topics: a million small documents."""
+
 import pathlib
 
 from measure import Failed
@@ -21,18 +22,32 @@ def run(bench):
     expected = 3 * int(bench.cluster.ask("million", "select count(*) from topic"))
     if keys != expected:
         raise Failed(f"{keys} documents are live instead of {expected}")
-    bench.table.add(PART, f"{keys:,} documents, first publish", f"{first.seconds / floor.seconds:.2f} × COPY", "completes", True, f"{first.seconds:.1f} s; COPY {floor.seconds:.1f} s")
+    bench.table.add(
+        PART,
+        f"{keys:,} documents, first publish",
+        f"{first.seconds / floor.seconds:.2f} × COPY",
+        "completes",
+        True,
+        f"{first.seconds:.1f} s; COPY {floor.seconds:.1f} s",
+    )
     bench.table.at_most(PART, "peak memory", first.peak_mib, 450, "MiB", digits=0)
     public = pathlib.Path(site.folder) / "public"
     catalogue = (public / "index.json").stat().st_size
     beside = [file for file in public.rglob("*") if file.is_file() and "index" in file.relative_to(public).parts[0]]
     sizes = ", ".join(f"{file.relative_to(public)} {file.stat().st_size:,}" for file in sorted(beside))
-    bench.table.at_most(PART, "catalogue, index.json", catalogue, 16384, "bytes", digits=0, seconds=f"all of it: {sizes} bytes")
+    bench.table.at_most(
+        PART, "catalogue, index.json", catalogue, 16384, "bytes", digits=0, seconds=f"all of it: {sizes} bytes"
+    )
     bench.say("unchanged publish")
     second = site.publish()
     if site.status() != (keys, serial):
         raise Failed("the second publish changed something")
-    bench.table.add(PART, "unchanged publish", f"{second.seconds / floor.seconds:.2f} × COPY", seconds=f"{second.seconds:.1f} s, peak {second.peak_mib:.0f} MiB")
+    bench.table.add(
+        PART,
+        "unchanged publish",
+        f"{second.seconds / floor.seconds:.2f} × COPY",
+        seconds=f"{second.seconds:.1f} s, peak {second.peak_mib:.0f} MiB",
+    )
     slug = bench.cluster.ask("million", "select slug from topic order by topic_id offset 200000 limit 1")
     runs = [site.tintype("republish", f"world-map/{slug}/low") for _ in range(3)]
     if site.status()[1] == serial:

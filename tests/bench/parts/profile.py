@@ -1,4 +1,5 @@
 """Where the time of a publish goes: by tintype's own report, by CPU on both sides, and by function where perf works."""
+
 import re
 import shutil
 import subprocess
@@ -17,7 +18,9 @@ def run(bench):
     before = bench.cluster.child_cpu_seconds()
     floor = bench.floor("scholar", sql)
     server = bench.cluster.child_cpu_seconds() - before
-    bench.table.add(PART, "COPY", f"{floor.seconds:.1f} s", seconds=f"CPU: server {server:.1f} s, psql {floor.cpu_seconds():.1f} s")
+    bench.table.add(
+        PART, "COPY", f"{floor.seconds:.1f} s", seconds=f"CPU: server {server:.1f} s, psql {floor.cpu_seconds():.1f} s"
+    )
     for what in ("first publish", "unchanged publish"):
         before = bench.cluster.child_cpu_seconds()
         done, report = site.report("publish")
@@ -50,4 +53,7 @@ def functions(bench, site):
     lines = [line.strip() for line in report.stdout.splitlines() if re.match(r"\s*\d+\.\d+%", line)]
     if not lines:
         raise Failed(f"perf saw nothing: {report.stderr.strip()[:200]}")
-    bench.notes.append("The functions that took the most CPU of a first publish, by perf:\n\n" + "\n".join(f"    {line[:150]}" for line in lines[:30]))
+    bench.notes.append(
+        "The functions that took the most CPU of a first publish, by perf:\n\n"
+        + "\n".join(f"    {line[:150]}" for line in lines[:30])
+    )

@@ -1,7 +1,8 @@
 """Puts files into a bucket with boto3 and 32 threads.
 
-    upload_boto3.py FOLDER COUNT ENDPOINT BUCKET
+upload_boto3.py FOLDER COUNT ENDPOINT BUCKET
 """
+
 import itertools
 import pathlib
 import sys
