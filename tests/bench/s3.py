@@ -46,7 +46,9 @@ class S3:
         """Requests by kind, as the server counted them, and what else it saw."""
         with urllib.request.urlopen(f"{self.endpoint}/-/requests") as answer:
             report = json.load(answer)
-        failed = {status: count for status, count in report["statuses"].items() if status >= "400" and status not in EXPECTED}
+        failed = {
+            status: count for status, count in report["statuses"].items() if status >= "400" and status not in EXPECTED
+        }
         return Counts(report["kinds"], failed, report["most_in_flight"])
 
     def reset(self):

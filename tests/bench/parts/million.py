@@ -33,8 +33,9 @@ def run(bench):
     bench.table.at_most(PART, "peak memory", first.peak_mib, 450, "MiB", digits=0)
     public = pathlib.Path(site.folder) / "public"
     catalogue = (public / "index.json").stat().st_size
-    beside = [file for file in public.rglob("*") if file.is_file() and "index" in file.relative_to(public).parts[0]]
-    sizes = ", ".join(f"{file.relative_to(public)} {file.stat().st_size:,}" for file in sorted(beside))
+    # The catalogue, compressed as well, and the domains that have files of their own; not a million documents.
+    found = [file for name in public.glob("index*") for file in (name.rglob("*") if name.is_dir() else [name])]
+    sizes = ", ".join(f"{file.relative_to(public)} {file.stat().st_size:,}" for file in sorted(found) if file.is_file())
     bench.table.at_most(
         PART, "catalogue, index.json", catalogue, 16384, "bytes", digits=0, seconds=f"all of it: {sizes} bytes"
     )
