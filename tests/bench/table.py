@@ -62,3 +62,8 @@ def spread(ratios):
 def seconds(runs):
     """The seconds of some runs, in the order in which they were made."""
     return ", ".join(f"{run.seconds:.1f}" for run in runs) + " s"
+
+
+def cpu(runs):
+    """The CPU seconds of some runs: wall clock far above them was waiting, or somebody else's work."""
+    return "CPU " + ", ".join(f"{run.cpu_seconds():.1f}" for run in runs) + " s"

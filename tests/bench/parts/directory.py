@@ -7,7 +7,7 @@ import subprocess
 
 import measure
 from measure import Failed, ratios
-from table import seconds, spread
+from table import cpu, seconds, spread
 from tintype_site import DATA, Site, country_template
 
 PART = "directory"
@@ -67,9 +67,7 @@ def alternate(bench, site, sql, keys):
         ("unchanged publish ÷ COPY", second, 1.2, 1.05),
     ):
         found = ratios([(run.seconds, floor.seconds) for floor, run in pairs])
-        behind = (
-            f"pairs {spread(found)}; {seconds([run for _, run in pairs])} over {seconds([floor for floor, _ in pairs])}"
-        )
+        behind = f"pairs {spread(found)}; {seconds([run for _, run in pairs])} ({cpu([run for _, run in pairs])}) over {seconds([floor for floor, _ in pairs])}"
         bench.table.at_most(PART, what, found[0], limit, aim=aim, seconds=behind)
     bench.table.at_most(
         PART,
