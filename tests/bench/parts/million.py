@@ -50,6 +50,7 @@ def run(bench):
         seconds=f"{second.seconds:.1f} s, peak {second.peak_mib:.0f} MiB",
     )
     slug = bench.cluster.ask("million", "select slug from topic order by topic_id offset 200000 limit 1")
+    bench.say(f"republish of world-map/{slug}/low, three times")
     runs = [site.tintype("republish", f"world-map/{slug}/low") for _ in range(3)]
     if site.status()[1] == serial:
         raise Failed("the republish committed nothing")
