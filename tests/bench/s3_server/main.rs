@@ -7,8 +7,9 @@
 //! for its signatures, and the server checks them all alike. `GET /-/requests` tells the counts, `POST /-/reset` clears
 //! them.
 //!
-//! `--memory` keeps objects in a map. `--root` keeps them in files by s3s-fs, which needs three files and seven system
-//! calls an object: with that, a benchmark of clients measures the server.
+//! `--memory` keeps objects in a map, for 0.08 ms of CPU a PUT of 2 KB. `--root` keeps them in files by s3s-fs, for
+//! 0.43 ms on tmpfs, more than s5cmd itself takes (0.36 ms): with that, a benchmark of clients on the server's own
+//! machine mostly measures the server.
 #![expect(clippy::print_stdout, reason = "the endpoint is for the one who started the server")]
 
 use std::io::Read;
