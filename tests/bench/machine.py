@@ -35,10 +35,10 @@ def commit(folder):
     return (git("rev-parse", "--short", "HEAD") or "unknown") + changed
 
 
-def line(folder, postgres, binary):
+def line(postgres, tintype):
     cpu = _first("/proc/cpuinfo", "model name") or platform.machine()
     cores = len(os.sched_getaffinity(0))
     return (
         f"{cpu}, {cores} cores, {memory_mib() / 1024:.0f} GiB, Linux {platform.release()}; "
-        f"PostgreSQL {postgres}; tintype {commit(folder)} ({binary})"
+        f"PostgreSQL {postgres}; {tintype}"
     )

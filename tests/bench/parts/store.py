@@ -54,10 +54,11 @@ def upload(bench, files, keys):
             raise Failed(f"{site.status()[0]} documents are live instead of {keys}")
         if not released:
             raise Failed("the publish ended with its database connection, so there is no phase of the store alone")
-        # Seconds ago are counted back from each report, so the two reports share the end of the last request.
         whole = counts.window_seconds("puts", "copies")
-        after = counts.writes() - released[0].writes()
-        alone = whole - released[0].window_seconds("puts", "copies")
+        before = released[0]
+        after = counts.writes() - before.writes()
+        # Both windows begin with the first write, so what lies between their ends is the time of the store alone.
+        alone = whole - (before.window_seconds("puts", "copies") if before.writes() else 0)
         if alone < 1:
             raise Failed(f"the store was worked for alone for {alone:.2f} s only, which is no measurement")
         windows.append(counts.writes() / whole)
