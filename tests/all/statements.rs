@@ -170,3 +170,15 @@ fn a_statement_that_the_planner_refuses_leaves_the_connection_usable() {
         assert!(reason["reason"].as_str().expect("a reason").contains("division by zero"), "{reason}");
     }
 }
+
+#[test]
+fn a_setting_may_be_a_list() {
+    let Some(database) = postgres::database() else { return };
+    database.execute("CREATE SCHEMA other; CREATE TABLE other.things AS SELECT 1 AS k, 2 AS v");
+    let url = database.url();
+    let project = Project::postgres(database);
+    project.configure(&url, "[database.build]\nsettings = { search_path = \"other, public\" }\n");
+    project.template("things", "/*---\npath = \"things/{k}.json\"\n---*/\nSELECT k, v FROM things ORDER BY k\n");
+    assert_eq!(project.publish()["outcome"], "published");
+    assert_eq!(project.public().document("things/1.json")["rows"][0]["v"], 2);
+}

@@ -221,13 +221,14 @@ fn begin_text(settings: &ReadSettings, has_connection_check: bool) -> String {
         // A statement whose client has gone ends within a second instead of running on for nobody.
         set("client_connection_check_interval", "1s");
     }
-    for (name, value) in &settings.settings {
-        set(name, value);
-    }
     text.push_str("; SELECT pg_is_in_recovery(), ");
     text.push_str(&replica::micros("statement_timestamp()"));
     text.push_str(", ");
     text.push_str(&replica::micros("pg_last_xact_replay_timestamp()"));
+    for (name, value) in &settings.settings {
+        // SET would take a list such as that of `search_path` for one name.
+        text.push_str(&format!(", set_config('{name}', '{}', true)", value.replace('\'', "''")));
+    }
     text
 }
 
