@@ -64,6 +64,7 @@ pub async fn commit(
             tracing::info!(release = ?swapped.head.desired.as_ref().map(ToString::to_string), "release committed");
             let manifest = drafted.manifest.clone();
             let report = draft.report(drafted, swapped.head.desired.clone(), true);
+            draft.forget();
             (swapped, manifest, report)
         } else {
             let mut next = match base.is_unfinished() {

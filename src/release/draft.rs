@@ -69,6 +69,11 @@ impl Draft {
         self.outcomes.iter().any(|(_, built)| built.is_ok())
     }
 
+    /// Lets go of what was built: a committed release is merged no more, and activating it takes a while.
+    pub fn forget(&mut self) {
+        self.outcomes.clear();
+    }
+
     /// Which templates were read whole, and which failed, in the build or in the merge; for the head.
     pub fn runs(&self, drafted: &Drafted) -> Runs {
         let at = Utc::now();

@@ -246,7 +246,7 @@ fn without_another_server_the_build_fails_and_says_why() {
     });
     let kill = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'tintype%'";
     Session::connect(&world.servers.standbys[0]).query(kill);
-    build.finish().expect(1).explains(&["terminating connection"]);
+    build.finish().expect(1).explains(&["hung up", "terminated"]);
     assert_eq!(world.project.public().digests(), before);
 }
 

@@ -25,9 +25,10 @@ fn three_hundred_megabytes_are_refused_in_flat_memory() {
         project.template("big", text);
         let ended = project.tintype(&["publish"]).timeout(Duration::from_mins(5)).run().expect(1);
         ended.explains(&["big.sql:", "16", "MiB", "max_size", "k = a"]);
-        // The body may be held once, gzip and rows in flight take a little more: far from the 300 MB of the document.
+        // The body may be held once, and rows in flight (sqlx buffers fifty of SQLite's) take some more: far from the 300 MB
+        // of the document, which encoding would double.
         let mib = ended.peak_memory_bytes >> 20;
-        assert!(mib > 0 && mib < 150, "{engine}: {mib} MiB");
+        assert!(mib > 0 && mib < 200, "{engine}: {mib} MiB");
         assert!(project.public().paths().is_empty(), "{engine}");
     }
 }

@@ -99,7 +99,10 @@ async fn copy(
     let failed = |error: &sqlx::Error| match error {
         // sqlx reads on for the answer's end behind an error, and so loses the words of a server that then hangs up.
         sqlx::Error::Io(error) if error.kind() == ErrorKind::UnexpectedEof => DatabaseError::Lost {
-            reason: "the server ended it; it was terminated, restarted or has crashed, as its log says".to_owned(),
+            reason:
+                "the server hung up: it was terminated, restarted or has crashed, or it is a standby and this was a \
+                     conflict with recovery; its log says which"
+                    .to_owned(),
         },
         error => statement_error(error, &text).shifted(BEGIN.len()),
     };
