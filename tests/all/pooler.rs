@@ -6,6 +6,7 @@ use std::time::Duration;
 use rustix::process::Signal;
 
 use crate::keyed_types;
+use crate::support::bucket::Bucket;
 use crate::support::places;
 use crate::support::postgres::{self, Database, Session};
 use crate::support::project::Project;
@@ -75,6 +76,37 @@ fn every_command_works_in_transaction_mode() {
 }
 
 #[test]
+fn through_a_pooler_into_a_bucket_come_the_digests_of_sqlite_in_a_folder() {
+    let Some(mut pooled) = Pooled::new("default_pool_size = 2") else { return };
+    pooled.project.execute(places::ROWS);
+    pooled.project.template("places", places::TEMPLATE);
+    let bucket = Bucket::new();
+    pooled.project.publish_to(&bucket, "");
+    // Only the database's URL changes back.
+    pooled.configure("");
+    assert_eq!(pooled.project.publish()["outcome"], "published");
+    let folder = places::sqlite();
+    folder.publish();
+    assert_eq!(bucket.digests(), folder.public().digests());
+}
+
+/// sqlx numbers the statements that it names, so that two clients of one server connection could meet.
+#[test]
+fn a_statement_that_another_client_left_behind_is_in_nobodys_way() {
+    let Some(pooled) = Pooled::new("default_pool_size = 1") else { return };
+    pooled.project.execute(places::ROWS);
+    pooled.project.template("places", places::TEMPLATE);
+    let mut other = Session::connect(&pooled.url());
+    for number in 1..10 {
+        other.query(&format!("PREPARE sqlx_s_{number} AS SELECT 'left behind'"));
+    }
+    let said = pooled.project.publish();
+    assert_eq!(said["templates"][0]["keys"], places::DOCUMENTS, "{said}");
+    let left = other.query("SELECT count(*)::text FROM pg_prepared_statements WHERE name LIKE 'sqlx%'");
+    assert_eq!(left[0][0].as_deref(), Some("9"), "they were another client's");
+}
+
+#[test]
 fn keys_of_every_type_in_transaction_mode() {
     let Some(pooled) = Pooled::new("default_pool_size = 2") else { return };
     pooled.project.execute(keyed_types::POSTGRES_TYPES);
@@ -110,7 +142,7 @@ fn nothing_is_left_for_the_next_client() {
     let witness = project.database().witness_since(start);
     let begins = witness.statements.iter().filter(|statement| statement.sql.starts_with("BEGIN")).count();
     assert_eq!(begins, 3, "{witness:#?}");
-    assert!(witness.statements.iter().any(|statement| statement.sql.contains("work_mem = '77MB'")), "{witness:#?}");
+    assert!(witness.statements.iter().any(|statement| statement.sql.contains("'work_mem', '77MB'")), "{witness:#?}");
     let pid = fresh.0[0][0].as_ref().expect("a pid").parse::<i32>().expect("a number");
     assert!(witness.statements.iter().all(|statement| statement.pid == pid), "another connection: {witness:#?}");
     // A client that asks for no time zone gets the database's own, not the one that the build had.
