@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
+use super::catalogue::Described;
 use super::domain_rows::domain_rows;
 use super::id::RunId;
 use super::manifest::Manifest;
@@ -15,7 +16,6 @@ use crate::database::{DatabaseError, KeyColumns, ReadTransaction};
 use crate::diagnostic::Diagnostic;
 use crate::error::Error;
 use crate::key::Key;
-use crate::snapshot::SplitSummary;
 use crate::store::Store;
 use crate::template::domain::{DomainRows, Domains, other_kind};
 use crate::template::lint::lint_domains;
@@ -58,8 +58,14 @@ pub struct Built {
     pub rows: Vec<Arc<Row>>,
     /// What the others have in common.
     pub origin: Arc<Origin>,
-    /// Domains and columns as the run saw them.
-    pub summary: SplitSummary,
+    /// What the catalogue is to say of its keys.
+    pub keys: Described,
+    /// The columns of the documents.
+    pub columns: Vec<String>,
+    /// Rows of valid keys that aren't published, or that belong to another scope.
+    pub rows_skipped: u64,
+    /// True if there were more published combinations than `max_keys`, so that no empty documents were made.
+    pub over_max_keys: bool,
     /// Rows that the statement returned.
     pub rows_read: u64,
     /// What it cost.

@@ -43,12 +43,39 @@ pub struct Keys {
     /// The entries of `keys`, in the order of the path.
     pub columns: Vec<Value>,
     /// Object path and body of each further file.
-    pub files: Vec<(String, Vec<u8>)>,
+    pub files: Vec<(String, Arc<Vec<u8>>)>,
+}
+
+/// What the catalogue is to say of a template's keys.
+#[derive(Debug)]
+pub enum Described {
+    /// This, whatever rows there are: every column has a domain.
+    Closed(Keys),
+    /// What the rows tell of columns without one.
+    Open(Box<Domains>),
+}
+
+impl Described {
+    /// Describes what can be described without the rows. A domain may have a million values, so it is let go then.
+    pub fn new(template: &Template, domains: Domains) -> Described {
+        match domains.has_open() {
+            true => Described::Open(Box::new(domains)),
+            false => Described::Closed(keys(template, &domains, &[])),
+        }
+    }
+
+    /// The keys of a template that has these rows.
+    pub fn keys(&self, template: &Template, rows: &[Arc<Row>]) -> Keys {
+        match self {
+            Described::Closed(keys) => keys.clone(),
+            Described::Open(domains) => keys(template, domains, rows),
+        }
+    }
 }
 
 /// Describes the keys of a template. A column without a domain has the values of the documents that there are, in the
 /// order of their slugs: which of them one run saw, and in which order, must not show.
-pub fn keys(template: &Template, domains: &Domains, rows: &[Arc<Row>]) -> Keys {
+fn keys(template: &Template, domains: &Domains, rows: &[Arc<Row>]) -> Keys {
     let mut keys = Keys::default();
     for (at, (name, column)) in template.columns().iter().zip(domains.columns()).enumerate() {
         let mut entry = Map::new();
@@ -65,7 +92,7 @@ pub fn keys(template: &Template, domains: &Domains, rows: &[Arc<Row>]) -> Keys {
             let mut file = entry.clone();
             entry.insert("url".to_owned(), json!(path));
             file.insert("template".to_owned(), json!(template.name));
-            keys.files.push((path, file_body(&file, values)));
+            keys.files.push((path, Arc::new(file_body(&file, values))));
         } else {
             entry.insert("values".to_owned(), Value::Array(values.collect()));
         }

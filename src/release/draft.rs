@@ -175,13 +175,13 @@ impl Draft {
         known: &BTreeSet<&str>,
     ) -> Result<TemplateReport, Diagnostic> {
         if !built.is_whole() {
-            refuse_mixture(growing.entries.get(&template.name), template, Some(&built.summary.columns))?;
+            refuse_mixture(growing.entries.get(&template.name), template, Some(&built.columns))?;
         }
         let origin = Arc::clone(&built.origin);
         let seen = Observation { scope: &built.scope, rows: &built.rows, origin, rewrite: self.job.rewrite };
         let merged = merge(committed, checked, &seen);
         growing.refuse_collisions(template, &merged, known)?;
-        let keys = catalogue::keys(template, &built.summary.domains, &merged.rows);
+        let keys = built.keys.keys(template, &merged.rows);
         growing.keys.insert(template.name.clone(), keys.columns);
         growing.files.extend(keys.files);
         growing.policies.insert(policy_hash(&template.policy).to_string(), template.policy.clone());
@@ -196,8 +196,8 @@ impl Draft {
             failure: None,
             counts,
             rows: built.rows_read,
-            rows_skipped: built.summary.rows_skipped,
-            over_max_keys: built.summary.over_max_keys,
+            rows_skipped: built.rows_skipped,
+            over_max_keys: built.over_max_keys,
             older,
             cost: built.cost,
             changes,

@@ -21,7 +21,7 @@ pub struct Growing {
     pub rows: BTreeMap<String, Rows>,
     pub keys: BTreeMap<String, Vec<Value>>,
     /// Object path and body of each further file of the catalogue.
-    pub files: BTreeMap<String, Vec<u8>>,
+    pub files: BTreeMap<String, Arc<Vec<u8>>>,
     pub changes: Vec<Change>,
     pub shards: BTreeSet<String>,
     pub policies: BTreeMap<String, HeaderPolicy>,
@@ -126,7 +126,7 @@ impl Growing {
             shape: template.shape,
             on_miss: template.on_miss,
             key_columns: template.columns().to_vec(),
-            columns: built.summary.columns.clone(),
+            columns: built.columns.clone(),
             count: counts.keys,
             as_of: before.as_ref().map_or(as_of, |entry| entry.as_of),
             changed_at: before.as_ref().map_or(now, |entry| entry.changed_at),
@@ -146,7 +146,11 @@ impl Growing {
             self.shards.insert(name.clone());
         }
         self.rows.insert(name.clone(), Arc::new(merged.rows));
-        self.changes.extend(merged.changes);
+        if self.changes.is_empty() {
+            self.changes = merged.changes;
+        } else {
+            self.changes.extend(merged.changes);
+        }
     }
 
     /// A template that failed keeps its last good rows, and the catalogue says so.

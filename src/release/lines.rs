@@ -9,6 +9,7 @@ use std::io::{BufRead as _, BufReader, BufWriter, IntoInnerError, Write as _};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
+use flate2::Compression;
 use flate2::bufread::GzDecoder;
 use flate2::write::GzEncoder;
 use serde::{Deserialize, Serialize};
@@ -16,11 +17,16 @@ use serde_json::Value;
 
 use super::head::{FORMAT, parse};
 use super::id::RunId;
-use super::row::{DocumentRow, Origin, Row};
+use super::row::{DocumentRow, Origin, Row, Rows};
 use crate::error::Error;
 use crate::key::{Key, KeyValue};
 use crate::snapshot::Digest;
 use crate::store::Store;
+
+/// The first level with Huffman codes of its own, which halve what digests in hexadecimal take.
+const LEVEL: Compression = Compression::new(2);
+/// About what a line takes when it is compressed.
+const EXPECTED_BYTES: usize = 64;
 
 /// A line of a list of rows.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,18 +80,51 @@ fn corrupt(name: &str, error: &dyn std::fmt::Display) -> Error {
     Error::Corrupt { object: name.to_owned(), reason: format!("can't be read: {error}") }
 }
 
+/// What is written: rows as they are shared already, or lines of their own.
+pub enum Lines {
+    /// Every row of a template.
+    All(Rows),
+    /// These.
+    Some(Vec<Line>),
+}
+
+impl Lines {
+    fn rows(&self) -> impl Iterator<Item = &Arc<Row>> {
+        let (all, some): (&[Arc<Row>], &[Line]) = match self {
+            Lines::All(rows) => (rows, &[]),
+            Lines::Some(lines) => (&[], lines),
+        };
+        let row = |line| match line {
+            &Line::Row(ref row) => Some(row),
+            Line::Gone(_) => None,
+        };
+        all.iter().chain(some.iter().filter_map(row))
+    }
+
+    fn written(&self) -> impl Iterator<Item = Written<'_>> {
+        let numbers = numbers(self.rows());
+        let (all, some): (&[Arc<Row>], &[Line]) = match self {
+            Lines::All(rows) => (rows, &[]),
+            Lines::Some(lines) => (&[], lines),
+        };
+        let numbered = numbers.clone();
+        let all = all.iter().map(move |row| written(row, &numbered));
+        all.chain(some.iter().map(move |line| match line {
+            Line::Row(row) => written(row, &numbers),
+            Line::Gone(path) => Written::Gone((path,)),
+        }))
+    }
+}
+
 /// Writes a list of rows.
-pub async fn write_rows(store: &Store, name: &str, lines: &[Line]) -> Result<(), Error> {
-    let (header, numbers) = header(lines);
-    let values = lines.iter().map(|line| written(line, &numbers));
-    write(store, name, &header, values).await
+pub async fn write_rows(store: &Store, name: &str, lines: &Lines) -> Result<(), Error> {
+    write(store, name, &header(lines.rows()), lines.written()).await
 }
 
 /// A short list of rows as values, to be part of another document.
-pub fn rows_inline(lines: &[Line]) -> Vec<Value> {
-    let (header, numbers) = header(lines);
-    let values = lines.iter().map(|line| serde_json::to_value(written(line, &numbers)));
-    std::iter::once(serde_json::to_value(&header)).chain(values).filter_map(Result::ok).collect()
+pub fn rows_inline(lines: &Lines) -> Vec<Value> {
+    let values = lines.written().map(serde_json::to_value);
+    std::iter::once(serde_json::to_value(header(lines.rows()))).chain(values).filter_map(Result::ok).collect()
 }
 
 /// Writes a list of values, one a line.
@@ -101,7 +140,9 @@ async fn write<T: Serialize>(
 ) -> Result<(), Error> {
     let gzip = || {
         // The encoder clears what is left of its output with every call, so it isn't called for every word.
-        let mut gzip = BufWriter::with_capacity(64 * 1024, GzEncoder::new(Vec::new(), flate2::Compression::fast()));
+        // Room that isn't used is never touched, and a list that is moved while it grows is there twice.
+        let room = Vec::with_capacity(values.size_hint().0.saturating_mul(EXPECTED_BYTES));
+        let mut gzip = BufWriter::with_capacity(64 * 1024, GzEncoder::new(room, LEVEL));
         serde_json::to_writer(&mut gzip, header)?;
         for value in values {
             gzip.write_all(b"\n")?;
@@ -114,34 +155,36 @@ async fn write<T: Serialize>(
     Ok(store.create(name, bytes.into()).await?)
 }
 
-/// The origins of some rows, and the number of each by its address.
-fn header(lines: &[Line]) -> (Header, HashMap<*const Origin, usize>) {
-    let mut numbers = HashMap::new();
-    let mut origins: Vec<OriginLine> = Vec::new();
-    for line in lines {
-        if let Line::Row(row) = line {
-            numbers.entry(Arc::as_ptr(&row.origin)).or_insert_with(|| {
-                let Origin { as_of, changed_at, run, policy } = row.origin.as_ref().clone();
-                origins.push(OriginLine { as_of, changed_at, run, policy });
-                origins.len() - 1
-            });
+/// The first line of a list of rows: every origin once.
+fn header<'a>(rows: impl Iterator<Item = &'a Arc<Row>>) -> Header {
+    let mut known = HashSet::new();
+    let mut origins = Vec::new();
+    for row in rows {
+        if known.insert(Arc::as_ptr(&row.origin)) {
+            let Origin { as_of, changed_at, run, policy } = row.origin.as_ref().clone();
+            origins.push(OriginLine { as_of, changed_at, run, policy });
         }
     }
-    (Header { format: FORMAT, origins }, numbers)
+    Header { format: FORMAT, origins }
 }
 
-fn written<'a>(line: &'a Line, numbers: &HashMap<*const Origin, usize>) -> Written<'a> {
-    match line {
-        Line::Gone(path) => Written::Gone((path,)),
-        Line::Row(row) => {
-            let origin = numbers.get(&Arc::as_ptr(&row.origin)).copied().unwrap_or_default();
-            match row.document {
-                Some(DocumentRow { digest, size_bytes, gzip_bytes, rows }) => {
-                    Written::Document(&row.path, &row.key, origin, (digest, size_bytes, gzip_bytes, rows))
-                }
-                None => Written::Tombstone(&row.path, &row.key, origin),
-            }
+/// The number of each origin among those of the first line, by its address.
+fn numbers<'a>(rows: impl Iterator<Item = &'a Arc<Row>>) -> HashMap<*const Origin, usize> {
+    let mut numbers = HashMap::new();
+    for row in rows {
+        let next = numbers.len();
+        numbers.entry(Arc::as_ptr(&row.origin)).or_insert(next);
+    }
+    numbers
+}
+
+fn written<'a>(row: &'a Row, numbers: &HashMap<*const Origin, usize>) -> Written<'a> {
+    let origin = numbers.get(&Arc::as_ptr(&row.origin)).copied().unwrap_or_default();
+    match row.document {
+        Some(DocumentRow { digest, size_bytes, gzip_bytes, rows }) => {
+            Written::Document(&row.path, &row.key, origin, (digest, size_bytes, gzip_bytes, rows))
         }
+        None => Written::Tombstone(&row.path, &row.key, origin),
     }
 }
 
@@ -155,7 +198,7 @@ pub struct RowReader {
 impl RowReader {
     /// Reads a list of rows.
     pub async fn read(&mut self, store: &Store, name: &str) -> Result<Vec<Line>, Error> {
-        let mut lines = Lines::open(store, name).await?;
+        let mut lines = Object::open(store, name).await?;
         self.header(parse(name, lines.next()?.unwrap_or_default().as_bytes())?);
         let mut rows = Vec::new();
         while let Some(line) = lines.next()? {
@@ -208,7 +251,7 @@ impl RowReader {
 
 /// Reads what [`write_list`] wrote.
 pub async fn read_list<T: serde::de::DeserializeOwned>(store: &Store, name: &str) -> Result<Vec<T>, Error> {
-    let mut lines = Lines::open(store, name).await?;
+    let mut lines = Object::open(store, name).await?;
     let _: Header = parse(name, lines.next()?.unwrap_or_default().as_bytes())?;
     let mut values = Vec::new();
     while let Some(line) = lines.next()? {
@@ -217,19 +260,19 @@ pub async fn read_list<T: serde::de::DeserializeOwned>(store: &Store, name: &str
     Ok(values)
 }
 
-/// The lines of an object.
-struct Lines<'a> {
+/// An object that is read line by line.
+struct Object<'a> {
     name: &'a str,
     reader: BufReader<GzDecoder<std::io::Cursor<Vec<u8>>>>,
     line: String,
 }
 
-impl Lines<'_> {
-    async fn open<'a>(store: &Store, name: &'a str) -> Result<Lines<'a>, Error> {
+impl Object<'_> {
+    async fn open<'a>(store: &Store, name: &'a str) -> Result<Object<'a>, Error> {
         let missing = || Error::Corrupt { object: name.to_owned(), reason: "is missing".to_owned() };
         let bytes = store.read(name).await?.ok_or_else(missing)?;
         let reader = BufReader::with_capacity(64 * 1024, GzDecoder::new(std::io::Cursor::new(bytes)));
-        Ok(Lines { name, reader, line: String::new() })
+        Ok(Object { name, reader, line: String::new() })
     }
 
     fn next(&mut self) -> Result<Option<&str>, Error> {

@@ -42,7 +42,10 @@ pub struct Merged {
 
 /// Merges an observation into the committed rows. `checked` is when the template was last read whole.
 pub fn merge(committed: &[Arc<Row>], checked: Option<DateTime<Utc>>, seen: &Observation<'_>) -> Merged {
-    let mut merging = Merging { seen, merged: Merged::default(), observed: HashMap::new(), rewritten: HashMap::new() };
+    // Room for every row at once: what is moved while it grows is there twice.
+    let most = committed.len().max(seen.rows.len());
+    let merged = Merged { rows: Vec::with_capacity(most), ..Merged::default() };
+    let mut merging = Merging { seen, merged, observed: HashMap::new(), rewritten: HashMap::new() };
     let (mut old, mut new) = (committed.iter().peekable(), seen.rows.iter().peekable());
     loop {
         let order = match (old.peek(), new.peek()) {

@@ -14,6 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::backlog::Backlog;
 use super::build::{BuildError, Builder, Built, Cost, statement_error};
+use super::catalogue::Described;
 use super::manifest::policy_hash;
 use super::progress::Progress;
 use super::row::{DocumentRow, Origin, Row, blob_name, find};
@@ -158,7 +159,10 @@ impl Running {
         let summary = summary.ok_or_else(|| failed(DatabaseError::Stopped))?;
         rows.sort_unstable_by(|a, b| a.path.cmp(&b.path));
         let cost = Cost { queries: self.queries, ..self.timing.cost(self.query_seconds) };
-        Ok(Built { scope: self.scope, rows, origin: self.origin, summary, rows_read, cost })
+        let SplitSummary { domains, columns, rows_skipped, over_max_keys } = summary;
+        let keys = Described::new(&self.template, domains);
+        let (scope, origin) = (self.scope, self.origin);
+        Ok(Built { scope, rows, origin, keys, columns, rows_skipped, over_max_keys, rows_read, cost })
     }
 }
 

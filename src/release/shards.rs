@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::id::RunId;
-use super::lines::{Line, rows_inline, write_rows};
+use super::lines::{Line, Lines, rows_inline, write_rows};
 use super::manifest::{Manifest, RowsAt};
 use super::row::{Row, Rows, find};
 use crate::error::Error;
@@ -20,7 +20,7 @@ pub struct Writing {
     /// Where all its rows are then.
     pub at: RowsAt,
     /// The object to write and its lines, unless the rows stand in the root.
-    object: Option<(String, Vec<Line>)>,
+    object: Option<(String, Lines)>,
     /// The paths that the patch speaks of.
     pub patched: BTreeSet<Arc<str>>,
 }
@@ -28,7 +28,7 @@ pub struct Writing {
 impl Writing {
     /// Decides how the rows of a template are written, given the release before.
     pub fn plan(name: &str, rows: &Rows, base: Option<&Manifest>, run: &RunId) -> Writing {
-        let whole = || rows.iter().map(|row| Line::Row(Arc::clone(row))).collect::<Vec<_>>();
+        let whole = || Lines::All(Arc::clone(rows));
         if rows.len() <= MAX_INLINE {
             let at = RowsAt { inline: rows_inline(&whole()), ..RowsAt::default() };
             return Writing { at, object: None, patched: BTreeSet::new() };
@@ -37,7 +37,7 @@ impl Writing {
         if let Some((shard, lines)) = base.and_then(|base| patch(name, rows, base)) {
             let at = RowsAt { shard: Some(shard), patch: Some(object.clone()), inline: Vec::new() };
             let patched = lines.iter().map(|line| Arc::clone(line.path())).collect();
-            return Writing { at, object: Some((object, lines)), patched };
+            return Writing { at, object: Some((object, Lines::Some(lines))), patched };
         }
         let at = RowsAt { shard: Some(object.clone()), ..RowsAt::default() };
         Writing { at, object: Some((object, whole())), patched: BTreeSet::new() }
@@ -132,7 +132,7 @@ mod tests {
         fn rows_in_the_root_are_read_as_they_were(rows in rows()) {
             let mut lines = lines(&rows);
             lines.push(Line::Gone("zzz".into()));
-            let read = RowReader::default().inline("root", &rows_inline(&lines)).unwrap();
+            let read = RowReader::default().inline("root", &rows_inline(&Lines::Some(lines.clone()))).unwrap();
             prop_assert_eq!(read, lines);
         }
     }
