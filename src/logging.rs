@@ -39,7 +39,10 @@ fn filter(logging: Logging<'_>) -> Result<EnvFilter, Error> {
         1 => "info",
         _ => "debug",
     };
-    let given = logging.directives.filter(|given| !given.trim().is_empty()).unwrap_or(level);
+    // Libraries tell every step at these levels; their warnings are enough.
+    let quiet = if level == "error" { "error" } else { "warn" };
+    let own = format!("{quiet},tintype={level}");
+    let given = logging.directives.filter(|given| !given.trim().is_empty()).unwrap_or(&own);
     let wrong =
         |reason: String| Error::usage(format!("TINTYPE_LOG: {reason}"), "write info, or tintype=debug,sqlx=info");
     // A lone word that isn't a level names a module, so a misspelt level would silence everything else.
@@ -49,7 +52,6 @@ fn filter(logging: Logging<'_>) -> Result<EnvFilter, Error> {
         }
     }
     // sqlx logs every statement and, below a warning, its rows; what comes later in the list wins.
-    let quiet = if level == "error" { "error" } else { "warn" };
     EnvFilter::builder()
         .with_regex(false)
         .parse(format!("sqlx={quiet},{given}"))
@@ -65,10 +67,10 @@ mod tests {
     }
 
     #[test]
-    fn sqlx_stays_quiet_unless_asked() {
-        assert_eq!(filter_of(-1, None).unwrap(), "sqlx=error,error");
-        assert_eq!(filter_of(0, Some("")).unwrap(), "sqlx=warn,warn");
-        assert_eq!(filter_of(2, None).unwrap(), "sqlx=warn,debug");
+    fn libraries_stay_quiet_unless_asked() {
+        assert_eq!(filter_of(-1, None).unwrap(), "tintype=error,sqlx=error,error");
+        assert_eq!(filter_of(0, Some("")).unwrap(), "tintype=warn,sqlx=warn,warn");
+        assert_eq!(filter_of(2, None).unwrap(), "tintype=debug,sqlx=warn,warn");
         assert_eq!(filter_of(0, Some("tintype=trace,sqlx=debug")).unwrap(), "tintype=trace,sqlx=debug");
     }
 

@@ -14,6 +14,7 @@ mod check;
 mod commit;
 mod domain_rows;
 mod draft;
+mod finishers;
 mod growing;
 pub mod head;
 mod id;
@@ -29,7 +30,7 @@ mod publish;
 mod report;
 mod row;
 mod shards;
-mod uploads;
+mod timing;
 
 pub use check::check_template;
 pub use id::RunId;

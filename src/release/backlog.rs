@@ -8,17 +8,23 @@ use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-use crate::snapshot::Snapshot;
 use crate::store::StoreError;
 
 /// Bytes of bodies that wait in memory: a few documents keep the threads busy, the rest is for hiccups.
 const MEMORY_BYTES: usize = 16 * 1024 * 1024;
 
-/// Documents on their way from one thread to some others, in no particular order.
-pub struct Backlog {
-    state: Mutex<State>,
+/// Something with a body that may wait in the file.
+pub trait HasBody {
+    /// The body.
+    fn body(&mut self) -> &mut Vec<u8>;
+}
+
+/// Documents on their way from some threads to some others, in no particular order.
+pub struct Backlog<T> {
+    state: Mutex<State<T>>,
     /// Something to take, or the end.
     filled: Condvar,
     /// Room in memory, or the end.
@@ -26,12 +32,11 @@ pub struct Backlog {
     limit: usize,
 }
 
-#[derive(Default)]
-struct State {
-    waiting: VecDeque<Snapshot>,
+struct State<T> {
+    waiting: VecDeque<T>,
     /// Bytes of the bodies among them.
     bytes: usize,
-    spilled: VecDeque<Spilled>,
+    spilled: VecDeque<Spilled<T>>,
     spool: Spool,
     /// Nothing more will be put.
     complete: bool,
@@ -40,8 +45,8 @@ struct State {
 }
 
 /// A document whose body is in the file.
-struct Spilled {
-    document: Snapshot,
+struct Spilled<T> {
+    document: T,
     start: u64,
     length: usize,
 }
@@ -53,30 +58,34 @@ struct Spool {
     end: u64,
     /// Bodies that threads are reading at this moment.
     readers: usize,
-    /// True once the file couldn't be made or couldn't grow.
+    /// True once the file couldn't grow; false again when all of it was read.
     is_full: bool,
+    /// True once the file couldn't be made.
+    is_impossible: bool,
+    /// True once somebody was told.
+    is_told: bool,
 }
 
-impl Default for Backlog {
-    fn default() -> Backlog {
+impl<T: HasBody> Default for Backlog<T> {
+    fn default() -> Backlog<T> {
         Backlog::new(MEMORY_BYTES)
     }
 }
 
-impl Backlog {
+impl<T: HasBody> Backlog<T> {
     /// A backlog that holds `limit` bytes in memory, or one larger document.
-    pub fn new(limit: usize) -> Backlog {
-        Backlog { state: Mutex::default(), filled: Condvar::new(), drained: Condvar::new(), limit }
+    pub fn new(limit: usize) -> Backlog<T> {
+        Backlog { state: Mutex::new(State::empty()), filled: Condvar::new(), drained: Condvar::new(), limit }
     }
 
     /// Puts a document; `false` if nobody takes any more.
-    pub fn put(&self, mut document: Snapshot) -> bool {
+    pub fn put(&self, mut document: T) -> bool {
         let mut state = self.lock();
         loop {
             if state.abandoned {
                 return false;
             }
-            let size = document.body.len();
+            let size = document.body().len();
             if state.waiting.is_empty() || state.bytes + size <= self.limit {
                 state.bytes += size;
                 state.waiting.push_back(document);
@@ -93,11 +102,11 @@ impl Backlog {
     }
 
     /// Takes a document; none once all are taken.
-    pub fn take(&self) -> Result<Option<Snapshot>, StoreError> {
+    pub fn take(&self) -> Result<Option<T>, StoreError> {
         let mut state = self.lock();
         loop {
-            if let Some(document) = state.waiting.pop_front() {
-                state.bytes -= document.body.len();
+            if let Some(mut document) = state.waiting.pop_front() {
+                state.bytes -= document.body().len();
                 self.drained.notify_one();
                 return Ok(Some(document));
             }
@@ -111,14 +120,14 @@ impl Backlog {
         }
     }
 
-    fn read(&self, mut state: MutexGuard<'_, State>, spilled: Spilled) -> Result<Snapshot, StoreError> {
+    fn read(&self, mut state: MutexGuard<'_, State<T>>, spilled: Spilled<T>) -> Result<T, StoreError> {
         let Spilled { mut document, start, length } = spilled;
         let file = state.spool.file.clone();
         state.spool.readers += 1;
         drop(state);
-        document.body = vec![0; length];
+        *document.body() = vec![0; length];
         let read = match file {
-            Some(file) => file.read_exact_at(&mut document.body, start),
+            Some(file) => file.read_exact_at(document.body(), start),
             None => Err(io::ErrorKind::NotFound.into()),
         };
         let mut state = self.lock();
@@ -126,11 +135,12 @@ impl Backlog {
         if state.spilled.is_empty() && state.spool.readers == 0 {
             // Nothing in the file is needed any more, so it is written from its beginning again.
             state.spool.end = 0;
+            state.spool.is_full = false;
         }
         self.drained.notify_one();
         read.map(|()| document).map_err(|error| StoreError {
             action: "read back",
-            object: format!("a temporary file in {}", std::env::temp_dir().display()),
+            object: format!("a temporary file in {}", folder().display()),
             reason: error.to_string(),
             hint: Some("TMPDIR can name another folder for it".to_owned()),
             is_general: true,
@@ -146,45 +156,77 @@ impl Backlog {
     /// Says that nothing more will be taken, and forgets what is left.
     pub fn abandon(&self) {
         let mut state = self.lock();
-        *state = State { abandoned: true, ..State::default() };
+        // What is read from the file at this moment still counts its readers.
+        let spool = std::mem::take(&mut state.spool);
+        let forgotten = std::mem::replace(&mut *state, State { abandoned: true, spool, ..State::empty() });
         drop(state);
+        drop(forgotten);
         self.filled.notify_all();
         self.drained.notify_all();
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, State<T>> {
         // What a thread that panicked leaves behind is a queue like any other.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl State {
+impl<T: HasBody> State<T> {
+    fn empty() -> State<T> {
+        State {
+            waiting: VecDeque::new(),
+            bytes: 0,
+            spilled: VecDeque::new(),
+            spool: Spool::default(),
+            complete: false,
+            abandoned: false,
+        }
+    }
+
     /// Puts a document's body into the file; gives it back if that can't be done.
-    fn spill(&mut self, mut document: Snapshot) -> Option<Snapshot> {
-        if self.spool.is_full && self.spool.end > 0 {
+    fn spill(&mut self, mut document: T) -> Option<T> {
+        if self.spool.is_full || self.spool.is_impossible {
             return Some(document);
         }
-        match self.spool.append(&document.body) {
+        match self.spool.append(document.body()) {
             Ok(start) => {
-                let length = std::mem::take(&mut document.body).len();
+                let length = std::mem::take(document.body()).len();
                 self.spilled.push_back(Spilled { document, start, length });
                 None
             }
             Err(error) => {
-                let folder = std::env::temp_dir();
-                tracing::warn!(%error, folder = %folder.display(), "no room for what waits to be stored, so the query waits with it; TMPDIR can name another folder");
-                self.spool.is_full = true;
+                self.spool.is_impossible = self.spool.file.is_none();
+                self.spool.is_full = self.spool.end > 0;
+                if !std::mem::replace(&mut self.spool.is_told, true) {
+                    let folder = folder();
+                    tracing::warn!(%error, folder = %folder.display(), "no room for what waits to be stored, so the query waits with it; TMPDIR can name another folder");
+                }
                 Some(document)
             }
         }
     }
 }
 
+/// Where the file goes: what TMPDIR says; else where temporary files may be large, because `/tmp` is memory on many
+/// machines.
+fn folder() -> PathBuf {
+    const LARGE: &str = "/var/tmp";
+    match std::env::var_os("TMPDIR") {
+        None if Path::new(LARGE).is_dir() => PathBuf::from(LARGE),
+        _ => std::env::temp_dir(),
+    }
+}
+
+/// Makes the file, in any folder for temporary files that takes it.
+fn made() -> io::Result<File> {
+    tempfile::tempfile_in(folder()).or_else(|_| tempfile::tempfile())
+}
+
 impl Spool {
     fn append(&mut self, body: &[u8]) -> io::Result<u64> {
         let file = match &self.file {
             Some(file) => file,
-            None => self.file.insert(Arc::new(tempfile::tempfile()?)),
+            None => self.file.insert(Arc::new(made()?)),
         };
         let start = self.end;
         file.write_all_at(body, start)?;
@@ -197,6 +239,13 @@ impl Spool {
 mod tests {
     use super::*;
     use crate::key::{Key, KeyValue};
+    use crate::snapshot::Snapshot;
+
+    impl HasBody for Snapshot {
+        fn body(&mut self) -> &mut Vec<u8> {
+            &mut self.body
+        }
+    }
 
     fn document(number: usize) -> Snapshot {
         let key = Key(vec![KeyValue::Integer(i64::try_from(number).unwrap())]);
@@ -262,6 +311,6 @@ mod tests {
             }
             assert!(put.join().unwrap());
         });
-        assert!(backlog.lock().spool.is_full);
+        assert!(backlog.lock().spool.is_told);
     }
 }

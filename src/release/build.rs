@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 
 use super::catalogue::Described;
 use super::domain_rows::domain_rows;
+use super::finishers::Finishers;
 use super::id::RunId;
 use super::manifest::Manifest;
 use super::mixture::refuse_mixture;
@@ -16,7 +17,6 @@ use crate::database::{DatabaseError, KeyColumns, ReadTransaction};
 use crate::diagnostic::Diagnostic;
 use crate::error::Error;
 use crate::key::Key;
-use crate::store::Store;
 use crate::template::domain::{DomainRows, Domains, other_kind};
 use crate::template::lint::lint_domains;
 use crate::template::scope::{Scope, Statement, keyed, whole};
@@ -26,8 +26,8 @@ use crate::template::{DomainSource, DomainValues, Template};
 /// What every template of a run is built with.
 #[derive(Clone)]
 pub struct Builder {
-    /// Where blobs go.
-    pub store: Arc<Store>,
+    /// What takes its documents to their end.
+    pub finishers: Arc<Finishers>,
     /// The name of the run, part of every blob's name.
     pub run: RunId,
     /// The release to compare with.
@@ -90,8 +90,8 @@ pub struct Cost {
     pub encode_seconds: f64,
     /// Digesting and compressing.
     pub compress_seconds: f64,
-    /// Writing blobs.
-    pub stage_seconds: f64,
+    /// Writing blobs; many may be on their way at once.
+    pub write_seconds: f64,
     /// Bytes of the blobs that had to be written.
     pub staged_bytes: u64,
 }

@@ -94,12 +94,6 @@ impl Draft {
         self.attempt += 1;
         let (head, base) = (base.head(), base.manifest.as_deref());
         let mut growing = Growing::from(base);
-        let before = self.committed_catalogue(base, store).await?;
-        for name in growing.entries.keys().filter(|name| *name != catalogue::NAME) {
-            if let Some(keys) = before.as_ref().and_then(|before| before.keys(name)) {
-                growing.keys.insert(name.clone(), keys);
-            }
-        }
         let known: BTreeSet<&str> = self.job.templates.iter().map(|template| template.name.as_str()).collect();
         let mut reports = Vec::new();
         for (template, built) in &self.outcomes {
@@ -110,6 +104,13 @@ impl Draft {
                 Err(failure) => Err(failure.clone()),
             };
             reports.push(report.unwrap_or_else(|failure| growing.fail(template, failure)));
+        }
+        // Of templates that aren't built, or whose merge has failed, the catalogue goes on saying what it says.
+        let before = committed_catalogue(base, &growing, store).await?;
+        for name in growing.entries.keys().filter(|name| *name != catalogue::NAME) {
+            if let Some(keys) = before.as_ref().and_then(|before| before.keys(name)) {
+                growing.keys.entry(name.clone()).or_insert(keys);
+            }
         }
         let orphans: Vec<String> = growing
             .entries
@@ -146,23 +147,6 @@ impl Draft {
         }
         drafted.changes = growing.changes;
         Ok(drafted)
-    }
-
-    /// The catalogue of the base, for the keys of the templates that this run doesn't build.
-    async fn committed_catalogue(&self, base: Option<&Manifest>, store: &Store) -> Result<Option<Catalogue>, Error> {
-        let is_built =
-            |name: &String| self.outcomes.iter().any(|(template, built)| template.name == *name && built.is_ok());
-        let mut names = base.into_iter().flat_map(|base| base.root.templates.keys());
-        if names.all(|name| *name == catalogue::NAME || is_built(name)) {
-            return Ok(None);
-        }
-        let row = base.and_then(|base| find(base.rows.get(catalogue::NAME)?, catalogue::PATH));
-        let Some(blob) = row.and_then(|row| row.blob()) else { return Ok(None) };
-        let bytes = store.read(&blob).await?.unwrap_or_default();
-        let read = gunzip(&bytes, MAX_CATALOGUE_BYTES).ok().and_then(|body| Catalogue::parse(&body));
-        let reason =
-            || "is missing or broken; republish every template whole, which makes the catalogue anew".to_owned();
-        read.map(Some).ok_or_else(|| Error::Corrupt { object: blob, reason: reason() })
     }
 
     fn merge_one(
@@ -333,6 +317,23 @@ impl Draft {
             seconds: Seconds::default(),
         }
     }
+}
+
+/// The catalogue of the base, if the keys of some template aren't known without it.
+async fn committed_catalogue(
+    base: Option<&Manifest>,
+    growing: &Growing,
+    store: &Store,
+) -> Result<Option<Catalogue>, Error> {
+    if growing.entries.keys().all(|name| *name == catalogue::NAME || growing.keys.contains_key(name)) {
+        return Ok(None);
+    }
+    let row = base.and_then(|base| find(base.rows.get(catalogue::NAME)?, catalogue::PATH));
+    let Some(blob) = row.and_then(|row| row.blob()) else { return Ok(None) };
+    let bytes = store.read(&blob).await?.unwrap_or_default();
+    let read = gunzip(&bytes, MAX_CATALOGUE_BYTES).ok().and_then(|body| Catalogue::parse(&body));
+    let reason = || "is missing or broken; republish every template whole, which makes the catalogue anew".to_owned();
+    read.map(Some).ok_or_else(|| Error::Corrupt { object: blob, reason: reason() })
 }
 
 fn size(bytes: usize) -> u32 {

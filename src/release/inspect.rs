@@ -5,6 +5,7 @@ use std::sync::Arc;
 use chrono::Utc;
 
 use super::build::{BuildError, Builder, Observer};
+use super::finishers::Finishers;
 use super::head::HeadRead;
 use super::id::{ReleaseId, RunId};
 use super::manifest::{Manifest, Root};
@@ -100,7 +101,7 @@ pub async fn live_documents(
         None => None,
     };
     let builder = Builder {
-        store: Arc::clone(store),
+        finishers: Finishers::start(store),
         run,
         base,
         stage: false,

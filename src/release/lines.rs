@@ -38,6 +38,13 @@ pub enum Line {
 }
 
 impl Line {
+    fn row(&self) -> Option<&Arc<Row>> {
+        match self {
+            Line::Row(row) => Some(row),
+            Line::Gone(_) => None,
+        }
+    }
+
     /// The path that it is about.
     pub fn path(&self) -> &Arc<str> {
         match self {
@@ -94,11 +101,7 @@ impl Lines {
             Lines::All(rows) => (rows, &[]),
             Lines::Some(lines) => (&[], lines),
         };
-        let row = |line| match line {
-            &Line::Row(ref row) => Some(row),
-            Line::Gone(_) => None,
-        };
-        all.iter().chain(some.iter().filter_map(row))
+        all.iter().chain(some.iter().filter_map(Line::row))
     }
 
     fn written(&self) -> impl Iterator<Item = Written<'_>> {

@@ -1,38 +1,34 @@
 //! The pipeline of one statement: raw rows in, staged blobs and manifest rows out.
 //!
 //! Three kinds of worker run at the same time. The task that calls here reads the connection and sends batches of raw
-//! rows; one thread splits them into documents; a few threads digest the bodies, compress those that changed and write
-//! them. What these can't take at once waits in the backlog, so that the connection is held for the query's own time.
-//! An error at the far end closes the queue before it, and so on up to the connection: nobody waits for a worker that
-//! has gone.
+//! rows; one thread splits them into documents; the run's finishers digest the bodies, compress those that changed and
+//! write them. What these can't take at once waits in the backlog, so that the connection is held for the query's own
+//! time. An error at the far end closes the queue before it, and so on up to the connection: nobody waits for a worker
+//! that has gone.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::backlog::Backlog;
 use super::build::{BuildError, Builder, Built, Cost, statement_error};
 use super::catalogue::Described;
+use super::finishers::{Collected, Finishers, Lot};
 use super::manifest::policy_hash;
 use super::progress::Progress;
-use super::row::{DocumentRow, Origin, Row, blob_name, find};
-use super::uploads::Uploads;
+use super::row::Origin;
+use super::timing::Timing;
 use crate::database::{DatabaseError, ReadTransaction, Rows};
 use crate::diagnostic::Diagnostic;
 use crate::error::Error;
 use crate::key::Key;
-use crate::snapshot::{Digest, Gzip, Snapshot, SplitSummary, Splitter};
-use crate::store::StoreError;
+use crate::snapshot::{SplitSummary, Splitter};
 use crate::template::Template;
 use crate::template::domain::Domains;
 use crate::template::scope::{Scope, Statement};
 
 /// Batches of rows between the connection and the splitter; with a quarter of a mebibyte each they hide a hiccup.
 const BATCH_QUEUE: usize = 8;
-/// Threads that compress. More than the cores would only hold more bodies in memory.
-const MAX_WORKERS: usize = 8;
 
 /// What the rows of a statement are split by.
 pub struct Work {
@@ -53,9 +49,9 @@ pub struct Running {
     statement: Statement,
     read: Result<u64, DatabaseError>,
     splitter: oneshot::Receiver<Result<Option<SplitSummary>, Diagnostic>>,
-    finishers: Vec<oneshot::Receiver<Result<Vec<Arc<Row>>, StoreError>>>,
+    finishers: Arc<Finishers>,
+    collected: Collected,
     origin: Arc<Origin>,
-    uploads: Uploads,
     timing: Arc<Timing>,
     query_seconds: f64,
     queries: u64,
@@ -64,7 +60,6 @@ pub struct Running {
 /// Runs a statement to its last row. What remains to be done needs no connection.
 pub async fn run(builder: &Builder, transaction: &mut ReadTransaction, work: Work, statement: Statement) -> Running {
     let (template, scope) = (Arc::clone(&work.template), work.scope.clone());
-    let timing = Arc::new(Timing::default());
     let origin = Arc::new(Origin {
         as_of: transaction.as_of,
         changed_at: builder.now,
@@ -72,24 +67,18 @@ pub async fn run(builder: &Builder, transaction: &mut ReadTransaction, work: Wor
         policy: policy_hash(&template.policy),
     });
     let (rows_in, rows_out) = mpsc::channel(BATCH_QUEUE);
-    let workers = std::thread::available_parallelism().map_or(2, std::num::NonZero::get).min(MAX_WORKERS);
-    let backlog = Arc::new(Backlog::default());
-    let uploads = Uploads::new(&builder.store);
-    let finishers: Vec<_> = (0..workers)
-        .map(|_| {
-            let finisher = Finisher::new(builder, &template, &timing, &origin, &uploads);
-            let backlog = Arc::clone(&backlog);
-            spawn(move || finisher.run(&backlog))
-        })
-        .collect();
-    let splitting = (Arc::clone(&timing), Arc::clone(&builder.progress));
-    let splitter = spawn(move || {
-        let _ended = Ended(&backlog);
-        split(work, rows_out, &backlog, &splitting.0, &splitting.1)
-    });
+    let (lot, collected) = Lot::new(builder, &template, &origin);
+    let timing = Arc::clone(&lot.timing);
+    let (finishers, progress) = (Arc::clone(&builder.finishers), Arc::clone(&builder.progress));
+    let splitter = spawn(move || split(work, rows_out, &finishers, &lot, &progress));
 
     let started = Instant::now();
-    let read = transaction.read(&statement, &rows_in).await;
+    let read = tokio::select! {
+        biased;
+        read = transaction.read(&statement, &rows_in) => read,
+        // The run is over, so the rest of the rows isn't waited for; the connection can't be used after that.
+        () = builder.finishers.failed() => Err(DatabaseError::Lost { reason: "the store failed".to_owned() }),
+    };
     let query_seconds = started.elapsed().as_secs_f64();
     tracing::debug!(
         template = template.name,
@@ -104,9 +93,9 @@ pub async fn run(builder: &Builder, transaction: &mut ReadTransaction, work: Wor
         statement,
         read,
         splitter,
-        finishers,
+        finishers: Arc::clone(&builder.finishers),
+        collected,
         origin,
-        uploads,
         timing,
         query_seconds,
         queries: 0,
@@ -138,26 +127,15 @@ impl Running {
     /// Waits until every document is staged.
     pub async fn finish(self) -> Result<Built, BuildError> {
         let summary = finished(self.splitter).await?;
-        let mut rows = Vec::new();
-        let mut store_error = None;
-        for finisher in self.finishers {
-            match finished(finisher).await? {
-                Ok(some) => rows.extend(some),
-                Err(error) => store_error = Some(error),
-            }
-        }
-        if let Err(error) = self.uploads.finish().await {
-            store_error = Some(error);
-        }
+        let rows = self.collected.rows().await;
         // The error nearest to the cause: a store that is full stops the splitter, which stops the read.
-        if let Some(error) = store_error {
+        if let Some(error) = self.finishers.error() {
             return Err(Error::from(error).into());
         }
         let summary = summary?;
         let failed = |error| statement_error(&self.template, &self.statement, error);
         let rows_read = self.read.map_err(failed)?;
         let summary = summary.ok_or_else(|| failed(DatabaseError::Stopped))?;
-        rows.sort_unstable_by(|a, b| a.path.cmp(&b.path));
         let cost = Cost { queries: self.queries, ..self.timing.cost(self.query_seconds) };
         let SplitSummary { domains, columns, rows_skipped, over_max_keys } = summary;
         let keys = Described::new(&self.template, domains);
@@ -170,8 +148,8 @@ impl Running {
 fn split(
     work: Work,
     mut rows: mpsc::Receiver<Rows>,
-    backlog: &Backlog,
-    timing: &Timing,
+    finishers: &Finishers,
+    lot: &Arc<Lot>,
     progress: &Progress,
 ) -> Result<Option<SplitSummary>, Diagnostic> {
     let Work { template, scope, domains, known } = work;
@@ -179,8 +157,8 @@ fn split(
     let mut splitter = None;
     let mut put = |snapshot| {
         let started = Instant::now();
-        let taken = backlog.put(snapshot);
-        Timing::add(&timing.wait, started);
+        let taken = finishers.put(snapshot, lot);
+        Timing::add(&lot.timing.wait, started);
         taken
     };
     while let Some(message) = rows.blocking_recv() {
@@ -190,7 +168,7 @@ fn split(
                 splitter = Some(Splitter::new(&template, &scope, domains, columns)?);
             }
             (Rows::Batch(batch), Some(splitter), _) => {
-                progress.add_rows(length(batch.rows()));
+                progress.add_rows(batch.rows() as u64);
                 if !splitter.batch(&batch, &mut put)? {
                     return Ok(None);
                 }
@@ -200,143 +178,9 @@ fn split(
             }
             _ => return Ok(None),
         }
-        Timing::add(&timing.encode, started);
+        Timing::add(&lot.timing.encode, started);
     }
     Ok(None)
-}
-
-/// Says that no document will follow, however the thread ends that holds it.
-struct Ended<'a>(&'a Backlog);
-
-impl Drop for Ended<'_> {
-    fn drop(&mut self) {
-        self.0.complete();
-    }
-}
-
-/// Says that no document will be taken any more, unless it is forgotten.
-struct Abandoned<'a>(&'a Backlog);
-
-impl Drop for Abandoned<'_> {
-    fn drop(&mut self) {
-        self.0.abandon();
-    }
-}
-
-/// Takes documents to their end: digest, and where the bytes are new, compression and the store.
-struct Finisher {
-    builder: Builder,
-    template: Arc<Template>,
-    origin: Arc<Origin>,
-    timing: Arc<Timing>,
-    uploads: Uploads,
-    gzip: Gzip,
-}
-
-impl Finisher {
-    fn new(
-        builder: &Builder,
-        template: &Arc<Template>,
-        timing: &Arc<Timing>,
-        origin: &Arc<Origin>,
-        uploads: &Uploads,
-    ) -> Finisher {
-        Finisher {
-            builder: builder.clone(),
-            template: Arc::clone(template),
-            origin: Arc::clone(origin),
-            timing: Arc::clone(timing),
-            uploads: uploads.clone(),
-            gzip: Gzip::default(),
-        }
-    }
-
-    fn run(mut self, backlog: &Backlog) -> Result<Vec<Arc<Row>>, StoreError> {
-        // Also where this thread panics: a backlog that nobody empties would hold the stream up.
-        let abandoned = Abandoned(backlog);
-        let mut rows = Vec::new();
-        while let Some(snapshot) = backlog.take()? {
-            rows.push(self.finish(snapshot)?);
-            self.builder.progress.add_document();
-        }
-        std::mem::forget(abandoned);
-        Ok(rows)
-    }
-
-    fn finish(&mut self, snapshot: Snapshot) -> Result<Arc<Row>, StoreError> {
-        if let Some(observe) = &self.builder.observe {
-            observe(&snapshot.path, &snapshot.body);
-        }
-        let started = Instant::now();
-        let digest = Digest::of(&snapshot.body);
-        Timing::add(&self.timing.compress, started);
-        let committed = find(self.builder.committed(&self.template), &snapshot.path);
-        if let Some(committed) = committed.filter(|row| row.digest() == Some(digest) && !self.builder.rewrite) {
-            return Ok(Arc::clone(committed));
-        }
-        let gzip_bytes = self.stage(&digest, &snapshot.body)?;
-        let document = DocumentRow {
-            digest,
-            size_bytes: size(snapshot.body.len()),
-            gzip_bytes,
-            rows: u32::try_from(snapshot.rows).unwrap_or(u32::MAX),
-        };
-        let origin = Arc::clone(&self.origin);
-        Ok(Arc::new(Row { path: snapshot.path, key: snapshot.key, document: Some(document), origin }))
-    }
-
-    /// Compresses a body and writes its blob; returns the blob's size.
-    fn stage(&mut self, digest: &Digest, body: &[u8]) -> Result<u32, StoreError> {
-        let started = Instant::now();
-        let bytes = self.gzip.compress(body);
-        Timing::add(&self.timing.compress, started);
-        let length = bytes.len();
-        self.timing.staged_bytes.fetch_add(u64::try_from(length).unwrap_or(0), Ordering::Relaxed);
-        if self.builder.stage {
-            let timing = Arc::clone(&self.timing);
-            let name = blob_name(digest, &self.builder.run);
-            self.uploads.put(name, bytes, move |started| Timing::add(&timing.stage, started))?;
-        }
-        Ok(size(length))
-    }
-}
-
-/// No document is larger than its template's `max_size`, which is below 4 GiB.
-fn size(len: usize) -> u32 {
-    u32::try_from(len).unwrap_or(u32::MAX)
-}
-
-fn length(len: usize) -> u64 {
-    u64::try_from(len).unwrap_or(u64::MAX)
-}
-
-/// What the threads of a pipeline share: the time they spent, in nanoseconds.
-#[derive(Default)]
-struct Timing {
-    encode: AtomicU64,
-    /// What of `encode` was waiting for the threads behind.
-    wait: AtomicU64,
-    compress: AtomicU64,
-    stage: AtomicU64,
-    staged_bytes: AtomicU64,
-}
-
-impl Timing {
-    fn add(counter: &AtomicU64, since: Instant) {
-        counter.fetch_add(u64::try_from(since.elapsed().as_nanos()).unwrap_or(0), Ordering::Relaxed);
-    }
-
-    fn cost(&self, query_seconds: f64) -> Cost {
-        let seconds = |counter: &AtomicU64| Duration::from_nanos(counter.load(Ordering::Relaxed)).as_secs_f64();
-        Cost {
-            queries: 0,
-            query_seconds,
-            encode_seconds: (seconds(&self.encode) - seconds(&self.wait)).max(0.0),
-            compress_seconds: seconds(&self.compress),
-            stage_seconds: seconds(&self.stage),
-            staged_bytes: self.staged_bytes.load(Ordering::Relaxed),
-        }
-    }
 }
 
 /// Runs a thread and hands its result over. A thread, not a task: it must not keep the runtime from ending when the

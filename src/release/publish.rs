@@ -12,6 +12,7 @@ use super::base::Base;
 use super::build::{BuildError, Builder, Built};
 use super::commit::{commit, finish_interrupted};
 use super::draft::Draft;
+use super::finishers::Finishers;
 use super::id::RunId;
 use super::manifest::Kind;
 use super::progress::{Phase, Progress};
@@ -120,7 +121,7 @@ async fn build(
     };
     let mut search = Search::new(database, settings, &format!("tintype/{command}/{}", job.run));
     let mut builder = Builder {
-        store: Arc::clone(store),
+        finishers: Finishers::start(store),
         run: job.run.clone(),
         base: base.manifest.clone(),
         rewrite: job.rewrite,
@@ -130,7 +131,6 @@ async fn build(
         live: false,
         observe: None,
     };
-    let held = Instant::now();
     let mut attempt = 1;
     loop {
         let transaction = search.begin().await?;
@@ -138,7 +138,7 @@ async fn build(
         tracing::info!(server = source.server, replica = source.is_replica, %as_of, "reading");
         progress.enter(Phase::Build, 0);
         let mut spent = Seconds::default();
-        match read(job, &builder, transaction, held, &mut spent).await {
+        match read(job, &builder, transaction, &mut spent).await {
             Ok(outcomes) => {
                 *seconds = spent;
                 return Ok(Read { run: builder.run, as_of, source, outcomes });
@@ -160,9 +160,9 @@ async fn read(
     job: &Job,
     builder: &Builder,
     mut transaction: ReadTransaction,
-    held: Instant,
     seconds: &mut Seconds,
 ) -> Result<Vec<Outcome>, Error> {
+    let held = Instant::now();
     let mut prepared = Vec::new();
     for template in &job.templates {
         let selectors: Vec<&Selector> =
@@ -205,7 +205,8 @@ async fn read(
             Ok(built) => {
                 seconds.query += built.cost.query_seconds;
                 seconds.encode += built.cost.encode_seconds;
-                seconds.stage += built.cost.compress_seconds + built.cost.stage_seconds;
+                seconds.compress += built.cost.compress_seconds;
+                seconds.write += built.cost.write_seconds;
                 Ok(built)
             }
             Err(BuildError::Template(finding)) => Err(*finding),

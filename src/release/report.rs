@@ -50,10 +50,12 @@ pub struct Seconds {
     pub query: f64,
     /// From opening the connection to closing it.
     pub hold: f64,
-    /// Splitting rows into documents.
+    /// Splitting rows into documents, which decodes and encodes their cells.
     pub encode: f64,
-    /// Digesting and compressing, and writing blobs; summed over the threads.
-    pub stage: f64,
+    /// Digesting and compressing; summed over the threads.
+    pub compress: f64,
+    /// Writing blobs; summed over the requests, of which many may be on their way at once.
+    pub write: f64,
     /// Waiting for the lock, merging and committing.
     pub commit: f64,
     /// Changing stable paths.

@@ -139,9 +139,15 @@ fn nothing_is_left_for_the_next_client() {
     project.run(&["check"]).expect(0);
     project.publish();
     project.json(&["republish", "places/*/crispr/*"], 0);
+    // A template that is refused for a type leaves nothing either.
+    project.execute("CREATE TYPE mood AS ENUM ('good'); CREATE TABLE moods AS SELECT 1 AS k, 'good'::mood AS v");
+    let moody = "/*---\npath = \"moods/{k}.json\"\n---*/\nSELECT k, v FROM moods\n";
+    project.template("moods", moody);
+    project.run(&["publish", "moods"]).expect(1).explains(&["mood"]);
+    std::fs::remove_file(project.template_file("moods")).expect("remove the template");
     let witness = project.database().witness_since(start);
     let begins = witness.statements.iter().filter(|statement| statement.sql.starts_with("BEGIN")).count();
-    assert_eq!(begins, 3, "{witness:#?}");
+    assert_eq!(begins, 4, "{witness:#?}");
     assert!(witness.statements.iter().any(|statement| statement.sql.contains("'work_mem', '77MB'")), "{witness:#?}");
     let pid = fresh.0[0][0].as_ref().expect("a pid").parse::<i32>().expect("a number");
     assert!(witness.statements.iter().all(|statement| statement.pid == pid), "another connection: {witness:#?}");

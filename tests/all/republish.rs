@@ -176,3 +176,24 @@ fn keys_that_do_not_exist_are_refused_with_the_nearest() {
     assert!(touched.is_empty(), "a refused republish wrote {touched:?}");
     assert_eq!(project.head()["active"], json!(project.head()["desired"]));
 }
+
+/// What can't be merged mustn't take the template's keys out of the catalogue.
+#[test]
+fn keys_that_cannot_be_published_alone_leave_the_catalogue_as_it_was() {
+    for (engine, project) in places::projects() {
+        project.publish();
+        let documents = project.public().paths();
+        let keys = project.public().catalogue()["templates"]["places"]["keys"].clone();
+        assert!(
+            keys.as_array().is_some_and(|keys| keys.iter().all(|key| !key["values"].is_null())),
+            "{engine}: {keys}"
+        );
+        let wider = places::TEMPLATE.replace("SELECT f.region", "SELECT 1 AS wider, f.region");
+        assert_ne!(wider, places::TEMPLATE);
+        project.template("places", &wider);
+        project.run(&["republish", "places/united-states/crispr/low"]).explains(&["can't be published alone"]);
+        let after = project.public().catalogue()["templates"]["places"]["keys"].clone();
+        assert_eq!(after, keys, "{engine}");
+        assert_eq!(project.public().paths(), documents, "{engine}");
+    }
+}

@@ -6,8 +6,9 @@
 //! the answer left over is taken up before the connection is used again.
 
 use std::io::ErrorKind;
+use std::time::Duration;
 
-use futures_util::TryStreamExt as _;
+use futures_util::{FutureExt as _, TryStreamExt as _};
 use sqlx::postgres::PgConnection;
 use sqlx::{
     AssertSqlSafe, Column as _, Connection as _, Executor as _, SqlSafeStr as _, Statement as _, TypeInfo as _,
@@ -22,9 +23,25 @@ use crate::template::scope::Statement;
 
 const BEGIN: &str = "COPY (\n";
 const END: &str = "\n) TO STDOUT (FORMAT BINARY)";
+/// How long rows wait for more to go on with.
+const LONGEST_WAIT: Duration = Duration::from_secs(1);
 
 /// Streams the rows of a statement without parameters; `statements` counts what that takes.
 pub async fn read(
+    connection: &mut PgConnection,
+    statement: &Statement,
+    rows: &mpsc::Sender<Rows>,
+    statements: &mut u64,
+) -> Result<u64, DatabaseError> {
+    let read = read_described(connection, statement, rows, statements).await;
+    if !read.as_ref().is_err_and(DatabaseError::is_fatal) {
+        // The description lies on the server under a name, which a pooler would hand on to the next client.
+        connection.clear_cached_statements().await.map_err(|error| statement_error(&error, ""))?;
+    }
+    read
+}
+
+async fn read_described(
     connection: &mut PgConnection,
     statement: &Statement,
     rows: &mpsc::Sender<Rows>,
@@ -56,12 +73,7 @@ pub async fn read(
     {
         resume(connection, error).await?;
     }
-    let read = read.map_err(|error| error.moved(&inner, statement));
-    if !read.as_ref().is_err_and(DatabaseError::is_fatal) {
-        // The description lies on the server under a name, which a pooler would hand on to the next client.
-        connection.clear_cached_statements().await.map_err(|error| statement_error(&error, ""))?;
-    }
-    read
+    read.map_err(|error| error.moved(&inner, statement))
 }
 
 /// The columns as the server describes them without planning anything; `None` if sqlx can't name their types, or if
@@ -113,7 +125,21 @@ async fn copy(
     *begun = true;
     let mut tuples = Tuples::new(width);
     let mut batch = RowBatch::new(width);
-    while let Some(message) = stream.try_next().await.map_err(|error| failed(&error))? {
+    loop {
+        let message = match stream.try_next().now_or_never() {
+            Some(message) => message,
+            // Rows that come one by one aren't kept back until they are many.
+            None => match tokio::time::timeout(LONGEST_WAIT, stream.try_next()).await {
+                Ok(message) => message,
+                Err(_) if batch.is_empty() => continue,
+                Err(_) => {
+                    let rows_so_far = std::mem::replace(&mut batch, RowBatch::new(width));
+                    is_wanted = is_wanted && rows.send(Rows::Batch(rows_so_far)).await.is_ok();
+                    continue;
+                }
+            },
+        };
+        let Some(message) = message.map_err(|error| failed(&error))? else { break };
         if !is_wanted {
             // The rest of a copy has to be read before the connection can be used again.
             continue;

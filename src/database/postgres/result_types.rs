@@ -47,7 +47,9 @@ pub async fn columns(
     // A domain is shown as its base type, as the server itself describes results.
     let types = probe.wrapped(
         &format!(
-            "SELECT coalesce(nullif(y.typbasetype, 0), y.oid)::int8, y.oid::regtype::text \
+            "SELECT (WITH RECURSIVE base AS (SELECT y.oid, y.typbasetype UNION ALL SELECT t.oid, t.typbasetype \
+             FROM pg_type AS t JOIN base ON t.oid = base.typbasetype) SELECT oid FROM base WHERE typbasetype = 0)::int8, \
+             y.oid::regtype::text \
              FROM (SELECT ARRAY[{list}]::oid[] AS oids FROM ("
         ),
         ") AS u) AS o, unnest(o.oids) WITH ORDINALITY AS n(oid, place) JOIN pg_type AS y ON y.oid = n.oid ORDER BY place",
