@@ -16,6 +16,9 @@ use crate::store::StoreError;
 /// Bytes of bodies that wait in memory: a few documents keep the threads busy, the rest is for hiccups.
 const MEMORY_BYTES: usize = 16 * 1024 * 1024;
 
+/// Documents in a chunk.
+const CHUNK: usize = 1024;
+
 /// Something with a body that may wait in the file.
 pub trait HasBody {
     /// The body.
@@ -36,7 +39,8 @@ struct State<T> {
     waiting: VecDeque<T>,
     /// Bytes of the bodies among them.
     bytes: usize,
-    spilled: VecDeque<Spilled<T>>,
+    /// Those whose bodies are in the file, in chunks: a queue of a million would keep its room until the end.
+    spilled: Vec<Vec<Spilled<T>>>,
     spool: Spool,
     /// Nothing more will be put.
     complete: bool,
@@ -110,7 +114,7 @@ impl<T: HasBody> Backlog<T> {
                 self.drained.notify_one();
                 return Ok(Some(document));
             }
-            if let Some(spilled) = state.spilled.pop_front() {
+            if let Some(spilled) = state.pop_spilled() {
                 return self.read(state, spilled).map(Some);
             }
             if state.complete || state.abandoned {
@@ -176,11 +180,30 @@ impl<T: HasBody> State<T> {
         State {
             waiting: VecDeque::new(),
             bytes: 0,
-            spilled: VecDeque::new(),
+            spilled: Vec::new(),
             spool: Spool::default(),
             complete: false,
             abandoned: false,
         }
+    }
+
+    fn push_spilled(&mut self, spilled: Spilled<T>) {
+        match self.spilled.last_mut().filter(|chunk| chunk.len() < CHUNK) {
+            Some(chunk) => chunk.push(spilled),
+            None => {
+                let mut chunk = Vec::with_capacity(CHUNK);
+                chunk.push(spilled);
+                self.spilled.push(chunk);
+            }
+        }
+    }
+
+    fn pop_spilled(&mut self) -> Option<Spilled<T>> {
+        let spilled = self.spilled.last_mut()?.pop();
+        if self.spilled.last().is_some_and(Vec::is_empty) {
+            self.spilled.pop();
+        }
+        spilled
     }
 
     /// Puts a document's body into the file; gives it back if that can't be done.
@@ -191,7 +214,7 @@ impl<T: HasBody> State<T> {
         match self.spool.append(document.body()) {
             Ok(start) => {
                 let length = std::mem::take(document.body()).len();
-                self.spilled.push_back(Spilled { document, start, length });
+                self.push_spilled(Spilled { document, start, length });
                 None
             }
             Err(error) => {
@@ -286,7 +309,7 @@ mod tests {
         for number in 0..100 {
             assert!(backlog.put(document(number)));
         }
-        assert!(backlog.lock().spilled.len() > 50, "there was room for few");
+        assert!(backlog.lock().spilled.iter().flatten().count() > 50, "there was room for few");
         backlog.abandon();
         assert!(!backlog.put(document(100)));
         assert!(backlog.take().unwrap().is_none());

@@ -44,7 +44,8 @@ pub struct Merged {
 pub fn merge(committed: &[Arc<Row>], checked: Option<DateTime<Utc>>, seen: &Observation<'_>) -> Merged {
     // Room for every row at once: what is moved while it grows is there twice.
     let most = committed.len().max(seen.rows.len());
-    let merged = Merged { rows: Vec::with_capacity(most), ..Merged::default() };
+    let new = seen.rows.len().saturating_sub(committed.len());
+    let merged = Merged { rows: Vec::with_capacity(most), changes: Vec::with_capacity(new), ..Merged::default() };
     let mut merging = Merging { seen, merged, observed: HashMap::new(), rewritten: HashMap::new() };
     let (mut old, mut new) = (committed.iter().peekable(), seen.rows.iter().peekable());
     loop {
