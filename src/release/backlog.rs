@@ -188,13 +188,11 @@ impl<T: HasBody> State<T> {
     }
 
     fn push_spilled(&mut self, spilled: Spilled<T>) {
-        match self.spilled.last_mut().filter(|chunk| chunk.len() < CHUNK) {
-            Some(chunk) => chunk.push(spilled),
-            None => {
-                let mut chunk = Vec::with_capacity(CHUNK);
-                chunk.push(spilled);
-                self.spilled.push(chunk);
-            }
+        if self.spilled.last().is_none_or(|chunk| chunk.len() >= CHUNK) {
+            self.spilled.push(Vec::with_capacity(CHUNK));
+        }
+        if let Some(chunk) = self.spilled.last_mut() {
+            chunk.push(spilled);
         }
     }
 
