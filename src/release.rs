@@ -18,6 +18,7 @@ mod growing;
 pub mod head;
 mod id;
 mod inspect;
+mod lease;
 mod lines;
 pub mod manifest;
 mod markers;

@@ -65,7 +65,7 @@ async fn swap(store: &Store, expected: Option<&Version>, new: &str) -> Option<Ve
     match store.swap_head(expected, new.as_bytes().to_vec()).await.expect("swap the head") {
         Swap::Swapped(version) => Some(version),
         Swap::Refused => None,
-        Swap::Unanswered(error) => panic!("{error}"),
+        Swap::Unanswered { error, .. } => panic!("{error}"),
     }
 }
 
