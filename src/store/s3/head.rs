@@ -69,14 +69,12 @@ impl S3 {
             return Err(self.error("read", &key, &failure, failure.reason.clone()));
         };
         // Both instants are the store's, so that this machine's clock doesn't matter.
-        let age = match (clock.read(), modified) {
-            (Some(now), Some(modified)) => now.duration_since(modified).unwrap_or(Duration::ZERO),
-            // A lease that nobody can tell the age of is held, and not free.
-            _ => {
-                tracing::warn!(key, "the store's answer lacks Date or Last-Modified; a lease in it counts as fresh");
-                Duration::ZERO
-            }
-        };
+        let known = clock.read().zip(modified);
+        if known.is_none() {
+            tracing::warn!(key, "the store's answer lacks Date or Last-Modified; a lease in it counts as fresh");
+        }
+        // A lease that nobody can tell the age of is held, and not free.
+        let age = known.and_then(|(now, modified)| now.duration_since(modified).ok()).unwrap_or(Duration::ZERO);
         Ok(Some(HeadObject { bytes, version: Version::tag(tag), age: Some(age) }))
     }
 
