@@ -7,12 +7,13 @@ use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::builder::styling::{AnsiColor, Effects};
 use clap::builder::{Resettable, Styles};
 use clap::{Arg, ArgAction, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
 
-use crate::error::Error;
+use crate::error::{Error, LeftBehind};
 use crate::logging::Logging;
 use crate::release::{Phase, Progress};
 
@@ -35,6 +36,9 @@ const STYLES: Styles = Styles::styled()
     .usage(AnsiColor::Green.on_default().effects(Effects::BOLD))
     .literal(AnsiColor::Cyan.on_default().effects(Effects::BOLD))
     .placeholder(AnsiColor::Cyan.on_default());
+
+/// How long an interrupted commit or activation may take to come to an orderly end.
+const LAST_WORDS: Duration = Duration::from_secs(3);
 
 const EXIT_CODES: &str = "\
 Exit codes: 0 done, or nothing to do · 1 nothing committed and something failed · 2 usage, config or template invalid ·
@@ -207,12 +211,7 @@ pub fn main() -> ExitCode {
     let name = cli.command.name();
     let context = Context::new(cli.global, name);
     let progress = Arc::clone(&context.progress);
-    let result = runtime.block_on(async {
-        tokio::select! {
-            result = run(&context, cli.command) => result,
-            error = interrupted(&progress) => Err(error),
-        }
-    });
+    let result = runtime.block_on(until_signal(&progress, run(&context, cli.command)));
     // Threads that still work on an interrupted build end with the process.
     runtime.shutdown_background();
     let lost = || {
@@ -296,23 +295,53 @@ async fn run(context: &Context, command: Command) -> Result<Outcome, Error> {
     }
 }
 
-/// Waits for Ctrl-C or SIGTERM. Dropping the command then closes its connection, which ends the statement on the server.
-async fn interrupted(progress: &Progress) -> Error {
+/// Runs a command until it ends or is interrupted.
+///
+/// Dropping it closes its connection, which ends the statement on the server. A commit that is under way gets a moment
+/// for its answer, and an activation one to end what it has begun and free the lease, unless a second signal comes.
+async fn until_signal(
+    progress: &Progress,
+    command: impl Future<Output = Result<Outcome, Error>>,
+) -> Result<Outcome, Error> {
+    let mut command = std::pin::pin!(command);
+    let is_interrupt = tokio::select! {
+        result = &mut command => return result,
+        is_interrupt = interrupted(progress) => is_interrupt,
+    };
+    if matches!(progress.phase(), Phase::Commit | Phase::Activate) {
+        progress.stop();
+        tokio::select! {
+            biased;
+            result = &mut command => return result,
+            () = progress.stopped() => {}
+            _ = interrupted(progress) => {}
+            () = tokio::time::sleep(LAST_WORDS) => {}
+        }
+    }
+    let left = match progress.phase() {
+        Phase::Commit => LeftBehind::Unknown,
+        Phase::Activate => LeftBehind::Committed,
+        _ => LeftBehind::Nothing,
+    };
+    Err(if is_interrupt { Error::Interrupted { left } } else { Error::Terminated { left } })
+}
+
+/// Waits for Ctrl-C (true) or SIGTERM (false).
+async fn interrupted(progress: &Progress) -> bool {
     use tokio::signal::unix::{SignalKind, signal};
     let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
     else {
         return std::future::pending().await;
     };
-    let committed = || progress.phase() == Phase::Activate;
-    let error = tokio::select! {
-        _ = interrupt.recv() => Error::Interrupted { committed: committed() },
-        _ = terminate.recv() => Error::Terminated { committed: committed() },
+    let is_interrupt = tokio::select! {
+        _ = interrupt.recv() => true,
+        _ = terminate.recv() => false,
     };
     if progress.phase() == Phase::Serve {
         // A server hears the signal too, answers what it has begun, and ends by itself.
         return std::future::pending().await;
     }
-    error
+    is_interrupt
 }
 
 #[cfg(test)]

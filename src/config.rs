@@ -86,6 +86,8 @@ pub struct StoreConfig {
     pub place: StorePlace,
     /// Longest wait for another publisher's activation, up to 1 day. Default 30 s.
     pub lease_wait: Duration,
+    /// How long a lease lives that nobody renews, 10 s to 1 hour. Default 90 s.
+    pub lease_ttl: Duration,
 }
 
 /// The place of a store, by kind.
@@ -263,6 +265,8 @@ impl Reader<'_> {
         let control = match &url {
             None | Some(store::Url::Directory(_)) => None,
             Some(store::Url::S3(public)) => {
+                // What AWS's other tools take is no business of a directory.
+                self.values.take_aws_endpoint();
                 self.understood(&keys::STORE_CONTROL, |text, _| store::control_of_bucket(text, public))
             }
         };
@@ -293,7 +297,8 @@ impl Reader<'_> {
                 StorePlace::Directory { public, control }
             }
         };
-        StoreConfig { place, lease_wait: self.duration(&keys::LEASE_WAIT) }
+        let (lease_wait, lease_ttl) = (self.duration(&keys::LEASE_WAIT), self.duration(&keys::LEASE_TTL));
+        StoreConfig { place, lease_wait, lease_ttl }
     }
 
     fn paths(&mut self) -> PathsConfig {

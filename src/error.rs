@@ -64,23 +64,51 @@ pub enum Error {
         reason: String,
     },
     /// Ctrl-C. Exit code 130.
-    #[error("interrupted; {}", left_behind(*committed))]
+    #[error("interrupted; {left}")]
     Interrupted {
-        /// True if the release was committed already.
-        committed: bool,
+        /// What it leaves behind.
+        left: LeftBehind,
     },
     /// SIGTERM. Exit code 143.
-    #[error("terminated; {}", left_behind(*committed))]
+    #[error("terminated; {left}")]
     Terminated {
-        /// True if the release was committed already.
-        committed: bool,
+        /// What it leaves behind.
+        left: LeftBehind,
+    },
+    /// The lease ran out while the release was being activated: the machine slept, or the store was away. Exit code 4 if
+    /// this run committed the release, else 1.
+    #[error(
+        "the lease ran out: it couldn't be renewed for {}, so another publisher may be at work, and this one stopped \
+         where it was",
+        humantime::format_duration(*.ttl)
+    )]
+    LeaseLost {
+        /// How long the lease lives.
+        ttl: Duration,
     },
 }
 
-fn left_behind(committed: bool) -> &'static str {
-    match committed {
-        true => "the release is committed and partly activated, and the next publish finishes it",
-        false => "nothing was activated",
+/// What a run that was interrupted leaves behind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LeftBehind {
+    /// Nothing that readers could see, now or later.
+    Nothing,
+    /// The commit was sent, and no answer has come.
+    Unknown,
+    /// A committed release, some paths of which are still as before.
+    Committed,
+}
+
+impl std::fmt::Display for LeftBehind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            LeftBehind::Nothing => "nothing was activated",
+            LeftBehind::Unknown => {
+                "it is unknown whether the release was committed: `tintype status` tells, and the next publish goes on \
+                 from what it finds"
+            }
+            LeftBehind::Committed => "the release is committed and partly activated, and the next publish finishes it",
+        })
     }
 }
 
@@ -114,6 +142,10 @@ impl Error {
                 Some("nothing was changed; restore the object from a backup of the control folder".to_owned())
             }
             Error::Missing { path, .. } => Some(format!("`tintype republish {path}` writes it again")),
+            Error::LeaseLost { .. } => Some(
+                "the next publish finishes the release; [store] lease_ttl lets a lease live longer without a renewal"
+                    .to_owned(),
+            ),
             Error::Locked { .. } => Some(
                 "wait for it and run the command again; `tintype status` shows whether it is still at work".to_owned(),
             ),

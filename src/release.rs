@@ -19,6 +19,7 @@ mod growing;
 pub mod head;
 mod id;
 mod inspect;
+mod lease;
 mod lines;
 pub mod manifest;
 mod markers;

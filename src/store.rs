@@ -222,7 +222,7 @@ impl Store {
         }
     }
 
-    /// Replaces `head.json` if it is still the `expected` one. It is asked for once, whatever the answer.
+    /// Replaces `head.json` if it is still the `expected` one. It is sent once, whatever the answer.
     pub async fn swap_head(&self, expected: Option<&Version>, new: Vec<u8>) -> Result<Swap, StoreError> {
         match self {
             Store::Directory(directory) => {

@@ -169,6 +169,11 @@ impl Project {
         self.config.store.lease_wait
     }
 
+    /// How long this publisher's lease lives that nobody renews.
+    pub fn lease_ttl(&self) -> Duration {
+        self.config.store.lease_ttl
+    }
+
     /// The templates, as the functions that only look at them take them.
     pub fn template_list(&self) -> Vec<Template> {
         self.templates.iter().map(|template| Template::clone(template)).collect()

@@ -69,13 +69,14 @@ fn update(bar: &ProgressBar, progress: &Progress, shown: &mut Option<(Phase, u64
         Phase::Prepare => "Preparing",
         Phase::Build => "Building",
         Phase::Stage => "Staging",
+        Phase::Commit => "Committing",
         Phase::Activate => "Activating",
         Phase::Done | Phase::Serve => "Done",
     });
     bar.set_message(match phase {
         Phase::Build => format!("documents, {} rows", print::grouped(progress.rows())),
         Phase::Activate => "paths".to_owned(),
-        Phase::Prepare | Phase::Stage | Phase::Done | Phase::Serve => String::new(),
+        Phase::Prepare | Phase::Stage | Phase::Commit | Phase::Done | Phase::Serve => String::new(),
     });
     bar.set_position(done);
     bar.tick();

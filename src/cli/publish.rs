@@ -155,6 +155,7 @@ pub fn job(project: &Project, keys: &Keys) -> Result<Job, Error> {
         run,
         now: Utc::now(),
         lease_wait: project.lease_wait(),
+        lease_ttl: project.lease_ttl(),
     })
 }
 

@@ -11,6 +11,8 @@ const PREFIX: &str = "TINTYPE_";
 const ELSEWHERE: [&str; 3] = ["TINTYPE_AUTHOR", "TINTYPE_LOG", "TINTYPE_CONFIG"];
 /// What hosting platforms call the database's URL; weaker than our own name, stronger than the file.
 const PLATFORM_DATABASE_URL: &str = "DATABASE_URL";
+/// Where AWS's own tools find the server of a bucket, the stronger first.
+const AWS_ENDPOINTS: [&str; 2] = ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"];
 
 /// Sets what the environment says over what the file says. An empty variable counts as unset.
 pub fn overlay(values: &mut Values, environment: &[(String, String)]) -> Vec<Refusal> {
@@ -24,6 +26,8 @@ pub fn overlay(values: &mut Values, environment: &[(String, String)]) -> Vec<Ref
     if let Some(text) = find(PLATFORM_DATABASE_URL) {
         values.set(&DATABASE_URL, value(PLATFORM_DATABASE_URL, text));
     }
+    let named = AWS_ENDPOINTS.iter().find_map(|name| Some((name, find(name)?)));
+    values.aws_endpoint = named.map(|(name, text)| value(name, text));
     for key in KEYS {
         let Some(name) = key.variable() else { continue };
         let file_name = format!("{name}_FILE");

@@ -147,6 +147,19 @@ pub static LEASE_WAIT: Key = Key {
     ],
 };
 
+/// How long a publisher that is gone keeps the others out.
+pub static LEASE_TTL: Key = Key {
+    section: "store",
+    name: "lease_ttl",
+    kind: Kind::Duration { min: Duration::from_secs(10), max: Duration::from_hours(1) },
+    default: Some("90s"),
+    shown: "\"90s\"",
+    comment: &[
+        "How long the lease of a publisher to an s3:// store lives; it is renewed three times as often. Too short: one that",
+        "can't reach the store for a moment has to stop. Too long: after one that died, the others wait for so long.",
+    ],
+};
+
 /// Where readers fetch.
 pub static CDN_URL: Key = Key {
     section: "cdn",
@@ -171,7 +184,7 @@ pub static TEMPLATES: Key = Key {
 };
 
 /// All keys, in the order of the written file.
-pub static KEYS: [&Key; 16] = [
+pub static KEYS: [&Key; 17] = [
     &DATABASE_URL,
     &REPLICAS,
     &READ,
@@ -186,6 +199,7 @@ pub static KEYS: [&Key; 16] = [
     &STORE_CONCURRENCY,
     &STORE_TIMEOUT,
     &LEASE_WAIT,
+    &LEASE_TTL,
     &CDN_URL,
     &TEMPLATES,
 ];

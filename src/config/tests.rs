@@ -96,6 +96,7 @@ fn an_empty_file_gives_the_defaults() {
     let store = StoreConfig {
         place: StorePlace::Directory { public: folder.join("public"), control: folder.join(".tintype") },
         lease_wait: Duration::from_secs(30),
+        lease_ttl: Duration::from_secs(90),
     };
     assert_eq!(config.store, store);
     assert_eq!(config.cdn, CdnConfig { url: None });
@@ -168,6 +169,7 @@ fn wrong_values_give_their_line_and_an_example() {
     assert_finding("[store]\nlease_wait = 30", 2, &["[store] lease_wait is text in quotes", "lease_wait = \"30s\""]);
     assert_finding("[store]\nlease_wait = \"soon\"", 2, &["`soon` isn't a duration"]);
     assert_finding("[store]\nlease_wait = \"2d\"", 2, &["too long", "0s to 1day"]);
+    assert_finding("[store]\nlease_ttl = \"9s\"", 2, &["too short", "10s to 1h"]);
     assert_finding("[database.build]\nacquire_timeout = \"0s\"", 2, &["too short"]);
     assert_finding("[database.build]\nstatement_timeout = \"25d\"", 2, &["too long"]);
     assert_finding("[database.build]\nsettings = \"x\"", 2, &["is a table"]);
@@ -207,6 +209,29 @@ fn a_bucket_has_its_records_beside_the_documents() {
     let case = Case::new(&with("s3://bucket/private")).with("TINTYPE_STORE_CONCURRENCY", "3");
     let StorePlace::S3(settings) = case.config().store.place else { panic!("it is a bucket") };
     assert_eq!(settings.concurrency, 3);
+}
+
+#[test]
+fn the_server_that_awss_own_variables_name() {
+    let bucket = "[store]\nurl = \"s3://bucket/site\"\n";
+    let endpoint = |case: Case| {
+        let StorePlace::S3(settings) = case.config().store.place else { panic!("it is a bucket") };
+        settings.endpoint
+    };
+    let case = Case::new(bucket).with("AWS_ENDPOINT_URL", "http://general:9000/").with("AWS_ENDPOINT_URL_S3", "");
+    assert_eq!(endpoint(case).as_deref(), Some("http://general:9000"));
+    let case = Case::new(bucket).with("AWS_ENDPOINT_URL", "ftp://x").with("AWS_ENDPOINT_URL_S3", "http://s3:9000");
+    assert_eq!(endpoint(case).as_deref(), Some("http://s3:9000"));
+    let case = Case::new(&format!("{bucket}endpoint = \"http://ours:9000\"")).with("AWS_ENDPOINT_URL", "ftp://x");
+    assert_eq!(endpoint(case).as_deref(), Some("http://ours:9000"));
+    for (wrong, reason) in
+        [("http://u:hunter2@h", "names a user"), ("h:9000", "scheme"), ("http://u:hunter2@h:99999", "isn't a URL")]
+    {
+        let error = Case::new(bucket).with("AWS_ENDPOINT_URL_S3", wrong).load().unwrap_err().to_string();
+        assert!(error.starts_with("AWS_ENDPOINT_URL_S3: ") && error.contains(reason), "{error}");
+        assert!(!error.contains("hunter2"), "{error}");
+    }
+    assert!(Case::new("").with("AWS_ENDPOINT_URL", "http://u:hunter2@h").load().is_ok(), "a directory has no server");
 }
 
 #[test]

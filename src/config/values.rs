@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::keys::{KEYS, Key};
+use super::keys::{KEYS, Key, STORE_ENDPOINT};
 
 /// Where a value was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,18 +42,32 @@ pub struct Values {
     lists: [Option<Vec<Value>>; KEYS.len()],
     /// `[database.build] settings`: name and value, each with its place.
     pub settings: Vec<(Value, Value)>,
+    /// The server of a bucket as AWS's own variables name it: weaker than the key wherever that is set.
+    pub aws_endpoint: Option<Value>,
 }
 
 impl Values {
     /// Nothing set.
     pub fn none() -> Values {
-        Values { texts: [const { None }; KEYS.len()], lists: [const { None }; KEYS.len()], settings: Vec::new() }
+        Values {
+            texts: [const { None }; KEYS.len()],
+            lists: [const { None }; KEYS.len()],
+            settings: Vec::new(),
+            aws_endpoint: None,
+        }
     }
 
     /// Sets a key, over what was there.
     pub fn set(&mut self, key: &'static Key, value: Value) {
         if let Some(slot) = slot(key) {
             self.texts[slot] = Some(value);
+        }
+    }
+
+    /// Takes the server of a bucket from AWS's own variables, if nothing else names it.
+    pub fn take_aws_endpoint(&mut self) {
+        if let Some(slot) = slot(&STORE_ENDPOINT) {
+            self.texts[slot] = self.texts[slot].take().or_else(|| self.aws_endpoint.take());
         }
     }
 

@@ -35,7 +35,8 @@ pub struct Activated {
     pub removed: u64,
     /// Paths that couldn't be changed; the release stays unfinished until they can.
     pub failed: Vec<(String, StoreError)>,
-    /// Paths that weren't tried any more, because nothing was to be hoped for after those that failed.
+    /// Paths that weren't tried any more, because nothing was to be hoped for after those that failed, or because the run
+    /// had to stop.
     pub skipped: u64,
     in_a_row: u64,
 }
@@ -112,11 +113,14 @@ fn filled(pattern: Option<&PathPattern>, tag: &str, path: &str) -> String {
 }
 
 /// Lets every path that isn't yet what the manifest says show what it says.
+///
+/// Nothing is begun any more once `may_go_on` says no; what is left then counts as skipped.
 pub async fn activate(
     store: &Store,
     active: Option<&ReleaseId>,
     manifest: &Manifest,
     progress: &Progress,
+    may_go_on: &(dyn Fn() -> bool + Sync),
 ) -> Result<Activated, Error> {
     let changed = Changed::since(store, active, &manifest.root).await?;
     let families: Vec<(&str, Family<'_>)> = manifest
@@ -164,18 +168,24 @@ pub async fn activate(
     let mut done = Activated::default();
     // Documents before the catalogue, so that it never names one that isn't there; removals last, for the same reason.
     for stage in [documents, listed, last] {
-        show(store, &stage, &mut done, progress).await;
+        show(store, &stage, &mut done, progress, may_go_on).await;
     }
-    remove(store, &removed, &mut done, progress).await;
+    remove(store, &removed, &mut done, progress, may_go_on).await;
     Ok(done)
 }
 
 /// Shows documents, as many at a time as the store bears.
-async fn show(store: &Store, documents: &[Show<'_>], done: &mut Activated, progress: &Progress) {
+async fn show(
+    store: &Store,
+    documents: &[Show<'_>],
+    done: &mut Activated,
+    progress: &Progress,
+    may_go_on: &(dyn Fn() -> bool + Sync),
+) {
     let mut waiting = documents.iter();
     let mut running = FuturesUnordered::new();
     loop {
-        while running.len() < store.in_flight().max(1) && !done.is_hopeless() {
+        while running.len() < store.in_flight().max(1) && !done.is_hopeless() && may_go_on() {
             let Some(Show { family, row, document }) = waiting.next() else { break };
             running.push(async move {
                 let attributes = family.attributes(row, document);
@@ -198,9 +208,15 @@ async fn show(store: &Store, documents: &[Show<'_>], done: &mut Activated, progr
     done.skipped += waiting.len() as u64;
 }
 
-async fn remove(store: &Store, paths: &[&str], done: &mut Activated, progress: &Progress) {
+async fn remove(
+    store: &Store,
+    paths: &[&str],
+    done: &mut Activated,
+    progress: &Progress,
+    may_go_on: &(dyn Fn() -> bool + Sync),
+) {
     for batch in paths.chunks(REMOVALS) {
-        if done.is_hopeless() {
+        if done.is_hopeless() || !may_go_on() {
             done.skipped += batch.len() as u64;
             continue;
         }
@@ -224,6 +240,11 @@ impl Activated {
         // One that is about the whole store was tried for as long as there was hope.
         self.in_a_row += if error.is_general { HOPELESS } else { 1 };
         self.failed.push((path, error));
+    }
+
+    /// True if every path shows what it is to show.
+    pub fn is_complete(&self) -> bool {
+        self.failed.is_empty() && self.skipped == 0
     }
 
     fn is_hopeless(&self) -> bool {

@@ -8,11 +8,11 @@ use std::time::{Duration, Instant};
 
 use chrono::Utc;
 
-use super::activate::{Activated, activate};
 use super::base::Base;
 use super::draft::{Draft, Drafted};
 use super::head::{Head, HeadRead, Lease};
 use super::id::ReleaseId;
+use super::lease::Tenure;
 use super::manifest::Manifest;
 use super::progress::{Phase, Progress};
 use super::publish::Job;
@@ -22,9 +22,6 @@ use crate::store::{Lock, Store};
 
 /// How many times a run merges again because others committed meanwhile.
 const COMMIT_ATTEMPTS: usize = 8;
-/// How long a lease lives that nothing renews; on a directory the lock ends with the process anyway.
-const LEASE_TTL: Duration = Duration::from_secs(90);
-
 /// How often a publisher that waits for a lease looks again.
 const LEASE_POLL: Duration = Duration::from_secs(1);
 
@@ -51,34 +48,40 @@ pub async fn commit(
         base = await_lease(job, store, base, deadline).await?;
         let drafted = draft.onto(&base, store).await?;
         let runs = draft.runs(&drafted);
-        let (swapped, manifest, report) = if draft.has_built() && drafted.manifest.is_some() {
+        let (swapped, lease, manifest, report) = if draft.has_built() && drafted.manifest.is_some() {
             draft.write(&drafted, store).await?;
             // Nothing may be committed that a power cut could still take away.
             store.settle().await?;
             let mut next = leased(&base, job);
             runs.note(&mut next);
             next.desired = drafted.id();
-            let Some(swapped) = base.read.swap(store, next).await? else { continue };
-            // A signal from here on finds a release that is committed.
+            let lease = next.lease.clone();
+            // A signal from here on finds a release that may be committed, and then one that is.
+            progress.enter(Phase::Commit, 0);
+            let Some(swapped) = base.read.swap(store, next).await? else {
+                progress.enter(Phase::Stage, 0);
+                continue;
+            };
             progress.enter(Phase::Activate, 0);
             tracing::info!(release = ?swapped.head.desired.as_ref().map(ToString::to_string), "release committed");
             let manifest = drafted.manifest.clone();
             let report = draft.report(drafted, swapped.head.desired.clone(), true);
             draft.forget();
-            (swapped, manifest, report)
+            (swapped, lease, manifest, report)
         } else {
             let mut next = match base.is_unfinished() {
                 true => leased(&base, job),
                 false => base.head().clone(),
             };
             runs.note(&mut next);
+            let lease = next.lease.clone();
             let Some(swapped) = base.read.swap(store, next).await? else { continue };
             let report = draft.report(drafted, base.head().desired.clone(), false);
-            (swapped, base.manifest.clone(), report)
+            (swapped, lease, base.manifest.clone(), report)
         };
         seconds.commit = started.elapsed().as_secs_f64();
         let started = Instant::now();
-        let report = finish(store, swapped, manifest.as_deref(), report, progress).await;
+        let report = finish(store, swapped, lease.as_ref(), manifest.as_deref(), report, progress).await;
         seconds.activate = started.elapsed().as_secs_f64();
         return Ok(report);
     }
@@ -92,12 +95,18 @@ pub async fn commit(
 async fn finish(
     store: &Store,
     head: HeadRead,
+    lease: Option<&Lease>,
     manifest: Option<&Manifest>,
     mut report: Report,
     progress: &Progress,
 ) -> Report {
-    if let Some(manifest) = manifest.filter(|_| head.head.active != head.head.desired) {
-        match roll_forward(store, head, manifest, progress).await {
+    let is_finished = head.head.active == head.head.desired;
+    if let (Some(manifest), Some(lease), false) = (manifest, lease, is_finished) {
+        let activated = match Tenure::new(store, lease, head) {
+            Ok(tenure) => tenure.roll_forward(manifest, progress).await,
+            Err(error) => Err(error),
+        };
+        match activated {
             Ok(activated) => report.activated = activated,
             Err(error) => report.unfinished = Some(error),
         }
@@ -118,9 +127,11 @@ pub async fn finish_interrupted(
         return Ok((base, None));
     }
     let Some(manifest) = base.manifest.clone().filter(|_| base.is_unfinished()) else { return Ok((base, None)) };
-    let Some(head) = base.read.swap(store, leased(&base, job)).await? else { return Ok((base, None)) };
-    let activated = roll_forward(store, head, &manifest, progress).await?;
-    let finished = activated.failed.is_empty().then(|| manifest.root.id.clone());
+    let next = leased(&base, job);
+    let Some(lease) = next.lease.clone() else { return Ok((base, None)) };
+    let Some(head) = base.read.swap(store, next).await? else { return Ok((base, None)) };
+    let activated = Tenure::new(store, &lease, head)?.roll_forward(&manifest, progress).await?;
+    let finished = activated.is_complete().then(|| manifest.root.id.clone());
     Ok((base.read_again(store).await?, finished))
 }
 
@@ -149,61 +160,10 @@ fn leased(base: &Base, job: &Job) -> Head {
     next.lease = Some(Lease {
         holder: job.holder.clone(),
         epoch: next.epoch,
-        ttl_seconds: LEASE_TTL.as_secs(),
+        ttl_seconds: job.lease_ttl.as_secs(),
         taken_at: Utc::now(),
     });
     next
-}
-
-/// Steps 7 and 8 of the protocol: activate, then say so.
-async fn roll_forward(
-    store: &Store,
-    mut head: HeadRead,
-    manifest: &Manifest,
-    progress: &Progress,
-) -> Result<Activated, Error> {
-    let epoch = head.head.epoch;
-    let active = head.head.active.clone();
-    let activated = {
-        let mut work = std::pin::pin!(activate(store, active.as_ref(), manifest, progress));
-        loop {
-            tokio::select! {
-                done = &mut work => break done?,
-                () = tokio::time::sleep(LEASE_TTL / 3), if matches!(store, Store::S3(_)) => {
-                    // Written anew, the head is young again, and nobody takes the lease for a dead one's.
-                    head = head.update(store, |_| {}).await?;
-                    held(&head, epoch)?;
-                }
-            }
-        }
-    };
-    store.settle().await?;
-    let complete = activated.failed.is_empty();
-    let id = &manifest.root.id;
-    let change = |head: &mut Head| {
-        // Another run has taken over from one that seemed dead; what it does next is its own affair.
-        if !is_held(head, epoch) {
-            return;
-        }
-        if complete && head.desired.as_ref() == Some(id) {
-            head.active = Some(id.clone());
-        }
-        head.lease = None;
-    };
-    head.update(store, change).await?;
-    Ok(activated)
-}
-
-fn is_held(head: &Head, epoch: u64) -> bool {
-    head.lease.as_ref().is_some_and(|lease| lease.epoch == epoch)
-}
-
-fn held(read: &HeadRead, epoch: u64) -> Result<(), Error> {
-    if is_held(&read.head, epoch) {
-        return Ok(());
-    }
-    let holder = read.head.lease.as_ref().map_or("another publisher, which has ended since", |lease| &lease.holder);
-    Err(Error::Locked { holder: format!("{holder}, which took this run for dead"), age: Duration::ZERO })
 }
 
 async fn take_lock(store: &Store, wait: Duration) -> Result<Lock, Error> {

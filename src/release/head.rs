@@ -11,16 +11,15 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::id::ReleaseId;
+use super::lease::Moment;
 use crate::error::Error;
-use crate::store::{HeadObject, Store, StoreError, Swap, Version};
+use crate::store::{HeadObject, Store, Version};
+
+mod swap;
 
 /// The version of every control object that this tintype writes.
 pub const FORMAT: u32 = 1;
 
-/// How often a swap is tried again on a head that others change at the same time.
-const SWAP_ATTEMPTS: usize = 16;
-/// How many swaps without an answer, each made void before the next, a change is worth.
-const VOID_ATTEMPTS: usize = 2;
 /// How much longer than its own time a lease is left alone: clocks tick in seconds and renewals take their time.
 const LEASE_GRACE: Duration = Duration::from_secs(30);
 
@@ -116,25 +115,23 @@ pub struct HeadRead {
     version: Option<Version>,
     /// How long ago it was written, where the store can tell.
     age: Option<Duration>,
-}
-
-/// What became of a swap, once that is known.
-enum Swapped {
-    /// The head is what it was to be.
-    Done(HeadRead),
-    /// Somebody else's came first.
-    Refused,
-    /// It was lost and made void; this is the head that did it.
-    Void(HeadRead, StoreError),
+    /// When this run was about to write it; none if another did, as far as is known.
+    written: Option<Moment>,
 }
 
 impl HeadRead {
     /// Reads the head.
     pub async fn read(store: &Store) -> Result<HeadRead, Error> {
         let Some(HeadObject { bytes, version, age }) = store.read_head().await? else {
-            return Ok(HeadRead { head: Head::default(), bytes: None, version: None, age: None });
+            return Ok(HeadRead { head: Head::default(), bytes: None, version: None, age: None, written: None });
         };
-        Ok(HeadRead { head: parse("head.json", &bytes)?, bytes: Some(bytes), version: Some(version), age })
+        let head = parse("head.json", &bytes)?;
+        Ok(HeadRead { head, bytes: Some(bytes), version: Some(version), age, written: None })
+    }
+
+    /// When this run was about to write it, if it did.
+    pub fn written(&self) -> Option<Moment> {
+        self.written
     }
 
     /// The lease of another holder that hasn't expired, and its age. A store with a lock has none: there the lock tells.
@@ -143,119 +140,6 @@ impl HeadRead {
         let is_fresh = age <= Duration::from_secs(lease.ttl_seconds) + LEASE_GRACE;
         (is_fresh && lease.holder != holder).then_some((lease, age))
     }
-
-    /// Writes `next` if the head is still what was read; `None` if it has changed meanwhile. An error means that nothing
-    /// was written, and that nothing will be, unless it says that this is unknown.
-    pub async fn swap(&self, store: &Store, next: Head) -> Result<Option<HeadRead>, Error> {
-        let mut read = self.clone();
-        for attempt in 1.. {
-            match read.attempt(store, next.clone()).await? {
-                Swapped::Done(swapped) => return Ok(Some(swapped)),
-                Swapped::Refused => return Ok(None),
-                Swapped::Void(_, error) if attempt == VOID_ATTEMPTS => return Err(void(error)),
-                // The head says what it said, under another number: a swap from here is another one.
-                Swapped::Void(anew, _) => read = anew,
-            }
-        }
-        Ok(None)
-    }
-
-    /// Changes the head whatever others do to it meanwhile, by applying the change to the newest one.
-    pub async fn update(mut self, store: &Store, change: impl Fn(&mut Head)) -> Result<HeadRead, Error> {
-        let mut voids = 0;
-        for _ in 0..SWAP_ATTEMPTS {
-            let mut next = self.head.clone();
-            change(&mut next);
-            match self.attempt(store, next).await? {
-                Swapped::Done(swapped) => return Ok(swapped),
-                Swapped::Refused => self = HeadRead::read(store).await?,
-                Swapped::Void(_, error) if voids + 1 == VOID_ATTEMPTS => return Err(void(error)),
-                Swapped::Void(read, _) => {
-                    voids += 1;
-                    self = read;
-                }
-            }
-        }
-        Err(Error::Corrupt {
-            object: "head.json".to_owned(),
-            reason: format!("was changed by others {SWAP_ATTEMPTS} times in a row"),
-        })
-    }
-
-    async fn attempt(&self, store: &Store, mut next: Head) -> Result<Swapped, Error> {
-        next.seq = self.head.seq + 1;
-        let bytes = text(&next)?;
-        match store.swap_head(self.version.as_ref(), bytes.clone()).await? {
-            Swap::Swapped(version) => {
-                let read = HeadRead { head: next, bytes: Some(bytes), version: Some(version), age: None };
-                Ok(Swapped::Done(read))
-            }
-            Swap::Refused => Ok(Swapped::Refused),
-            Swap::Unanswered(error) => self.recover(store, &next, &bytes, error).await,
-        }
-    }
-
-    /// Finds out what became of a swap that got no answer.
-    ///
-    /// It isn't sent again: the first one may still be on its way, and a store carries out what it gets. If the head is
-    /// still the old one, the old content is written under the next number, after which the expectation of a late copy
-    /// no longer holds.
-    async fn recover(&self, store: &Store, next: &Head, bytes: &[u8], error: StoreError) -> Result<Swapped, Error> {
-        tracing::warn!(error = error.reason, "no answer to the swap of head.json; reading it back");
-        let read = HeadRead::read(store).await.map_err(|later| unknown(&error, &later.to_string()))?;
-        if read.bytes != self.bytes {
-            return Ok(self.landed(read, next, bytes));
-        }
-        let old = Head { seq: self.head.seq + 1, ..self.head.clone() };
-        let voiding = text(&old)?;
-        let swapped = store.swap_head(self.version.as_ref(), voiding.clone()).await;
-        match swapped.map_err(|later| unknown(&error, &later.to_string()))? {
-            Swap::Swapped(version) => {
-                let read = HeadRead { head: old, bytes: Some(voiding), version: Some(version), age: None };
-                Ok(Swapped::Void(read, error))
-            }
-            Swap::Refused => {
-                // It landed after all, or somebody else's did.
-                let read = HeadRead::read(store).await.map_err(|later| unknown(&error, &later.to_string()))?;
-                Ok(self.landed(read, next, bytes))
-            }
-            Swap::Unanswered(later) => Err(unknown(&error, &later.to_string())),
-        }
-    }
-
-    /// Whether the swap landed, from a head that is no longer the old one. Others may have written over it since, and
-    /// then a committed release is still known by its name.
-    fn landed(&self, read: HeadRead, next: &Head, bytes: &[u8]) -> Swapped {
-        let is_ours = read.bytes.as_deref() == Some(bytes);
-        let is_committed = next.desired != self.head.desired && read.head.desired == next.desired;
-        if is_ours || is_committed { Swapped::Done(read) } else { Swapped::Refused }
-    }
-}
-
-fn text(head: &Head) -> Result<Vec<u8>, Error> {
-    let mut bytes = serde_json::to_vec_pretty(head)
-        .map_err(|error| Error::Corrupt { object: "head.json".to_owned(), reason: error.to_string() })?;
-    bytes.push(b'\n');
-    Ok(bytes)
-}
-
-fn void(error: StoreError) -> Error {
-    let reason = format!("{}; read back it was as before, so nothing was committed", error.reason);
-    Error::Store(StoreError { reason, ..error })
-}
-
-fn unknown(error: &StoreError, later: &str) -> Error {
-    Error::Store(StoreError {
-        action: "tell what became of",
-        object: error.object.clone(),
-        reason: format!("{}, and looking into it failed as well: {later}", error.reason),
-        hint: Some(
-            "it is unknown whether the release is committed; when the store answers again, `tintype status` shows it, \
-             and the next publish goes on from what it finds"
-                .to_owned(),
-        ),
-        is_general: true,
-    })
 }
 
 /// Reads a control object; a newer format is refused by number before anything else in it is looked at.

@@ -1,6 +1,8 @@
 //! How far a run has got, for whoever shows it.
 
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+
+use tokio::sync::Notify;
 
 /// What a run is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -11,6 +13,8 @@ pub enum Phase {
     Build,
     /// Writing the manifest. Nothing is visible.
     Stage,
+    /// The commit is being sent. Nobody knows whether it has happened until its answer is there.
+    Commit,
     /// Committed; stable paths change. From here the run is finished by whoever comes next.
     Activate,
     /// The run is over.
@@ -26,6 +30,8 @@ pub struct Progress {
     rows: AtomicU64,
     done: AtomicU64,
     expected: AtomicU64,
+    stopping: AtomicBool,
+    stopped: Notify,
 }
 
 impl Progress {
@@ -50,10 +56,31 @@ impl Progress {
             0 => Phase::Prepare,
             1 => Phase::Build,
             2 => Phase::Stage,
-            3 => Phase::Activate,
-            4 => Phase::Done,
+            3 => Phase::Commit,
+            4 => Phase::Activate,
+            5 => Phase::Done,
             _ => Phase::Serve,
         }
+    }
+
+    /// Asks an activation to end as soon as what it has begun is done.
+    pub fn stop(&self) {
+        self.stopping.store(true, Ordering::Relaxed);
+    }
+
+    /// True once an activation is to end.
+    pub fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Relaxed)
+    }
+
+    /// Says that an activation has ended because it was to, and that others may go on from there.
+    pub fn note_stopped(&self) {
+        self.stopped.notify_one();
+    }
+
+    /// Waits for that.
+    pub async fn stopped(&self) {
+        self.stopped.notified().await;
     }
 
     /// Counts rows that were read.

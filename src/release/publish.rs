@@ -47,6 +47,8 @@ pub struct Job {
     pub now: DateTime<Utc>,
     /// How long to wait for another publisher's activation.
     pub lease_wait: Duration,
+    /// How long the lease of this one lives if nothing renews it.
+    pub lease_ttl: Duration,
     /// Who this is, for the others: host and process.
     pub holder: String,
 }

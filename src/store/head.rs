@@ -36,7 +36,12 @@ pub enum Swap {
     /// The head isn't the expected one, and was left as it is.
     Refused,
     /// Nobody knows: it may have been carried out, and it may still be.
-    Unanswered(StoreError),
+    Unanswered {
+        /// Why there is no answer, or none that tells.
+        error: StoreError,
+        /// For how long it is worth asking again what has become of it.
+        patience: Duration,
+    },
 }
 
 impl Version {

@@ -85,9 +85,7 @@ struct Fetched {
 
 impl S3 {
     /// The store. Nothing is sent before the first operation.
-    pub fn new(mut settings: Settings) -> S3 {
-        let named = || ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"].iter().find_map(|name| std::env::var(name).ok());
-        settings.endpoint = settings.endpoint.or_else(|| named().filter(|url| !url.is_empty()));
+    pub fn new(settings: Settings) -> S3 {
         S3 {
             place: Place { bucket: settings.public.bucket.clone(), endpoint: settings.endpoint.clone() },
             limiter: Limiter::new(settings.concurrency),
@@ -257,13 +255,33 @@ impl S3 {
     where
         F: Future<Output = Result<T, Failure>>,
     {
+        self.run_among(Some(&self.limiter), counter, action, key, request).await
+    }
+
+    /// The same with another limiter, or without one.
+    async fn run_among<T, F>(
+        &self,
+        limiter: Option<&Limiter>,
+        counter: &AtomicU64,
+        action: &'static str,
+        key: &str,
+        request: impl Fn() -> F,
+    ) -> Result<T, GivenUp>
+    where
+        F: Future<Output = Result<T, Failure>>,
+    {
         let mut attempts = Attempts::new(self.settings.timeout);
         loop {
-            let permit = self.limiter.acquire().await;
+            let permit = match limiter {
+                Some(limiter) => Some(limiter.acquire().await),
+                None => None,
+            };
             count(counter);
             attempts.begin();
             let outcome = request().await;
-            settle(permit, &outcome);
+            if let Some(permit) = permit {
+                settle(permit, &outcome);
+            }
             let failure = match outcome {
                 Ok(done) => return Ok(done),
                 Err(failure) => failure,

@@ -20,6 +20,7 @@ mod replicas;
 mod republish;
 mod s3_commit;
 mod s3_faults;
+mod s3_lease;
 mod s3_pipeline;
 mod s3_publish;
 mod same_bytes;

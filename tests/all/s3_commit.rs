@@ -87,14 +87,49 @@ fn a_commit_that_fails_for_good_says_that_nothing_was_committed() {
 
 #[test]
 fn what_nobody_can_know_is_said() {
-    let (bucket, project) = in_bucket("");
+    let (bucket, project) = in_bucket("timeout = \"1s\"\n");
     bucket.server.play(Fault::new(What::BreakOff, is_swap));
     let finished = project.run(&["publish"]).expect(1);
     finished.explains(&["can't tell what became of", "it is unknown whether the release is committed"]);
-    assert_eq!(swaps(&bucket), [0, 0], "the commit and its voiding, each once");
+    assert!(finished.elapsed < Duration::from_secs(20), "{finished}");
+    assert!(swaps(&bucket).len() > 3, "the commit, and its voiding again and again");
+    assert!(swaps(&bucket).iter().all(|status| *status == 0));
     assert_eq!(bucket.paths(), Vec::<String>::new());
     bucket.server.heal();
     assert_eq!(project.publish()["outcome"], "published");
+}
+
+#[test]
+fn what_makes_a_lost_commit_void_may_be_lost_as_well() {
+    let (bucket, project) = in_bucket("");
+    bucket.server.play(Fault::answer(503, "SlowDown", "Please reduce your request rate", is_swap).times(3));
+    assert_eq!(project.publish()["outcome"], "published");
+    assert_eq!(swaps(&bucket), [503, 503, 503, 200, 200, 200], "two refused voidings, one that isn't");
+    // It is carried out, but nobody hears of it.
+    project.execute("UPDATE fact SET level = 3 WHERE fact_id = 2");
+    let before = bucket.head();
+    bucket.server.reset();
+    bucket.server.play(Fault::new(What::BreakOff, is_swap).times(1));
+    bucket.server.play(Fault::new(What::LoseAnswer, is_swap).times(1));
+    assert_eq!(project.publish()["outcome"], "published");
+    assert_eq!(swaps(&bucket), [0, 0, 200, 200], "lost, void without an answer, committed, finished");
+    assert_eq!(bucket.head()["seq"].as_u64(), before["seq"].as_u64().map(|seq| seq + 3));
+}
+
+#[test]
+fn a_signal_while_the_commit_is_under_way_says_that_nobody_knows() {
+    let (bucket, project) = in_bucket("");
+    let commit = bucket.server.play(Fault::new(What::Late(Duration::from_secs(8)), is_swap).times(1));
+    let mut running = project.tintype(&["publish"]).start();
+    running.wait_for("the commit", |_| (commit.struck() > 0).then_some(()));
+    running.signal(Signal::TERM);
+    let finished = running.finish().expect(143);
+    assert!(finished.stderr.contains("unknown whether the release was committed"), "{finished}");
+    assert!(finished.stderr.contains("tintype status"), "{finished}");
+    wait_until("the late commit", Duration::from_secs(20), || bucket.server.late() == [200]);
+    let head = bucket.head();
+    write_head(&bucket, &head, 300);
+    assert_eq!(project.publish()["rolled_forward"], head["desired"]);
 }
 
 #[test]

@@ -8,8 +8,9 @@ use crate::support::bucket::Bucket;
 use crate::support::demo_world;
 use crate::support::directory::differences;
 use crate::support::places::{self, DOCUMENTS};
+use crate::support::postgres::runtime;
 use crate::support::project::{Project, template_of};
-use crate::support::s3_server::{Fault, Kind, What};
+use crate::support::s3_server::{Asked, Fault, Kind, What};
 
 /// A project over the small world that publishes into a bucket.
 fn in_bucket() -> (Bucket, Project) {
@@ -165,4 +166,18 @@ fn activation_goes_side_by_side() {
     project.publish();
     assert!((12..=64).contains(&bucket.server.peak_in_flight()), "{}", bucket.server.peak_in_flight());
     assert_eq!(bucket.paths().len(), 200);
+}
+
+#[test]
+fn single_deletes_go_side_by_side() {
+    let bucket = Bucket::new();
+    let store = bucket.store();
+    let paths: Vec<String> = (0..40).map(|n| format!("m/{n}.json")).collect();
+    let paths: Vec<&str> = paths.iter().map(String::as_str).collect();
+    let is_delete = |asked: &Asked| asked.kind == Kind::Delete;
+    bucket.server.play(Fault::answer(501, "NotImplemented", "one by one", is_delete).times(1));
+    bucket.server.play(Fault::new(What::Wait(Duration::from_millis(100)), is_delete));
+    assert!(runtime().block_on(store.remove(&paths)).is_empty());
+    assert_eq!(bucket.server.counts().deletes, 41);
+    assert!(bucket.server.peak_in_flight() > 8, "{}", bucket.server.peak_in_flight());
 }

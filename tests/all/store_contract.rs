@@ -65,7 +65,7 @@ async fn swap(store: &Store, expected: Option<&Version>, new: &str) -> Option<Ve
     match store.swap_head(expected, new.as_bytes().to_vec()).await.expect("swap the head") {
         Swap::Swapped(version) => Some(version),
         Swap::Refused => None,
-        Swap::Unanswered(error) => panic!("{error}"),
+        Swap::Unanswered { error, .. } => panic!("{error}"),
     }
 }
 
@@ -353,6 +353,7 @@ fn a_path_that_can_not_be_removed_is_told_and_the_others_are_gone() {
                         </Error></DeleteResult>";
     const BUSY: &str = "<DeleteResult><Error><Key>site/m/a.json</Key><Code>InternalError</Code><Message>busy</Message>\
                         </Error></DeleteResult>";
+    const ANY: &str = "<DeleteResult><Error><Code>AccessDenied</Code><Message>held</Message></Error></DeleteResult>";
     bucket(&async |bucket, store| {
         let failed = async || {
             let failed = store.remove(&["m/a.json", "m/b.json"]).await;
@@ -362,10 +363,13 @@ fn a_path_that_can_not_be_removed_is_told_and_the_others_are_gone() {
         let told = failed().await;
         assert_eq!(told.len(), 1, "{told:?}");
         assert!(told[0].starts_with("m/a.json: ") && told[0].contains("AccessDenied"), "{told:?}");
+        // An error that names nothing may be about everything.
+        bucket.server.play(Fault::new(What::Say(ANY), |asked| asked.kind == Kind::Delete).times(1));
+        assert_eq!(failed().await.len(), 2);
         // What the SDK never sees is asked for again.
         bucket.server.play(Fault::new(What::Say(BUSY), |asked| asked.kind == Kind::Delete).times(2));
         assert_eq!(failed().await, Vec::<String>::new());
-        assert_eq!(bucket.server.counts().deletes, 4);
+        assert_eq!(bucket.server.counts().deletes, 5);
     });
 }
 
@@ -373,12 +377,15 @@ fn a_path_that_can_not_be_removed_is_told_and_the_others_are_gone() {
 fn headers_that_a_copy_drops_are_noticed() {
     bucket(&async |bucket, store| {
         show(&store, "m/a.json", "blob/aa/a.gz", b"one").await;
-        let again = bucket.store();
-        // A store that answers HEAD without them.
-        bucket.server.play(Fault::new(What::Say(""), |asked| asked.kind == Kind::Head).times(1));
-        show(&again, "m/b.json", "blob/aa/b.gz", b"two").await;
-        assert_eq!(bucket.headers("m/b.json").get("x-amz-copy-source"), None, "it was copied and left at that");
-        assert_eq!(bucket.headers("m/b.json")["cache-control"], "public, max-age=60");
-        assert_eq!(public(&again, "m/b.json").await.as_deref(), Some(&b"two"[..]));
+        // A store that answers HEAD without them, and one that keeps all but the digest.
+        let without_digest = What::Headers(|headers| drop(headers.remove("x-amz-meta-digest")));
+        for (path, dropped) in [("m/b.json", What::Say("")), ("m/c.json", without_digest)] {
+            let again = bucket.store();
+            bucket.server.play(Fault::new(dropped, |asked| asked.kind == Kind::Head).times(1));
+            show(&again, path, &format!("blob/aa/{}.gz", &path[2..3]), b"two").await;
+            assert_eq!(bucket.headers(path).get("x-amz-copy-source"), None, "it was copied and left at that");
+            assert_eq!(bucket.headers(path)["cache-control"], "public, max-age=60");
+            assert_eq!(public(&again, path).await.as_deref(), Some(&b"two"[..]));
+        }
     });
 }

@@ -69,7 +69,7 @@ impl S3 {
         self.run(&self.counters.copies, "show", key, copy).await.map(drop)
     }
 
-    /// Whether an object came out of a copy with its headers.
+    /// Whether an object came out of a copy with its headers and metadata.
     async fn has_headers(&self, key: &str, attributes: &Attributes) -> Result<bool, StoreError> {
         let client = self.client().await;
         let ask = || self.within(0, client.head_object().bucket(self.bucket()).key(key).send());
@@ -80,7 +80,10 @@ impl S3 {
             Err(given_up) => return Err(given_up.error),
         };
         let kept = head.content_encoding.as_deref() == Some(CONTENT_ENCODING)
-            && head.cache_control.as_deref() == Some(attributes.cache_control.as_str());
+            && head.cache_control.as_deref() == Some(attributes.cache_control.as_str())
+            && attributes.metadata().iter().all(|(name, value)| {
+                head.metadata().and_then(|metadata| metadata.get(*name)).is_some_and(|kept| kept == value)
+            });
         if !kept {
             tracing::info!(key, "the store doesn't keep the headers of a copy; documents are written twice instead");
         }

@@ -103,6 +103,12 @@ impl Failure {
             SdkError::TimeoutError(_) => {
                 Failure::new(Class::Transient, format!("no answer from {} in time", place.server()))
             }
+            // The request couldn't even be made, and it won't be otherwise the next time.
+            SdkError::ConstructionFailure(_) if find::<CredentialsError>(error).is_none() => {
+                Failure::new(Class::Hopeless, format!("the request can't be made: {}", innermost(error))).hint(
+                    "look for a wrong value in [store], or in the variables and the profile that AWS's tools read",
+                )
+            }
             _ => unanswered(place, error),
         }
     }
@@ -284,6 +290,16 @@ mod tests {
         assert_eq!(class(403, "AccessDenied"), Class::Refused);
         assert_eq!(class(429, ""), Class::Throttled);
         assert_eq!(class(400, "RequestTimeout"), Class::Transient);
+    }
+
+    #[test]
+    fn a_request_that_cannot_be_made_is_not_tried_again() {
+        let place = Place { bucket: "b".to_owned(), endpoint: None };
+        let error: SdkError<aws_sdk_s3::operation::get_object::GetObjectError, HttpResponse> =
+            SdkError::construction_failure("the URI has no authority");
+        let failure = Failure::of(&place, &error);
+        assert_eq!(failure.class, Class::Hopeless);
+        assert!(failure.reason.contains("the URI has no authority"), "{}", failure.reason);
     }
 
     #[test]

@@ -1,4 +1,6 @@
 //! `head.json` on S3: one conditional request a swap, and what its answer means.
+//!
+//! Its requests are few and wait for no permit: a lease is renewed while the activation keeps every permit there is.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -10,9 +12,10 @@ use aws_smithy_runtime_api::client::interceptors::Intercept;
 use aws_smithy_runtime_api::client::interceptors::context::BeforeDeserializationInterceptorContextRef;
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::config_bag::ConfigBag;
+use bytes::Bytes;
 
 use super::failure::{Class, Failure};
-use super::retry::{Attempts, settle};
+use super::retry::{Attempts, patience};
 use super::{Fetched, S3};
 use crate::store::attributes::CONTENT_TYPE;
 use crate::store::head::{HeadObject, Swap, Version};
@@ -54,7 +57,8 @@ impl S3 {
     pub(in crate::store) async fn read_head(&self) -> Result<Option<HeadObject>, StoreError> {
         let key = self.control_key(HEAD);
         let clock = StoreClock::default();
-        let fetched = self.run(&self.counters.gets, "read", &key, || self.fetch(&key, Some(clock.clone()))).await;
+        let fetch = || self.fetch(&key, Some(clock.clone()));
+        let fetched = self.run_among(None, &self.counters.gets, "read", &key, fetch).await;
         let Fetched { bytes, tag, modified } = match fetched {
             Ok(fetched) => fetched,
             Err(given_up) if given_up.class == Class::NotFound => return Ok(None),
@@ -65,12 +69,16 @@ impl S3 {
             return Err(self.error("read", &key, &failure, failure.reason.clone()));
         };
         // Both instants are the store's, so that this machine's clock doesn't matter.
-        let now = clock.read().unwrap_or_else(SystemTime::now);
-        let age = modified.map(|modified| now.duration_since(modified).unwrap_or(Duration::ZERO));
-        Ok(Some(HeadObject { bytes, version: Version::tag(tag), age }))
+        let known = clock.read().zip(modified);
+        if known.is_none() {
+            tracing::warn!(key, "the store's answer lacks Date or Last-Modified; a lease in it counts as fresh");
+        }
+        // A lease that nobody can tell the age of is held, and not free.
+        let age = known.and_then(|(now, modified)| now.duration_since(modified).ok()).unwrap_or(Duration::ZERO);
+        Ok(Some(HeadObject { bytes, version: Version::tag(tag), age: Some(age) }))
     }
 
-    /// Sends one conditional write, once.
+    /// Sends one conditional write, once, unless nobody can have got it.
     pub(in crate::store) async fn swap_head(
         &self,
         expected: Option<&Version>,
@@ -78,33 +86,44 @@ impl S3 {
     ) -> Result<Swap, StoreError> {
         let key = self.control_key(HEAD);
         let client = self.client().await;
-        let request = client
-            .put_object()
-            .bucket(self.bucket())
-            .key(&key)
-            .content_type(CONTENT_TYPE)
-            .cache_control("no-store")
-            .body(ByteStream::from(new));
-        let request = match expected {
-            Some(version) => request.if_match(version.as_tag()),
-            None => request.if_none_match("*"),
+        let new = Bytes::from(new);
+        let send = || {
+            let request = client
+                .put_object()
+                .bucket(self.bucket())
+                .key(&key)
+                .content_type(CONTENT_TYPE)
+                .cache_control("no-store")
+                .body(ByteStream::from(new.clone()));
+            let request = match expected {
+                Some(version) => request.if_match(version.as_tag()),
+                None => request.if_none_match("*"),
+            };
+            self.within(new.len(), request.send())
         };
         let mut attempts = Attempts::new(self.settings.timeout);
-        let permit = self.limiter.acquire().await;
-        count(&self.counters.puts);
-        attempts.begin();
-        let outcome = self.within(0, request.send()).await;
-        settle(permit, &outcome);
-        let failure = match outcome {
-            Ok(PutObjectOutput { e_tag: Some(tag), .. }) => return Ok(Swap::Swapped(Version::tag(tag))),
-            Ok(_) => Failure::new(Class::Transient, "the store gave no ETag for it"),
-            Err(failure) => failure,
+        let failure = loop {
+            count(&self.counters.puts);
+            attempts.begin();
+            let failure = match send().await {
+                Ok(PutObjectOutput { e_tag: Some(tag), .. }) => return Ok(Swap::Swapped(Version::tag(tag))),
+                Ok(_) => Failure::new(Class::Transient, "the store gave no ETag for it"),
+                Err(failure) => failure,
+            };
+            // Without a connection nothing was sent, so that the next is the first.
+            let again = (failure.class == Class::Unreachable).then(|| attempts.wait_after(failure.class)).flatten();
+            let Some(wait) = again else { break failure };
+            tracing::debug!(key, attempt = attempts.count, reason = failure.reason, ?wait, "trying again");
+            tokio::time::sleep(wait).await;
         };
         let error = self.error("replace", &key, &failure, attempts.told(&failure));
         match failure.class {
             // With If-Match, a head that is gone isn't the one that was expected.
             Class::Condition | Class::NotFound => Ok(Swap::Refused),
-            Class::Transient | Class::Throttled | Class::Conflict => Ok(Swap::Unanswered(error)),
+            Class::Transient | Class::Throttled | Class::Conflict => {
+                let patience = patience(failure.class, self.settings.timeout).unwrap_or_default();
+                Ok(Swap::Unanswered { error, patience })
+            }
             Class::Unsupported => Err(StoreError {
                 hint: Some(
                     "publishing needs conditional writes (If-Match and If-None-Match), which this store doesn't have"

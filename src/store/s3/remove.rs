@@ -3,6 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use aws_sdk_s3::types::{Delete, ObjectIdentifier};
+use futures_util::stream::{self, StreamExt as _};
 
 use super::failure::{Class, Failure};
 use super::{GivenUp, S3};
@@ -50,9 +51,9 @@ impl S3 {
                 }
             };
             batch.retain(|(path, key)| {
-                let Some(failure) = errors.iter().find(|(failed, _)| failed == key).map(|(_, failure)| failure) else {
-                    return false;
-                };
+                // An error that names no key may be about any of them, so it is about all: none counts as gone by mistake.
+                let is_about = |failed: &Option<String>| failed.as_ref().is_none_or(|failed| failed == key);
+                let Some((_, failure)) = errors.iter().find(|(failed, _)| is_about(failed)) else { return false };
                 let again = matches!(failure.class, Class::Transient | Class::Throttled) && round < ROUNDS;
                 if !again && failure.class != Class::NotFound {
                     failed.push((path.clone(), self.error("remove", key, failure, failure.reason.clone())));
@@ -67,8 +68,8 @@ impl S3 {
         failed
     }
 
-    /// Deletes at most a thousand objects; the keys that are still there, and why.
-    async fn delete_objects(&self, batch: &[(String, String)]) -> Result<Vec<(String, Failure)>, GivenUp> {
+    /// Deletes at most a thousand objects; the keys that are still there, and why, as far as the store names them.
+    async fn delete_objects(&self, batch: &[(String, String)]) -> Result<Vec<(Option<String>, Failure)>, GivenUp> {
         let client = self.client().await;
         let identifiers = batch.iter().filter_map(|(_, key)| ObjectIdentifier::builder().key(key).build().ok());
         let delete = Delete::builder().set_objects(Some(identifiers.collect())).quiet(true).build();
@@ -81,24 +82,25 @@ impl S3 {
         let output = self.run(&self.counters.deletes, "remove", name, send).await?;
         let errors = output.errors.unwrap_or_default().into_iter();
         Ok(errors
-            .filter_map(|error| {
+            .map(|error| {
                 let failure = Failure::of_key(error.code().unwrap_or_default(), error.message().unwrap_or_default());
-                Some((error.key?, failure))
+                (error.key, failure)
             })
             .collect())
     }
 
     async fn remove_each(&self, batch: &[(String, String)]) -> Vec<(String, StoreError)> {
+        let removed = stream::iter(batch).map(|(path, key)| self.remove_one(path, key));
+        removed.buffer_unordered(self.in_flight().max(1)).filter_map(std::future::ready).collect().await
+    }
+
+    async fn remove_one(&self, path: &str, key: &str) -> Option<(String, StoreError)> {
         let client = self.client().await;
-        let mut failed = Vec::new();
-        for (path, key) in batch {
-            let send = || self.within(0, client.delete_object().bucket(self.bucket()).key(key).send());
-            match self.run(&self.counters.deletes, "remove", key, send).await {
-                Err(given_up) if given_up.class != Class::NotFound => failed.push((path.clone(), given_up.error)),
-                _ => {}
-            }
+        let send = || self.within(0, client.delete_object().bucket(self.bucket()).key(key).send());
+        match self.run(&self.counters.deletes, "remove", key, send).await {
+            Err(given_up) if given_up.class != Class::NotFound => Some((path.to_owned(), given_up.error)),
+            _ => None,
         }
-        failed
     }
 
     fn given_up(&self, batch: &[(String, String)], failure: &Failure) -> GivenUp {

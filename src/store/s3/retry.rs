@@ -26,37 +26,56 @@ const CAP: Duration = Duration::from_secs(8);
 pub struct Attempts {
     began: Instant,
     first_sent: Option<Instant>,
+    last_sent: Option<Instant>,
+    /// The class of the last failures, and when the first request was sent that failed so.
+    series: Option<(Class, Instant)>,
     timeout: Duration,
     /// How many requests were sent.
     pub count: u32,
 }
 
+/// For how long a failure of this class is worth another try; `None` if it never is.
+pub fn patience(class: Class, timeout: Duration) -> Option<Duration> {
+    match class {
+        Class::Throttled => Some(THROTTLED),
+        Class::Transient => Some(timeout.mul_f64(TRANSIENT_TIMEOUTS).max(TRANSIENT)),
+        Class::Unreachable => Some(UNREACHABLE),
+        Class::Conflict => Some(TRANSIENT),
+        Class::NotFound | Class::Condition | Class::Unsupported | Class::Refused | Class::Hopeless => None,
+    }
+}
+
 impl Attempts {
     /// No attempt yet, at an operation whose requests may take `timeout`.
     pub fn new(timeout: Duration) -> Attempts {
-        Attempts { began: Instant::now(), first_sent: None, timeout, count: 0 }
+        Attempts { began: Instant::now(), first_sent: None, last_sent: None, series: None, timeout, count: 0 }
     }
 
     /// How long to wait before the next attempt; `None` to give up.
-    pub fn wait_after(&self, class: Class) -> Option<Duration> {
-        let budget = match class {
-            Class::Throttled => THROTTLED,
-            Class::Transient => self.timeout.mul_f64(TRANSIENT_TIMEOUTS).max(TRANSIENT),
-            Class::Unreachable => UNREACHABLE,
-            // Two conditional writes at a time are no question here: those are sent once.
-            Class::Conflict => TRANSIENT,
-            _ => return None,
+    ///
+    /// A class has its time from the first of an unbroken series on: one refused connection after a minute of `SlowDown`
+    /// is the first of its kind. Failures that take turns end as well, after twice the longest of these times.
+    pub fn wait_after(&mut self, class: Class) -> Option<Duration> {
+        let budget = patience(class, self.timeout)?;
+        // Counted from when a request was sent, since waiting for a permit before it is nobody's failure.
+        let sent = self.last_sent.unwrap_or_else(Instant::now);
+        let began = match self.series {
+            Some((known, began)) if known == class => began,
+            _ => sent,
         };
-        // Counted from the first request, since waiting for a permit before it is nobody's failure.
-        let sent = self.first_sent.map_or(Duration::ZERO, |sent| sent.elapsed());
+        self.series = Some((class, began));
+        let longest = patience(Class::Transient, self.timeout).unwrap_or_default().max(THROTTLED);
         let most = (BASE * 2_u32.saturating_pow(self.count.min(16))).min(CAP);
         let wait = most.mul_f64(random());
-        (sent + wait < budget).then_some(wait)
+        let all = self.first_sent.map_or(Duration::ZERO, |sent| sent.elapsed());
+        (began.elapsed() + wait < budget && all + wait < longest * 2).then_some(wait)
     }
 
     /// Notes that a request is sent.
     pub fn begin(&mut self) {
-        self.first_sent.get_or_insert_with(Instant::now);
+        let now = Instant::now();
+        self.first_sent.get_or_insert(now);
+        self.last_sent = Some(now);
         self.count += 1;
     }
 
@@ -93,6 +112,30 @@ fn random() -> f64 {
 mod tests {
     use super::*;
 
+    fn ago(time: Duration) -> Instant {
+        Instant::now().checked_sub(time).unwrap()
+    }
+
+    #[test]
+    fn each_class_has_its_own_time() {
+        let mut attempts = Attempts::new(Duration::from_secs(10));
+        attempts.begin();
+        attempts.first_sent = Some(ago(THROTTLED / 2));
+        attempts.series = Some((Class::Throttled, ago(THROTTLED / 2)));
+        assert!(attempts.wait_after(Class::Throttled).is_some());
+        // Long after the first request, but the first of its kind.
+        attempts.begin();
+        assert!(attempts.wait_after(Class::Unreachable).is_some());
+        attempts.series = Some((Class::Unreachable, ago(UNREACHABLE)));
+        assert_eq!(attempts.wait_after(Class::Unreachable), None);
+        attempts.begin();
+        assert!(attempts.wait_after(Class::Throttled).is_some());
+        // Taking turns doesn't go on for ever.
+        attempts.first_sent = Some(ago(THROTTLED * 2));
+        attempts.begin();
+        assert_eq!(attempts.wait_after(Class::Transient), None);
+    }
+
     #[test]
     fn what_is_never_tried_again() {
         for class in [Class::NotFound, Class::Condition, Class::Unsupported, Class::Refused, Class::Hopeless] {
@@ -108,7 +151,7 @@ mod tests {
             let most = (BASE * 2_u32.saturating_pow(count + 1)).min(CAP);
             assert!(attempts.wait_after(Class::Throttled).unwrap() <= most);
         }
-        attempts.first_sent = Instant::now().checked_sub(THROTTLED);
+        attempts.series = Some((Class::Throttled, ago(THROTTLED)));
         assert_eq!(attempts.wait_after(Class::Throttled), None);
         let failure = Failure::new(Class::Throttled, "the store answered 503");
         assert!(attempts.told(&failure).starts_with("the store answered 503 (40 attempts in "));

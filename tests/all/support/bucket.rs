@@ -61,11 +61,20 @@ impl Bucket {
 
     /// A store under a prefix of it, in this process.
     pub fn store_at(&self, prefix: &str) -> Store {
+        Self::store_in(&self.server.endpoint(), prefix)
+    }
+
+    /// The store of a server that may not be there yet.
+    pub fn store_of(endpoint: &str) -> Store {
+        Self::store_in(endpoint, "site")
+    }
+
+    fn store_in(endpoint: &str, prefix: &str) -> Store {
         let public = Location::parse(&format!("s3://{BUCKET}/{prefix}")).expect("it is a URL");
         let store = S3::new(S3Settings {
             control: public.default_control(),
             public,
-            endpoint: Some(self.server.endpoint()),
+            endpoint: Some(endpoint.to_owned()),
             region: None,
             concurrency: 64,
             timeout: Duration::from_secs(10),

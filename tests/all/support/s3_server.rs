@@ -327,6 +327,11 @@ impl Shared {
                 self.carry_out(asked, request.map(s3s::Body::from)).await?;
                 Err(io::Error::other("the answer is lost as the test wants it"))
             }
+            What::Headers(change) => {
+                let mut answer = self.carry_out(asked, request.map(s3s::Body::from)).await?;
+                change(answer.headers_mut());
+                Ok(answer)
+            }
             What::CutBody => faults::cut(self.carry_out(asked, request.map(s3s::Body::from)).await?).await,
         }
     }

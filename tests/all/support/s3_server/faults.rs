@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use http_body_util::{BodyExt as _, StreamBody};
 use hyper::body::Frame;
-use hyper::{Response, StatusCode};
+use hyper::{HeaderMap, Response, StatusCode};
 
 use super::Asked;
 
@@ -35,6 +35,8 @@ pub enum What {
     LoseAnswer,
     /// It is carried out, and the connection is closed in the middle of the answer's body.
     CutBody,
+    /// It is carried out, and the headers of the answer are changed.
+    Headers(fn(&mut HeaderMap)),
 }
 
 /// A fault: what, on which requests, and which of those.
