@@ -321,7 +321,8 @@ async fn until_signal(
     let left = match progress.phase() {
         Phase::Commit => LeftBehind::Unknown,
         Phase::Activate => LeftBehind::Committed,
-        _ => LeftBehind::Nothing,
+        Phase::Done | Phase::Serve => LeftBehind::Finished,
+        Phase::Prepare | Phase::Build | Phase::Stage => LeftBehind::Nothing,
     };
     Err(if is_interrupt { Error::Interrupted { left } } else { Error::Terminated { left } })
 }

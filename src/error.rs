@@ -97,6 +97,8 @@ pub enum LeftBehind {
     Unknown,
     /// A committed release, some paths of which are still as before.
     Committed,
+    /// What the run was to do, done.
+    Finished,
 }
 
 impl std::fmt::Display for LeftBehind {
@@ -107,6 +109,7 @@ impl std::fmt::Display for LeftBehind {
                 "it is unknown whether the release was committed: `tintype status` tells, and the next publish goes on \
                  from what it finds"
             }
+            LeftBehind::Finished => "the run had done its work",
             LeftBehind::Committed => "the release is committed and partly activated, and the next publish finishes it",
         })
     }

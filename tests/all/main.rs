@@ -23,6 +23,7 @@ mod s3_faults;
 mod s3_lease;
 mod s3_pipeline;
 mod s3_publish;
+mod s3_tls;
 mod same_bytes;
 mod selection;
 mod shapes;

@@ -13,4 +13,5 @@ pub mod script;
 pub mod server_log;
 pub mod servers;
 pub mod skip;
+pub mod tls_front;
 pub mod wait;
