@@ -151,19 +151,25 @@ impl Collected {
 
 impl Crew {
     fn work(self: Arc<Self>) {
-        let panicking = Panicking(&self);
         let mut gzip = Gzip::default();
         loop {
-            let done = match self.backlog.take() {
-                Ok(Some(Document { snapshot, lot })) => self.finish(snapshot, &lot, &mut gzip),
+            match self.backlog.take() {
+                Ok(Some(document)) => self.take(document, &mut gzip),
                 Ok(None) => break,
-                Err(error) => Err(error),
-            };
-            if let Err(error) = done {
-                self.fail(error);
+                Err(error) => self.fail(error),
             }
         }
+    }
+
+    /// Takes one document to its end. What goes wrong with it is noted before its lot is let go: the end of the lot is
+    /// what others take for its completion.
+    fn take(self: &Arc<Self>, Document { snapshot, lot }: Document, gzip: &mut Gzip) {
+        let panicking = Panicking(self);
+        if let Err(error) = self.finish(snapshot, &lot, gzip) {
+            self.fail(error);
+        }
         std::mem::forget(panicking);
+        drop(lot);
     }
 
     fn fail(&self, error: StoreError) {
