@@ -5,10 +5,13 @@
 //! has meanwhile gone back to what it was. A release may have a million rows, so nothing here owns more of them than the
 //! changed paths.
 
+use std::num::NonZero;
+use std::panic::resume_unwind;
 use std::sync::Arc;
 
 use chrono::SecondsFormat;
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
+use tokio::runtime::Handle;
 
 use super::catalogue;
 use super::id::ReleaseId;
@@ -21,6 +24,12 @@ use crate::store::{Attributes, Store, StoreError};
 
 /// `Cache-Control` of a row whose policy its release doesn't tell, which no tintype writes.
 const CAUTIOUS: &str = "public, max-age=60";
+/// How many documents are shown in a directory before a signal is looked at.
+const LINKS: usize = 512;
+/// Fewer than this aren't worth a thread.
+const LEAST_LINKS: usize = 64;
+/// Threads that change names in one file system; more would wait for each other.
+const MAX_THREADS: usize = 4;
 /// How many paths are removed at a time.
 const REMOVALS: usize = 1000;
 /// So many failures in a row, of whatever kind, mean that the rest would fail as well.
@@ -75,6 +84,14 @@ struct Show<'a> {
     family: &'a Family<'a>,
     row: &'a Row,
     document: &'a DocumentRow,
+}
+
+impl Show<'_> {
+    async fn on(&self, store: &Store) -> Result<(), StoreError> {
+        let Show { family, row, document } = self;
+        let attributes = family.attributes(row, document);
+        store.activate(&row.path, &blob_name(&document.digest, &row.origin.run), &attributes).await
+    }
 }
 
 /// What the attributes of a template's documents are made of.
@@ -182,30 +199,58 @@ async fn show(
     progress: &Progress,
     may_go_on: &(dyn Fn() -> bool + Sync),
 ) {
+    if matches!(store, Store::Directory(_)) {
+        return show_side_by_side(store, documents, done, progress, may_go_on).await;
+    }
     let mut waiting = documents.iter();
     let mut running = FuturesUnordered::new();
     loop {
         while running.len() < store.in_flight().max(1) && !done.is_hopeless() && may_go_on() {
-            let Some(Show { family, row, document }) = waiting.next() else { break };
-            running.push(async move {
-                let attributes = family.attributes(row, document);
-                let blob = blob_name(&document.digest, &row.origin.run);
-                (&row.path, store.activate(&row.path, &blob, &attributes).await)
-            });
+            let Some(show) = waiting.next() else { break };
+            running.push(async move { (&show.row.path, show.on(store).await) });
         }
         let Some((path, result)) = running.next().await else { break };
-        match result {
-            Ok(()) => {
-                done.shown += 1;
-                done.in_a_row = 0;
-            }
-            Err(error) => done.fail(path.to_string(), error),
-        }
+        done.note(path, result);
         progress.add_document();
         // A signal is looked at between two paths.
         tokio::task::yield_now().await;
     }
     done.skipped += waiting.len() as u64;
+}
+
+/// Shows documents in a directory, where nothing is waited for and only more threads are faster.
+async fn show_side_by_side(
+    store: &Store,
+    documents: &[Show<'_>],
+    done: &mut Activated,
+    progress: &Progress,
+    may_go_on: &(dyn Fn() -> bool + Sync),
+) {
+    let handle = Handle::current();
+    let threads = std::thread::available_parallelism().map_or(1, NonZero::get).min(MAX_THREADS);
+    for batch in documents.chunks(LINKS) {
+        if done.is_hopeless() || !may_go_on() {
+            done.skipped += batch.len() as u64;
+            continue;
+        }
+        let part = batch.len().div_ceil(threads).max(LEAST_LINKS);
+        let results: Vec<Result<(), StoreError>> = std::thread::scope(|scope| {
+            let handle = &handle;
+            let show = |part| scope.spawn(move || shown(store, part, handle));
+            let threads: Vec<_> = batch.chunks(part).map(show).collect();
+            threads.into_iter().flat_map(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic))).collect()
+        });
+        for (show, result) in batch.iter().zip(results) {
+            done.note(&show.row.path, result);
+            progress.add_document();
+        }
+        // A signal is looked at between two batches.
+        tokio::task::yield_now().await;
+    }
+}
+
+fn shown(store: &Store, documents: &[Show<'_>], handle: &Handle) -> Vec<Result<(), StoreError>> {
+    documents.iter().map(|show| handle.block_on(show.on(store))).collect()
 }
 
 async fn remove(
@@ -236,6 +281,16 @@ async fn remove(
 }
 
 impl Activated {
+    fn note(&mut self, path: &str, result: Result<(), StoreError>) {
+        match result {
+            Ok(()) => {
+                self.shown += 1;
+                self.in_a_row = 0;
+            }
+            Err(error) => self.fail(path.to_owned(), error),
+        }
+    }
+
     fn fail(&mut self, path: String, error: StoreError) {
         // One that is about the whole store was tried for as long as there was hope.
         self.in_a_row += if error.is_general { HOPELESS } else { 1 };
