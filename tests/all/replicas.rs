@@ -267,7 +267,7 @@ fn a_role_without_privileges_and_a_restarted_standby_will_do() {
     world.configure_with(&[&as_plain], "read = \"replica\"");
     let said = world.publish();
     assert!(world.read(&said, &first).is_empty());
-    let now = one(&first, "SELECT to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS')");
+    let now = one(&first, "SELECT to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US')");
     let as_of = said["as_of"].as_str().expect("an instant");
     assert!(as_of > "2020" && as_of < now.as_str(), "{as_of}");
     let ended = world.project.run(&["publish", "-v"]).expect(0);
