@@ -18,6 +18,7 @@ use crate::logging::Logging;
 use crate::release::{Phase, Progress};
 
 mod check;
+mod confirm;
 mod context;
 mod demo;
 mod get;
@@ -27,6 +28,9 @@ mod progress;
 mod publish;
 mod releases;
 mod report;
+mod resume;
+mod retire;
+mod rollback;
 mod status;
 
 use context::Context;
@@ -115,6 +119,10 @@ enum Command {
     Publish(publish::Publish),
     /// Publish chosen keys now, even if they didn't change.
     Republish(publish::Republish),
+    /// Show an older release again, from the store alone.
+    Rollback(rollback::Rollback),
+    /// Finish what an interrupted publish has committed, from the store alone.
+    Resume(resume::Resume),
     /// Show what is live, how old it is, and whether anything is unfinished.
     Status(status::Status),
     /// List releases, or show one.
@@ -141,6 +149,8 @@ impl Command {
             Command::Plan(_) => "plan",
             Command::Publish(_) => "publish",
             Command::Republish(_) => "republish",
+            Command::Rollback(_) => "rollback",
+            Command::Resume(_) => "resume",
             Command::Status(_) => "status",
             Command::Releases(_) => "releases",
             Command::Get(_) => "get",
@@ -272,6 +282,8 @@ async fn run(context: &Context, command: Command) -> Result<Outcome, Error> {
         Command::Plan(plan) => plan.run(context).await,
         Command::Publish(publish) => publish.run(context).await,
         Command::Republish(republish) => republish.run(context).await,
+        Command::Rollback(rollback) => rollback.run(context).await,
+        Command::Resume(resume) => resume.run(context).await,
         Command::Status(status) => status.run(context).await,
         Command::Releases(releases) => releases.run(context).await,
         Command::Get(get) => get.run(context).await,

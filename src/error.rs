@@ -53,6 +53,12 @@ pub enum Error {
         /// How long it has held it.
         age: Duration,
     },
+    /// What a run had read or staged can't be committed any more. Exit code 1.
+    #[error("{reason}; nothing was committed")]
+    Overtaken {
+        /// By what.
+        reason: String,
+    },
     /// A local file or address. Exit code 1.
     #[error("can't {action} {object}: {reason}")]
     Local {
@@ -145,6 +151,7 @@ impl Error {
                 Some("nothing was changed; restore the object from a backup of the control folder".to_owned())
             }
             Error::Missing { path, .. } => Some(format!("`tintype republish {path}` writes it again")),
+            Error::Overtaken { .. } => Some("run the command again: it starts from what is there now".to_owned()),
             Error::LeaseLost { .. } => Some(
                 "the next publish finishes the release; [store] lease_ttl lets a lease live longer without a renewal"
                     .to_owned(),

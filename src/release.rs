@@ -7,6 +7,7 @@
 
 mod activate;
 mod backlog;
+mod barrier;
 mod base;
 mod build;
 mod catalogue;
@@ -29,9 +30,13 @@ mod pipeline;
 mod progress;
 mod publish;
 mod report;
+mod restore;
+mod resume;
+mod rollback;
 mod row;
 mod shards;
 mod timing;
+mod turn;
 
 pub use check::check_template;
 pub use id::RunId;
@@ -39,4 +44,6 @@ pub use inspect::{LiveRead, Release, document, live_documents, releases};
 pub use progress::{Phase, Progress};
 pub use publish::{Job, run};
 pub use report::{Counts, Difference, Report, TemplateReport};
+pub use resume::{Resumed, resume};
+pub use rollback::{Rollback, is_kept, previous, roll_back};
 pub use row::Row;

@@ -241,6 +241,23 @@ impl Store {
         }
     }
 
+    /// True if a request may be carried out long after its sender has given it up: a network lies in between. There a
+    /// lease expires by the clock; a directory's lock ends with its process, and everything that process did with it.
+    pub fn delivers_late(&self) -> bool {
+        match self {
+            Store::Directory(_) => false,
+            Store::S3(_) => true,
+        }
+    }
+
+    /// How many changes of stable paths were sent so far and got no answer, so that they may yet be carried out.
+    pub fn unanswered(&self) -> u64 {
+        match self {
+            Store::Directory(_) => 0,
+            Store::S3(s3) => s3.unanswered(),
+        }
+    }
+
     /// Makes everything written so far survive a power cut.
     pub async fn settle(&self) -> Result<(), StoreError> {
         match self {

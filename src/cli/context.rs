@@ -1,7 +1,6 @@
 //! What a command works with: the config and what it leads to, opened when first needed.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use chrono::Utc;
 use url::Url;
@@ -11,7 +10,8 @@ use crate::config::{Config, StorePlace};
 use crate::database::{Database, ReadFrom, ReadSettings};
 use crate::diagnostic::Severity;
 use crate::error::Error;
-use crate::release::{Progress, RunId};
+use crate::release::manifest::Kind;
+use crate::release::{Job, Progress, RunId};
 use crate::store::{Directory, S3, Store};
 use crate::template::Template;
 
@@ -159,19 +159,30 @@ impl Project {
         Ok(database.with_replicas(replicas, read, config.max_lag))
     }
 
+    /// A run that builds nothing yet.
+    pub fn job(&self, kind: Kind) -> Job {
+        let run = run_id();
+        Job {
+            templates: Vec::new(),
+            selectors: Vec::new(),
+            kind,
+            rewrite: false,
+            unhold: false,
+            retire: Vec::new(),
+            commit: true,
+            author: None,
+            note: None,
+            holder: format!("{}, run {run}", holder()),
+            run,
+            now: Utc::now(),
+            lease_wait: self.config.store.lease_wait,
+            lease_ttl: self.config.store.lease_ttl,
+        }
+    }
+
     /// Where readers fetch the documents, if the config says so.
     pub fn base_url(&self) -> Option<&Url> {
         self.config.cdn.url.as_ref()
-    }
-
-    /// How long to wait for another publisher.
-    pub fn lease_wait(&self) -> Duration {
-        self.config.store.lease_wait
-    }
-
-    /// How long this publisher's lease lives that nobody renews.
-    pub fn lease_ttl(&self) -> Duration {
-        self.config.store.lease_ttl
     }
 
     /// The templates, as the functions that only look at them take them.
@@ -188,7 +199,7 @@ pub fn environment() -> Vec<(String, String)> {
 }
 
 /// Who this process is, for the other publishers.
-pub fn holder() -> String {
+fn holder() -> String {
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
     format!("{host} process {}", std::process::id())
 }

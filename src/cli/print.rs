@@ -87,6 +87,12 @@ pub fn note(text: &str) {
     let _ = writeln!(anstream::stderr().lock(), "{text}");
 }
 
+/// Writes a question to stderr, to be answered on the same line.
+pub fn prompt(text: &str) {
+    let mut err = anstream::stderr().lock();
+    let _ = write!(err, "{text}").and_then(|()| err.flush());
+}
+
 /// Shows an error to a person: the spans of files that people write, else one line and a hint.
 pub fn error(error: &Error) {
     match error {

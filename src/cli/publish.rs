@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use chrono::{SecondsFormat, Utc};
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::context::{Context, Project, holder, run_id};
+use super::context::{Context, Project};
 use super::progress::Bar;
+use super::retire::{failed_templates, nothing_failed, retired};
+use super::status::instant;
 use super::{Outcome, print, report};
 use crate::database::Database;
 use crate::error::Error;
@@ -39,12 +40,22 @@ pub struct Plan {
 
 /// Options of `publish`.
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub struct Publish {
     #[command(flatten)]
     keys: Keys,
     /// Write every document again, even if it didn't change.
     #[arg(long)]
     force: bool,
+    /// Only the templates whose last run failed.
+    #[arg(long, conflicts_with_all = ["keys", "conditions"])]
+    failed: bool,
+    /// Take a template whose file is gone out of the site, with all its documents. May be given several times.
+    #[arg(long, value_name = "NAME")]
+    retire: Vec<String>,
+    /// Publish also the keys that a rollback holds, which ends that.
+    #[arg(long)]
+    unhold: bool,
     /// Show what would change; write nothing.
     #[arg(short = 'n', long)]
     dry_run: bool,
@@ -69,13 +80,13 @@ pub struct Republish {
 
 /// Who and why, for the list of releases.
 #[derive(Debug, Clone, Args)]
-struct Why {
+pub struct Why {
     /// Why, for the list of releases.
     #[arg(long, value_name = "TEXT")]
-    note: Option<String>,
+    pub note: Option<String>,
     /// Who, for the list of releases.
     #[arg(long, value_name = "NAME", env = "TINTYPE_AUTHOR")]
-    author: Option<String>,
+    pub author: Option<String>,
 }
 
 impl From<SelectError> for Error {
@@ -102,13 +113,22 @@ impl Plan {
 impl Publish {
     pub async fn run(self, context: &Context) -> Result<Outcome, Error> {
         let project = context.project()?;
+        let keys = match self.failed {
+            true => failed_templates(&project).await?,
+            false => self.keys,
+        };
         let job = Job {
             rewrite: self.force,
+            unhold: self.unhold,
+            retire: retired(context, &project, self.retire, !self.dry_run).await?,
             commit: !self.dry_run,
             author: self.why.author,
             note: self.why.note,
-            ..job(&project, &self.keys)?
+            ..job(&project, &keys)?
         };
+        if self.failed && keys.keys.is_empty() && job.retire.is_empty() {
+            return Ok(nothing_failed(context));
+        }
         let report = execute(context, &project, &job, &project.database()?).await?;
         show(context, &job, &report, &project);
         Ok(outcome(&report))
@@ -127,6 +147,7 @@ impl Republish {
         let job = Job {
             kind: Kind::Republish,
             rewrite: true,
+            unhold: true,
             commit: !self.dry_run,
             author: self.why.author,
             note: self.why.note,
@@ -142,21 +163,7 @@ impl Republish {
 pub fn job(project: &Project, keys: &Keys) -> Result<Job, Error> {
     let conditions = keys.conditions.iter().map(|text| Where::parse(text)).collect::<Result<Vec<_>, _>>()?;
     let selectors = selectors(&keys.keys, &conditions, &project.template_list(), project.base_url())?;
-    let run = run_id();
-    Ok(Job {
-        templates: project.templates.clone(),
-        selectors,
-        kind: Kind::Publish,
-        rewrite: false,
-        commit: true,
-        author: None,
-        note: None,
-        holder: format!("{}, run {run}", holder()),
-        run,
-        now: Utc::now(),
-        lease_wait: project.lease_wait(),
-        lease_ttl: project.lease_ttl(),
-    })
+    Ok(Job { templates: project.templates.clone(), selectors, ..project.job(Kind::Publish) })
 }
 
 /// Runs a job with a progress bar.
@@ -196,7 +203,7 @@ pub fn show(context: &Context, job: &Job, report: &Report, project: &Project) {
 }
 
 /// The document of `--format json`.
-fn document(context: &Context, job: &Job, report: &Report, project: &Project) -> Value {
+pub fn document(context: &Context, job: &Job, report: &Report, project: &Project) -> Value {
     let templates: Vec<Value> =
         report.templates.iter().map(|template| report::template_json(template, job.commit)).collect();
     let failed = report.templates.iter().any(|template| template.failure.is_some());
@@ -221,7 +228,7 @@ fn document(context: &Context, job: &Job, report: &Report, project: &Project) ->
         "release": report.release.as_ref().map(ToString::to_string),
         "serial": report.release.as_ref().map(|release| release.serial),
         "run": job.run.as_str(),
-        "as_of": report.as_of.to_rfc3339_opts(SecondsFormat::Micros, true),
+        "as_of": report.as_of.map(instant),
         "connections": report.source.as_ref().map_or(0, |source| source.connections),
         "source": report.source.as_ref().map(report::source_json),
         "templates": templates,

@@ -35,7 +35,7 @@ pub fn warnings(report: &Report) {
             "{}: {} stay as committed, because they were observed later than {}, the instant that this run saw; {}",
             template.name,
             counted(template.older, "document"),
-            report.as_of.format("%Y-%m-%d %H:%M:%S UTC"),
+            report.as_of.map_or_else(String::new, |as_of| as_of.format("%Y-%m-%d %H:%M:%S UTC").to_string()),
             match report.source.as_ref().is_some_and(|source| source.is_replica) {
                 // A replica shows its last replayed commit, and an editor may have read the primary since.
                 true => "it read a replica, whose last commit that is; `republish` reads the primary",
@@ -43,12 +43,19 @@ pub fn warnings(report: &Report) {
             },
         ));
     }
+    for template in report.templates.iter().filter(|template| template.held > 0 && report.source.is_some()) {
+        warn(format!(
+            "{}: {} stay as a rollback left them; `republish` of a key ends that, and `publish --unhold` for all of them",
+            template.name,
+            counted(template.held, "document"),
+        ));
+    }
     if let Some(error) = &report.unfinished {
         warn(format!("the release is committed, but not finished: {error}; the next publish goes on from there"));
     }
     for orphan in &report.orphans {
         warn(format!(
-            "the template {orphan} of the active release has no file any more; its documents stay as they are"
+            "the template {orphan} of the active release has no file any more; its documents stay as they are (`publish --retire {orphan}` takes them away)"
         ));
     }
     for (path, error) in report.activated.failed.iter().take(LISTED) {
@@ -242,6 +249,7 @@ pub fn template_json(template: &TemplateReport, committing: bool) -> Value {
         "rows": template.rows,
         "rows_skipped": template.rows_skipped,
         "older": template.older,
+        "held": template.held,
         "over_max_keys": template.over_max_keys,
         "queries": template.cost.queries,
         "changes": template.changes.iter().map(|change| json!({ "path": change.path, "change": change.change })).collect::<Vec<_>>(),

@@ -50,16 +50,17 @@ pub struct Activated {
     in_a_row: u64,
 }
 
-/// The paths that the releases after one up to another changed.
-enum Changed {
+/// Stable paths that may show something else than they should.
+pub enum Changed {
     /// Every document: there was no release before.
     All,
-    /// These, in order.
+    /// These, in order and each once.
     Paths(Vec<Arc<str>>),
 }
 
 impl Changed {
-    async fn since(store: &Store, active: Option<&ReleaseId>, desired: &Root) -> Result<Changed, Error> {
+    /// The paths that the releases after one up to another changed: the union, never the difference of the two ends.
+    pub async fn since(store: &Store, active: Option<&ReleaseId>, desired: &Root) -> Result<Changed, Error> {
         if active.is_none() && desired.parent.is_none() {
             return Ok(Changed::All);
         }
@@ -129,17 +130,16 @@ fn filled(pattern: Option<&PathPattern>, tag: &str, path: &str) -> String {
     tag
 }
 
-/// Lets every path that isn't yet what the manifest says show what it says.
+/// Lets paths show what the manifest says, or nothing where it says nothing of them.
 ///
 /// Nothing is begun any more once `may_go_on` says no; what is left then counts as skipped.
 pub async fn activate(
     store: &Store,
-    active: Option<&ReleaseId>,
+    changed: Changed,
     manifest: &Manifest,
     progress: &Progress,
     may_go_on: &(dyn Fn() -> bool + Sync),
-) -> Result<Activated, Error> {
-    let changed = Changed::since(store, active, &manifest.root).await?;
+) -> Activated {
     let families: Vec<(&str, Family<'_>)> = manifest
         .root
         .templates
@@ -188,7 +188,7 @@ pub async fn activate(
         show(store, &stage, &mut done, progress, may_go_on).await;
     }
     remove(store, &removed, &mut done, progress, may_go_on).await;
-    Ok(done)
+    done
 }
 
 /// Shows documents, as many at a time as the store bears.

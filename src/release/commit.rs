@@ -4,10 +4,11 @@
 //! that the release is committed and not finished, which is told as such, because the next run goes on from there.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use chrono::Utc;
+use tokio::time::Instant;
 
+use super::barrier;
 use super::base::Base;
 use super::draft::{Draft, Drafted};
 use super::head::{Head, HeadRead, Lease};
@@ -17,13 +18,12 @@ use super::manifest::Manifest;
 use super::progress::{Phase, Progress};
 use super::publish::Job;
 use super::report::{Report, Seconds};
+use super::turn::{Turn, await_lease, leased, lock};
 use crate::error::Error;
-use crate::store::{Lock, Store};
+use crate::store::Store;
 
 /// How many times a run merges again because others committed meanwhile.
 const COMMIT_ATTEMPTS: usize = 8;
-/// How often a publisher that waits for a lease looks again.
-const LEASE_POLL: Duration = Duration::from_secs(1);
 
 /// Merges, commits and activates.
 pub async fn commit(
@@ -35,8 +35,9 @@ pub async fn commit(
     seconds: &mut Seconds,
 ) -> Result<Report, Error> {
     let started = Instant::now();
-    let _lock = take_lock(store, job.lease_wait).await?;
+    let _lock = lock(store, job.lease_wait).await?;
     let deadline = started + job.lease_wait;
+    let built_on = base.head().desired.clone();
     // Where a lock keeps the others out, what they did until now is seen at once. Elsewhere the swap tells whether they
     // did anything, and most of the time they didn't.
     let mut is_stale = matches!(store, Store::Directory(_));
@@ -46,13 +47,14 @@ pub async fn commit(
         }
         is_stale = true;
         base = await_lease(job, store, base, deadline).await?;
+        barrier::check(store, built_on.as_ref(), &base, job.now).await?;
         let drafted = draft.onto(&base, store).await?;
         let runs = draft.runs(&drafted);
-        let (swapped, lease, manifest, report) = if draft.has_built() && drafted.manifest.is_some() {
+        let (swapped, lease, manifest, report) = if draft.has_content() && drafted.manifest.is_some() {
             draft.write(&drafted, store).await?;
             // Nothing may be committed that a power cut could still take away.
             store.settle().await?;
-            let mut next = leased(&base, job);
+            let mut next = leased(store, &base, job);
             runs.note(&mut next);
             next.desired = drafted.id();
             let lease = next.lease.clone();
@@ -70,7 +72,7 @@ pub async fn commit(
             (swapped, lease, manifest, report)
         } else {
             let mut next = match base.is_unfinished() {
-                true => leased(&base, job),
+                true => leased(store, &base, job),
                 false => base.head().clone(),
             };
             runs.note(&mut next);
@@ -101,7 +103,7 @@ async fn finish(
     progress: &Progress,
 ) -> Report {
     let is_finished = head.head.active == head.head.desired;
-    if let (Some(manifest), Some(lease), false) = (manifest, lease, is_finished) {
+    if let (Some(_), Some(lease), false) = (manifest, lease, is_finished) {
         let activated = match Tenure::new(store, lease, head) {
             Ok(tenure) => tenure.roll_forward(manifest, progress).await,
             Err(error) => Err(error),
@@ -121,64 +123,22 @@ pub async fn finish_interrupted(
     base: Base,
     progress: &Progress,
 ) -> Result<(Base, Option<ReleaseId>), Error> {
-    let Some(_lock) = store.lock(Duration::ZERO).await? else { return Ok((base, None)) };
-    let base = base.read_again(store).await?;
-    if base.read.lease_of_another(&job.holder).is_some() {
-        return Ok((base, None));
-    }
-    let Some(manifest) = base.manifest.clone().filter(|_| base.is_unfinished()) else { return Ok((base, None)) };
-    let next = leased(&base, job);
-    let Some(lease) = next.lease.clone() else { return Ok((base, None)) };
-    let Some(head) = base.read.swap(store, next).await? else { return Ok((base, None)) };
-    let activated = Tenure::new(store, &lease, head)?.roll_forward(&manifest, progress).await?;
-    let finished = activated.is_complete().then(|| manifest.root.id.clone());
-    Ok((base.read_again(store).await?, finished))
+    let impatient = Job { lease_wait: Duration::ZERO, ..job.clone() };
+    let turn = match Turn::take(&impatient, store, base.clone(), false).await {
+        Ok(turn) => turn,
+        Err(Error::Locked { .. }) => return Ok((base, None)),
+        Err(error) => return Err(error),
+    };
+    let activated = turn.tenure.roll_forward(turn.base.manifest.as_deref(), progress).await?;
+    let finished = turn.base.is_unfinished() && activated.is_complete();
+    let finished = turn.base.head().desired.clone().filter(|_| finished);
+    Ok((turn.base.read_again(store).await?, finished))
 }
 
-/// Waits until no other publisher holds the lease; returns the state as it is then.
-async fn await_lease(job: &Job, store: &Store, mut base: Base, deadline: Instant) -> Result<Base, Error> {
-    // What was read before the build may say of a lease that is long over.
-    let mut is_current = false;
-    while let Some((lease, age)) = base.read.lease_of_another(&job.holder) {
-        if is_current {
-            if Instant::now() >= deadline {
-                return Err(Error::Locked { holder: lease.holder.clone(), age });
-            }
-            let left = deadline.saturating_duration_since(Instant::now());
-            tokio::time::sleep(LEASE_POLL.min(left)).await;
-        }
-        base = base.read_again(store).await?;
-        is_current = true;
-    }
-    Ok(base)
-}
-
-/// The head with the lease taken by this run.
-fn leased(base: &Base, job: &Job) -> Head {
-    let mut next = base.head().clone();
-    next.epoch += 1;
-    next.lease = Some(Lease {
-        holder: job.holder.clone(),
-        epoch: next.epoch,
-        ttl_seconds: job.lease_ttl.as_secs(),
-        taken_at: Utc::now(),
-    });
-    next
-}
-
-async fn take_lock(store: &Store, wait: Duration) -> Result<Lock, Error> {
-    if let Some(lock) = store.lock(wait).await? {
-        return Ok(lock);
-    }
-    let lease = HeadRead::read(store).await?.head.lease;
-    let age = lease.as_ref().and_then(|lease| (Utc::now() - lease.taken_at).to_std().ok()).unwrap_or(wait);
-    let holder = lease.map_or_else(|| "a process that hasn't committed yet".to_owned(), |lease| lease.holder);
-    Err(Error::Locked { holder, age })
-}
-
-/// What the head remembers of a run: which templates were read whole, and which failed.
+/// What the head remembers of a run: which templates were read whole, which failed, and which are no more.
 #[derive(Debug, Default)]
 pub struct Runs {
+    pub retired: Vec<String>,
     pub checked: BTreeMap<String, super::head::Checked>,
     pub failed: BTreeMap<String, super::head::Failed>,
 }
@@ -192,6 +152,10 @@ impl Runs {
             head.failed.remove(name);
         }
         head.failed.extend(self.failed.clone());
+        for name in &self.retired {
+            head.checked.remove(name);
+            head.failed.remove(name);
+        }
     }
 }
 

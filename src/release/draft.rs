@@ -19,6 +19,7 @@ use super::merge::{Observation, merge};
 use super::mixture::refuse_mixture;
 use super::publish::{Job, Outcome};
 use super::report::{Report, Seconds, TemplateReport, counts, differences};
+use super::restore::Restoring;
 use super::row::{DocumentRow, Origin, Row, blob_name, find};
 use super::shards::{Writing, shard_name};
 use crate::diagnostic::Diagnostic;
@@ -36,11 +37,14 @@ const MAX_LISTED: usize = 10_000;
 /// The name of the list of changes among the shards of a run; no template can be called so.
 const CHANGES: &str = "-changes";
 
-/// What a run built, ready to be merged.
+/// What a run is to make of the committed release.
 pub struct Draft {
     job: Job,
-    as_of: DateTime<Utc>,
+    as_of: Option<DateTime<Utc>>,
+    /// What it built, to be merged.
     outcomes: Vec<Outcome>,
+    /// What it brings back, if it is a rollback.
+    restoring: Option<Restoring>,
     attempt: u32,
 }
 
@@ -48,7 +52,7 @@ pub struct Draft {
 pub struct Drafted {
     /// The release; none if nothing changes.
     pub manifest: Option<Arc<Manifest>>,
-    /// The committed release that it was made on.
+    /// Documents of the committed release that it was made on.
     base_count: u64,
     changes: Vec<Change>,
     /// The rows to be written, by template.
@@ -60,13 +64,20 @@ pub struct Drafted {
 
 impl Draft {
     /// Takes what a run built.
-    pub fn new(job: &Job, as_of: DateTime<Utc>, outcomes: Vec<Outcome>) -> Draft {
-        Draft { job: job.clone(), as_of, outcomes, attempt: 0 }
+    pub fn new(job: &Job, as_of: Option<DateTime<Utc>>, outcomes: Vec<Outcome>) -> Draft {
+        Draft { job: job.clone(), as_of, outcomes, restoring: None, attempt: 0 }
     }
 
-    /// True if at least one template was built; a run of failures commits nothing.
-    pub fn has_built(&self) -> bool {
-        self.outcomes.iter().any(|(_, built)| built.is_ok())
+    /// Takes what a rollback is to bring back.
+    pub fn restore(job: &Job, restoring: Restoring) -> Draft {
+        let as_of = restoring.target.root.as_of;
+        Draft { job: job.clone(), as_of, outcomes: Vec::new(), restoring: Some(restoring), attempt: 0 }
+    }
+
+    /// True if there is something to commit; a run of failures commits nothing.
+    pub fn has_content(&self) -> bool {
+        let has_built = self.outcomes.iter().any(|(_, built)| built.is_ok());
+        has_built || self.restoring.is_some() || !self.job.retire.is_empty()
     }
 
     /// Lets go of what was built: a committed release is merged no more, and activating it takes a while.
@@ -77,13 +88,14 @@ impl Draft {
     /// Which templates were read whole, and which failed, in the build or in the merge; for the head.
     pub fn runs(&self, drafted: &Drafted) -> Runs {
         let at = Utc::now();
-        let mut runs = Runs::default();
+        let mut runs = Runs { retired: self.job.retire.clone(), ..Runs::default() };
         for (report, (_, built)) in drafted.reports.iter().zip(&self.outcomes) {
             let name = report.name.clone();
             if let Some(failure) = &report.failure {
                 runs.failed.insert(name, Failed { at, reason: failure.to_string() });
             } else if built.as_ref().is_ok_and(Built::is_whole) {
-                runs.checked.insert(name, Checked { as_of: self.as_of, at });
+                let as_of = self.as_of.unwrap_or(at);
+                runs.checked.insert(name, Checked { as_of, at });
             }
         }
         runs
@@ -105,8 +117,17 @@ impl Draft {
             };
             reports.push(report.unwrap_or_else(|failure| growing.fail(template, failure)));
         }
+        reports.extend(self.job.retire.iter().map(|name| growing.retire(name)));
+        if let Some(restoring) = &self.restoring {
+            restoring.check(base)?;
+            reports.extend(restoring.onto(&mut growing));
+        }
         // Of templates that aren't built, or whose merge has failed, the catalogue goes on saying what it says.
-        let before = committed_catalogue(base, &growing, store).await?;
+        let before = match &self.restoring {
+            Some(restoring) => restoring.catalogue.clone(),
+            None if growing.knows_all_keys() => None,
+            None => committed_catalogue(base, store).await?,
+        };
         for name in growing.entries.keys().filter(|name| *name != catalogue::NAME) {
             if let Some(keys) = before.as_ref().and_then(|before| before.keys(name)) {
                 growing.keys.entry(name.clone()).or_insert(keys);
@@ -136,6 +157,7 @@ impl Draft {
         };
         if !growing.changes.is_empty() || growing.has_other_entries(base) {
             let mut patched = base.map(|base| base.patched.clone()).unwrap_or_default();
+            patched.retain(|name, _| growing.rows.contains_key(name));
             for name in &growing.shards {
                 let Some(rows) = growing.rows.get(name) else { continue };
                 let writing = Writing::plan(name, rows, base, &id.run);
@@ -162,7 +184,13 @@ impl Draft {
             refuse_mixture(growing.entries.get(&template.name), template, Some(&built.columns))?;
         }
         let origin = Arc::clone(&built.origin);
-        let seen = Observation { scope: &built.scope, rows: &built.rows, origin, rewrite: self.job.rewrite };
+        let seen = Observation {
+            scope: &built.scope,
+            rows: &built.rows,
+            origin,
+            rewrite: self.job.rewrite,
+            unhold: self.job.unhold,
+        };
         let merged = merge(committed, checked, &seen);
         growing.refuse_collisions(template, &merged, known)?;
         let keys = built.keys.keys(template, &merged.rows);
@@ -172,19 +200,18 @@ impl Draft {
         let counts = counts(&merged);
         let is_listed = !self.job.commit || merged.changes.len() <= MAX_LISTED;
         let listed = if is_listed { merged.changes.as_slice() } else { &[] };
-        let changes = differences(listed, committed, &merged.rows, &self.job.run);
-        let older = merged.older;
-        growing.put(template, built, merged, counts, self.as_of, self.job.now);
+        let changes = differences(listed, committed, &merged.rows, Some(&self.job.run));
+        let (older, held) = (merged.older, merged.held);
+        growing.put(template, built, merged, counts, built.origin.as_of, self.job.now);
         Ok(TemplateReport {
-            name: template.name.clone(),
-            failure: None,
-            counts,
             rows: built.rows_read,
             rows_skipped: built.rows_skipped,
             over_max_keys: built.over_max_keys,
             older,
+            held,
             cost: built.cost,
             changes,
+            ..TemplateReport::of(&template.name, counts)
         })
     }
 
@@ -195,14 +222,15 @@ impl Draft {
         id: &ReleaseId,
         base: Option<&Manifest>,
     ) -> (Vec<(String, Vec<u8>)>, Digest) {
-        let catalogue = Catalogue::new(id, Some(self.as_of), self.job.now, &growing.entries, &growing.keys);
+        let catalogue = Catalogue::new(id, self.as_of, self.job.now, &growing.entries, &growing.keys);
         let policy = catalogue_policy();
         let hash = policy_hash(&policy);
         let committed = growing.rows.get(catalogue::NAME).cloned().unwrap_or_default();
         let mut gzip = Gzip::default();
         let mut blobs = Vec::new();
-        let origin =
-            Origin { as_of: self.as_of, changed_at: self.job.now, run: id.run.clone(), policy: Arc::clone(&hash) };
+        let as_of = self.as_of.unwrap_or(self.job.now);
+        let changed_at = self.job.now;
+        let origin = Origin { as_of, changed_at, run: id.run.clone(), policy: Arc::clone(&hash), held: false };
         let origin = Arc::new(origin);
         let mut rows: BTreeMap<Arc<str>, Arc<Row>> =
             committed.iter().map(|row| (row.path.clone(), row.clone())).collect();
@@ -238,9 +266,7 @@ impl Draft {
         if !blobs.is_empty() {
             growing.policies.insert(hash.to_string(), policy);
             growing.shards.insert(catalogue::NAME.to_owned());
-            growing
-                .entries
-                .insert(catalogue::NAME.to_owned(), catalogue_entry(rows.len() as u64, self.as_of, self.job.now));
+            growing.entries.insert(catalogue::NAME.to_owned(), catalogue_entry(rows.len() as u64, as_of, self.job.now));
             growing.rows.insert(catalogue::NAME.to_owned(), Arc::new(rows.into_values().collect()));
         }
         (blobs, said)
@@ -267,11 +293,12 @@ impl Draft {
         Root {
             format: FORMAT,
             parent: base.map(|base| base.root.id.clone()),
+            restores: self.restoring.as_ref().map(|restoring| restoring.target.root.id.clone()),
             kind: self.job.kind,
             author: self.job.author.clone(),
             note: self.job.note.clone(),
             created_at: Utc::now(),
-            as_of: Some(self.as_of),
+            as_of: self.as_of,
             tintype: env!("CARGO_PKG_VERSION").to_owned(),
             policies: policies.map(|(hash, policy)| (hash.clone(), policy.clone())).collect(),
             templates,
@@ -319,15 +346,8 @@ impl Draft {
     }
 }
 
-/// The catalogue of the base, if the keys of some template aren't known without it.
-async fn committed_catalogue(
-    base: Option<&Manifest>,
-    growing: &Growing,
-    store: &Store,
-) -> Result<Option<Catalogue>, Error> {
-    if growing.entries.keys().all(|name| *name == catalogue::NAME || growing.keys.contains_key(name)) {
-        return Ok(None);
-    }
+/// The catalogue of a release, as its blob says it.
+pub async fn committed_catalogue(base: Option<&Manifest>, store: &Store) -> Result<Option<Catalogue>, Error> {
     let row = base.and_then(|base| find(base.rows.get(catalogue::NAME)?, catalogue::PATH));
     let Some(blob) = row.and_then(|row| row.blob()) else { return Ok(None) };
     let bytes = store.read(&blob).await?.unwrap_or_default();
@@ -361,6 +381,7 @@ fn catalogue_entry(count: u64, as_of: DateTime<Utc>, now: DateTime<Utc>) -> Temp
         key_columns: Vec::new(),
         columns: Vec::new(),
         count,
+        held: 0,
         as_of,
         changed_at: now,
         status: Status::Ok,

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
-use super::build::{Built, Cost};
+use super::build::Built;
 use super::catalogue;
 use super::manifest::{Change, ChangeKind, Manifest, RowsAt, Status, TemplateEntry};
 use super::merge::Merged;
-use super::report::{Counts, TemplateReport};
+use super::report::{Counts, TemplateReport, differences};
 use super::row::{Row, Rows, find};
 use crate::diagnostic::Diagnostic;
 use crate::template::{HeaderPolicy, Template};
@@ -38,6 +38,11 @@ impl Growing {
             shards: BTreeSet::new(),
             policies: base.map(|base| base.root.policies.clone()).unwrap_or_default(),
         }
+    }
+
+    /// True if what the catalogue is to say of every template's keys is known.
+    pub fn knows_all_keys(&self) -> bool {
+        self.entries.keys().all(|name| *name == catalogue::NAME || self.keys.contains_key(name))
     }
 
     /// Two templates can't share a path. One whose file is gone gives its paths up: it was probably renamed.
@@ -128,6 +133,7 @@ impl Growing {
             key_columns: template.columns().to_vec(),
             columns: built.columns.clone(),
             count: counts.keys,
+            held: merged.rows.iter().filter(|row| row.origin.held).count() as u64,
             as_of: before.as_ref().map_or(as_of, |entry| entry.as_of),
             changed_at: before.as_ref().map_or(now, |entry| entry.changed_at),
             status: before.as_ref().filter(|_| !built.is_whole()).map_or(Status::Ok, |entry| entry.status),
@@ -161,17 +167,20 @@ impl Growing {
             counts.keys = entry.count;
             counts.unchanged = entry.count;
         }
-        TemplateReport {
-            name: template.name.clone(),
-            failure: Some(failure),
-            counts,
-            rows: 0,
-            rows_skipped: 0,
-            over_max_keys: false,
-            older: 0,
-            cost: Cost::default(),
-            changes: Vec::new(),
-        }
+        TemplateReport { failure: Some(failure), ..TemplateReport::of(&template.name, counts) }
+    }
+
+    /// Takes a template out of the release, with all its documents.
+    pub fn retire(&mut self, name: &str) -> TemplateReport {
+        let rows = self.rows.get(name).cloned().unwrap_or_default();
+        let gone = rows.iter().filter(|row| row.document.is_some());
+        let changes: Vec<Change> =
+            gone.map(|row| Change { path: Arc::clone(&row.path), change: ChangeKind::Removed }).collect();
+        let counts = Counts { removed: changes.len() as u64, ..Counts::default() };
+        let differences = differences(&changes, &rows, &[], None);
+        self.changes.extend(changes);
+        self.forget(name);
+        TemplateReport { changes: differences, ..TemplateReport::of(name, counts) }
     }
 
     /// Catalogue files that no template's keys refer to any more.

@@ -20,6 +20,11 @@ mod swap;
 /// The version of every control object that this tintype writes.
 pub const FORMAT: u32 = 1;
 
+/// A request is signed for fifteen minutes from its sender's clock on, which may itself be up to fifteen minutes ahead of
+/// the store's (`RequestTimeTooSkewed`).
+/// <https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-authenticating-requests.html>
+const LATEST_DELIVERY: Duration = Duration::from_mins(30);
+
 /// How much longer than its own time a lease is left alone: clocks tick in seconds and renewals take their time.
 const LEASE_GRACE: Duration = Duration::from_secs(30);
 
@@ -44,16 +49,24 @@ pub struct Head {
     /// The templates whose last run failed.
     #[serde(default)]
     pub failed: BTreeMap<String, Failed>,
-    /// Keys that a rollback holds.
+    /// What a request that was sent and never answered may still change.
     #[serde(default)]
-    pub hold: Vec<String>,
-    /// Since which release a late request may have changed a path.
-    pub suspect: Option<ReleaseId>,
+    pub suspect: Option<Suspect>,
     /// Grows with every lease.
     #[serde(default)]
     pub epoch: u64,
     /// Who is committing and activating.
     pub lease: Option<Lease>,
+}
+
+/// A doubt about stable paths: a request of theirs got no answer, or its sender was taken for dead, and the network may
+/// deliver it yet, over what a later release has put there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Suspect {
+    /// The paths that releases after this one changed are in doubt; all of them if there is none.
+    pub since: Option<ReleaseId>,
+    /// No such request is accepted any more after this instant, so that a look at the paths settles it.
+    pub not_before: DateTime<Utc>,
 }
 
 /// The last complete read of a template.
@@ -87,6 +100,18 @@ pub struct Lease {
     pub taken_at: DateTime<Utc>,
 }
 
+impl Head {
+    /// Notes that requests which were sent while `active` was the active release may be delivered yet. An older doubt
+    /// goes on, for as long as the newer one.
+    pub fn doubt(&mut self, active: Option<ReleaseId>, now: DateTime<Utc>) {
+        let since = match self.suspect.take() {
+            Some(older) => older.since.min(active),
+            None => active,
+        };
+        self.suspect = Some(Suspect { since, not_before: now + LATEST_DELIVERY });
+    }
+}
+
 impl Default for Head {
     fn default() -> Head {
         Head {
@@ -99,7 +124,6 @@ impl Default for Head {
             checked: BTreeMap::new(),
             failed: BTreeMap::new(),
             epoch: 0,
-            hold: Vec::new(),
             suspect: None,
             lease: None,
         }

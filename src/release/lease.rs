@@ -5,10 +5,14 @@
 //! directory a lock does all that, and ends with the process.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
-use super::activate::{Activated, activate};
+use chrono::Utc;
+use tokio::time::Instant;
+
+use super::activate::{Activated, Changed, activate};
 use super::head::{Head, HeadRead, Lease};
+use super::id::ReleaseId;
 use super::manifest::Manifest;
 use super::progress::Progress;
 use crate::error::Error;
@@ -48,6 +52,10 @@ pub struct Tenure<'a> {
     ttl: Duration,
     /// The head as this run last wrote it.
     latest: Mutex<HeadRead>,
+    /// The release that stable paths showed when the lease was taken.
+    active: Option<ReleaseId>,
+    /// Changes of stable paths that had gone without an answer by then.
+    unanswered: u64,
 }
 
 impl<'a> Tenure<'a> {
@@ -55,7 +63,8 @@ impl<'a> Tenure<'a> {
     /// lost, that may be a later one with the lease of another.
     pub fn new(store: &'a Store, lease: &Lease, head: HeadRead) -> Result<Tenure<'a>, Error> {
         let ttl = Duration::from_secs(lease.ttl_seconds);
-        let tenure = Tenure { store, lease: lease.clone(), ttl, latest: Mutex::new(head) };
+        let (active, unanswered) = (head.head.active.clone(), store.unanswered());
+        let tenure = Tenure { store, lease: lease.clone(), ttl, latest: Mutex::new(head), active, unanswered };
         tenure.check(&tenure.latest())?;
         Ok(tenure)
     }
@@ -78,7 +87,7 @@ impl<'a> Tenure<'a> {
     }
 
     fn expires(&self) -> bool {
-        matches!(self.store, Store::S3(_))
+        self.store.delivers_late()
     }
 
     /// How long ago the lease was taken or renewed.
@@ -131,31 +140,60 @@ impl<'a> Tenure<'a> {
 
     /// Gives the lease back, with what is to be noted along with it. Where another run has taken over from one that
     /// seemed dead, nothing is written: what it does next is its own affair.
-    async fn free(&self, note: impl Fn(&mut Head)) -> Result<(), Error> {
+    pub async fn free(&self, note: impl Fn(&mut Head)) -> Result<(), Error> {
         let latest = self.latest().clone();
+        // What was sent and never answered may still arrive, after whatever the next holder puts there.
+        let is_doubtful = self.store.unanswered() > self.unanswered;
         let change = |head: &mut Head| {
             let is_held = self.is_held(head);
             if is_held {
                 note(head);
                 head.lease = None;
             }
+            if is_held && is_doubtful {
+                head.doubt(self.active.clone(), Utc::now());
+            }
             is_held
         };
         latest.update(self.store, change).await.map(drop)
     }
 
-    /// Steps 7 and 8 of the protocol: activate, then say so.
-    pub async fn roll_forward(&self, manifest: &Manifest, progress: &Progress) -> Result<Activated, Error> {
-        match self.activate(manifest, progress).await {
+    /// Steps 7 and 8 of the protocol: activate, then say so. Without a manifest there is nothing to show yet.
+    pub async fn roll_forward(&self, manifest: Option<&Manifest>, progress: &Progress) -> Result<Activated, Error> {
+        let Some(manifest) = manifest else {
+            self.free(|_| {}).await?;
+            return Ok(Activated::default());
+        };
+        let changed = Changed::since(self.store, self.active.as_ref(), &manifest.root).await;
+        let activated = match changed {
+            Ok(changed) => self.show(changed, manifest, progress).await,
+            Err(error) => Err(error),
+        };
+        let id = &manifest.root.id;
+        let note = |head: &mut Head| {
+            if head.desired.as_ref() == Some(id) {
+                head.active = Some(id.clone());
+            }
+        };
+        self.end(activated, note, progress).await
+    }
+
+    /// Frees the lease after work on stable paths; what is to be noted is noted if the work is complete.
+    pub async fn end(
+        &self,
+        activated: Result<Activated, Error>,
+        note: impl Fn(&mut Head),
+        progress: &Progress,
+    ) -> Result<Activated, Error> {
+        match activated {
             Ok(activated) => {
-                let id = &manifest.root.id;
                 let is_complete = activated.is_complete();
-                let note = |head: &mut Head| {
-                    if is_complete && head.desired.as_ref() == Some(id) {
-                        head.active = Some(id.clone());
+                let noted = |head: &mut Head| {
+                    if is_complete {
+                        note(head);
                     }
                 };
-                self.free(note).await?;
+                self.free(noted).await?;
                 if progress.is_stopping() && !is_complete {
                     progress.note_stopped();
                     // The process ends now, and says itself why.
@@ -172,18 +210,18 @@ impl<'a> Tenure<'a> {
         }
     }
 
-    async fn activate(&self, manifest: &Manifest, progress: &Progress) -> Result<Activated, Error> {
+    /// Lets paths show what a manifest says, while the lease is kept.
+    pub async fn show(&self, changed: Changed, manifest: &Manifest, progress: &Progress) -> Result<Activated, Error> {
         // It may have taken long to find out that the lease is ours.
         if self.expires() && self.until_renewal().is_zero() {
             self.renew().await?;
         }
-        let active = self.latest().head.active.clone();
         let may_go_on = || self.is_fresh() && !progress.is_stopping();
         let activated = tokio::select! {
             biased;
             error = self.run_out() => return Err(error),
             error = self.keep() => return Err(error),
-            activated = activate(self.store, active.as_ref(), manifest, progress, &may_go_on) => activated?,
+            activated = activate(self.store, changed, manifest, progress, &may_go_on) => activated,
         };
         if !activated.is_complete() && !self.is_fresh() {
             return Err(Error::LeaseLost { ttl: self.ttl });

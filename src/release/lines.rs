@@ -67,6 +67,13 @@ struct OriginLine {
     changed_at: DateTime<Utc>,
     run: RunId,
     policy: Arc<str>,
+    #[serde(default, skip_serializing_if = "is_false")]
+    held: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_false(held: &bool) -> bool {
+    !held
 }
 
 type Document = (Digest, u32, u32, u32);
@@ -164,8 +171,8 @@ fn header<'a>(rows: impl Iterator<Item = &'a Arc<Row>>) -> Header {
     let mut origins = Vec::new();
     for row in rows {
         if known.insert(Arc::as_ptr(&row.origin)) {
-            let Origin { as_of, changed_at, run, policy } = row.origin.as_ref().clone();
-            origins.push(OriginLine { as_of, changed_at, run, policy });
+            let Origin { as_of, changed_at, run, policy, held } = row.origin.as_ref().clone();
+            origins.push(OriginLine { as_of, changed_at, run, policy, held });
         }
     }
     Header { format: FORMAT, origins }
@@ -223,8 +230,9 @@ impl RowReader {
     }
 
     fn header(&mut self, header: Header) {
-        let origin =
-            |OriginLine { as_of, changed_at, run, policy }| Arc::new(Origin { as_of, changed_at, run, policy });
+        let origin = |OriginLine { as_of, changed_at, run, policy, held }| {
+            Arc::new(Origin { as_of, changed_at, run, policy, held })
+        };
         self.origins = header.origins.into_iter().map(origin).collect();
     }
 

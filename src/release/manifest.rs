@@ -43,6 +43,9 @@ pub struct Root {
     pub id: ReleaseId,
     /// The release that it was merged onto.
     pub parent: Option<ReleaseId>,
+    /// The release that a rollback shows again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restores: Option<ReleaseId>,
     /// What it was made by.
     pub kind: Kind,
     /// Who, as far as the run was told.
@@ -100,6 +103,9 @@ pub struct TemplateEntry {
     pub columns: Vec<String>,
     /// How many documents it has.
     pub count: u64,
+    /// How many keys a rollback holds, those that it removed among them.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub held: u64,
     /// The instant whose data the last whole read saw that changed a document.
     pub as_of: DateTime<Utc>,
     /// When a document of it last changed.
@@ -251,6 +257,11 @@ impl Root {
 pub fn policy_hash(policy: &HeaderPolicy) -> Arc<str> {
     let text = serde_json::to_string(policy).unwrap_or_default();
     Digest::of(text.as_bytes()).to_string()[..16].into()
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 fn missing(name: &str) -> Error {

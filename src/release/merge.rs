@@ -3,6 +3,8 @@
 //! Absence is an observation too. A committed row is as old as the newer of its own `as_of` and the last complete read
 //! of its template, because a row that was seen again unchanged counts as observed then. So an editor's republish in
 //! the middle of a nightly build keeps its value, whichever of the two commits first.
+//!
+//! A key that a rollback holds stays as the rollback left it, gone or there, until somebody republishes it by name.
 
 use std::cmp::Ordering;
 use std::collections::HashMap;
@@ -25,6 +27,8 @@ pub struct Observation<'a> {
     pub origin: Arc<Origin>,
     /// Write what was seen even if nothing changed.
     pub rewrite: bool,
+    /// Also where a rollback holds the key, which ends that.
+    pub unhold: bool,
 }
 
 /// The outcome for one template.
@@ -38,6 +42,8 @@ pub struct Merged {
     pub unchanged: u64,
     /// Those among them that the run saw differently or was to write again, but at an older instant.
     pub older: u64,
+    /// Those that the run saw differently and that a rollback holds.
+    pub held: u64,
 }
 
 /// Merges an observation into the committed rows. `checked` is when the template was last read whole.
@@ -46,7 +52,8 @@ pub fn merge(committed: &[Arc<Row>], checked: Option<DateTime<Utc>>, seen: &Obse
     let most = committed.len().max(seen.rows.len());
     let new = seen.rows.len().saturating_sub(committed.len());
     let merged = Merged { rows: Vec::with_capacity(most), changes: Vec::with_capacity(new), ..Merged::default() };
-    let mut merging = Merging { seen, merged, observed: HashMap::new(), rewritten: HashMap::new() };
+    let mut merging =
+        Merging { seen, merged, observed: HashMap::new(), rewritten: HashMap::new(), let_go: HashMap::new() };
     let (mut old, mut new) = (committed.iter().peekable(), seen.rows.iter().peekable());
     loop {
         let order = match (old.peek(), new.peek()) {
@@ -69,15 +76,21 @@ struct Merging<'a> {
     observed: HashMap<*const Origin, Arc<Origin>>,
     /// The origins of documents that are written again, by what they were.
     rewritten: HashMap<*const Origin, Arc<Origin>>,
+    /// The origins of rows that were held and aren't any more, by what they were.
+    let_go: HashMap<*const Origin, Arc<Origin>>,
 }
 
 impl Merging<'_> {
     fn one(&mut self, before: Option<&Arc<Row>>, after: Option<&Arc<Row>>, checked: Option<DateTime<Utc>>) {
+        let digest = |row: Option<&Arc<Row>>| row?.digest();
+        let in_scope = after.is_some() || before.is_some_and(|row| self.seen.scope.contains(&row.key));
+        if !self.seen.unhold && before.is_some_and(|row| row.origin.held) {
+            self.merged.held += u64::from(in_scope && digest(before) != digest(after));
+            return self.keep(before);
+        }
         let known_at = before.map(|row| row.as_of()).max(checked);
         let is_newer = known_at.is_none_or(|known_at| self.seen.origin.as_of >= known_at);
-        let in_scope = after.is_some() || before.is_some_and(|row| self.seen.scope.contains(&row.key));
         if !in_scope || !is_newer {
-            let digest = |row: Option<&Arc<Row>>| row?.digest();
             let differs = self.seen.rewrite || digest(before) != digest(after);
             self.merged.older += u64::from(in_scope && differs);
             return self.keep(before);
@@ -115,9 +128,19 @@ impl Merging<'_> {
             let origin = self.rewritten.entry(Arc::as_ptr(&before.origin)).or_insert_with(rewritten);
             let row = Arc::new(after.from(origin));
             self.put(row, ChangeKind::Rewritten);
+        } else if before.origin.held {
+            self.merged.unchanged += 1;
+            let row = Arc::new(before.from(self.let_go(&before.origin)));
+            self.merged.rows.push(row);
         } else {
             self.keep(Some(before));
         }
+    }
+
+    /// An origin that is no longer held. The document stays as it is, so that this changes no path.
+    fn let_go(&mut self, held: &Arc<Origin>) -> &Arc<Origin> {
+        let let_go = || Arc::new(Origin { held: false, ..held.as_ref().clone() });
+        self.let_go.entry(Arc::as_ptr(held)).or_insert_with(let_go)
     }
 
     /// A row as the run saw it. One that it found unchanged is a row of the release that it compared with: it keeps its

@@ -65,6 +65,7 @@ pub async fn run(builder: &Builder, transaction: &mut ReadTransaction, work: Wor
         changed_at: builder.now,
         run: builder.run.clone(),
         policy: policy_hash(&template.policy),
+        held: false,
     });
     let (rows_in, rows_out) = mpsc::channel(BATCH_QUEUE);
     let (lot, collected) = Lot::new(builder, &template, &origin);

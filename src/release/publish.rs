@@ -4,16 +4,17 @@
 //! after it the release is finished by this run or, if this one dies, by whichever comes next.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use tokio::time::Instant;
 
 use super::base::Base;
 use super::build::{BuildError, Builder, Built};
 use super::commit::{commit, finish_interrupted};
 use super::draft::Draft;
 use super::finishers::Finishers;
-use super::id::RunId;
+use super::id::{ReleaseId, RunId};
 use super::manifest::Kind;
 use super::progress::{Phase, Progress};
 use super::report::{Report, Seconds};
@@ -35,6 +36,10 @@ pub struct Job {
     pub kind: Kind,
     /// Write what was built even if it didn't change.
     pub rewrite: bool,
+    /// Also keys that a rollback holds, which ends that.
+    pub unhold: bool,
+    /// Templates to take out of the release; their files are gone.
+    pub retire: Vec<String>,
     /// False for a plan, which writes nothing.
     pub commit: bool,
     /// Who asked for it.
@@ -64,42 +69,69 @@ pub async fn run(
     settings: &ReadSettings,
     progress: &Arc<Progress>,
 ) -> Result<Report, Error> {
-    let started = Instant::now();
-    progress.enter(Phase::Prepare, 0);
-    let mut base = Base::read(store).await?;
-    let mut rolled_forward = None;
-    if job.commit && base.is_unfinished() {
-        // Finishing what is committed needs no database, so it comes before everything that could fail.
-        (base, rolled_forward) = finish_interrupted(job, store, base, progress).await?;
-    }
+    let run = Started::begin(job, store, progress).await?;
     let mut seconds = Seconds::default();
-    let read = build(job, store, database, settings, progress, &base, &mut seconds).await?;
+    let read = build(job, store, database, settings, progress, &run.base, &mut seconds).await?;
+    run.conclude(read, seconds).await
+}
 
-    progress.enter(Phase::Stage, 0);
-    let mut draft = Draft::new(&Job { run: read.run, ..job.clone() }, read.as_of, read.outcomes);
-    let mut report = if job.commit {
-        commit(job, store, &mut draft, base, progress, &mut seconds).await?
-    } else {
-        let drafted = draft.onto(&base, store).await?;
-        let mut report = draft.report(drafted, base.head().desired.clone(), false);
-        report.is_pending |= base.is_unfinished();
-        report
-    };
-    progress.enter(Phase::Done, 0);
-    seconds.total = started.elapsed().as_secs_f64();
-    report.seconds = seconds;
-    report.rolled_forward = rolled_forward;
-    report.source = Some(read.source);
-    Ok(report)
+/// A run that knows what it starts from.
+pub struct Started<'a> {
+    /// The committed state that is built on.
+    pub base: Base,
+    job: &'a Job,
+    store: &'a Arc<Store>,
+    progress: &'a Progress,
+    rolled_forward: Option<ReleaseId>,
+    at: Instant,
 }
 
 /// What a build saw.
-struct Read {
+pub struct Read {
     /// The name under which its blobs are staged.
-    run: RunId,
-    as_of: DateTime<Utc>,
-    source: Source,
-    outcomes: Vec<Outcome>,
+    pub run: RunId,
+    /// The instant whose data it saw.
+    pub as_of: DateTime<Utc>,
+    /// The server that it read.
+    pub source: Option<Source>,
+    /// What became of each template.
+    pub outcomes: Vec<Outcome>,
+}
+
+impl<'a> Started<'a> {
+    /// Reads the committed state, and finishes what an earlier run has left.
+    pub async fn begin(job: &'a Job, store: &'a Arc<Store>, progress: &'a Progress) -> Result<Started<'a>, Error> {
+        let at = Instant::now();
+        progress.enter(Phase::Prepare, 0);
+        let mut base = Base::read(store).await?;
+        let mut rolled_forward = None;
+        if job.commit && base.is_unfinished() {
+            // Finishing what is committed needs no database, so it comes before everything that could fail.
+            (base, rolled_forward) = finish_interrupted(job, store, base, progress).await?;
+        }
+        Ok(Started { base, job, store, progress, rolled_forward, at })
+    }
+
+    /// Merges what was read, commits and activates it; a plan only merges.
+    pub async fn conclude(self, read: Read, mut seconds: Seconds) -> Result<Report, Error> {
+        let Started { base, job, store, progress, rolled_forward, at } = self;
+        progress.enter(Phase::Stage, 0);
+        let mut draft = Draft::new(&Job { run: read.run, ..job.clone() }, Some(read.as_of), read.outcomes);
+        let mut report = if job.commit {
+            commit(job, store, &mut draft, base, progress, &mut seconds).await?
+        } else {
+            let drafted = draft.onto(&base, store).await?;
+            let mut report = draft.report(drafted, base.head().desired.clone(), false);
+            report.is_pending |= base.is_unfinished();
+            report
+        };
+        progress.enter(Phase::Done, 0);
+        seconds.total = at.elapsed().as_secs_f64();
+        report.seconds = seconds;
+        report.rolled_forward = rolled_forward;
+        report.source = read.source;
+        Ok(report)
+    }
 }
 
 /// Builds every template that was asked for, in one transaction over one connection.
@@ -143,7 +175,7 @@ async fn build(
         match read(job, &builder, transaction, &mut spent).await {
             Ok(outcomes) => {
                 *seconds = spent;
-                return Ok(Read { run: builder.run, as_of, source, outcomes });
+                return Ok(Read { run: builder.run, as_of, source: Some(source), outcomes });
             }
             Err(Error::Database(error)) => {
                 let shown = error.to_string();

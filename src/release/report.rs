@@ -21,8 +21,8 @@ pub struct Report {
     pub release: Option<ReleaseId>,
     /// True if the run committed it.
     pub committed: bool,
-    /// The instant whose data the run saw.
-    pub as_of: DateTime<Utc>,
+    /// The instant whose data the run saw; none where it needed no database.
+    pub as_of: Option<DateTime<Utc>>,
     /// The server that the run read; none where it needed no database.
     pub source: Option<Source>,
     /// What became of each template that was asked for.
@@ -81,6 +81,8 @@ pub struct TemplateReport {
     pub over_max_keys: bool,
     /// Documents that stay as committed because they were observed later than this run's `as_of`.
     pub older: u64,
+    /// Documents that stay as committed because a rollback holds them; of a rollback, those that it holds from now on.
+    pub held: u64,
     /// What it cost.
     pub cost: Cost,
     /// The changes, with the documents before and after; a publish of very many leaves them to `releases ID`.
@@ -119,6 +121,24 @@ pub struct Difference {
     pub gzip_bytes: u64,
 }
 
+impl TemplateReport {
+    /// A template that has these documents, and nothing else to be said of.
+    pub fn of(name: &str, counts: Counts) -> TemplateReport {
+        TemplateReport {
+            name: name.to_owned(),
+            failure: None,
+            counts,
+            rows: 0,
+            rows_skipped: 0,
+            over_max_keys: false,
+            older: 0,
+            held: 0,
+            cost: Cost::default(),
+            changes: Vec::new(),
+        }
+    }
+}
+
 /// Counts what a merge did.
 pub fn counts(merged: &Merged) -> Counts {
     let count = |kind| merged.changes.iter().filter(|change| change.change == kind).count() as u64;
@@ -132,12 +152,17 @@ pub fn counts(merged: &Merged) -> Counts {
     }
 }
 
-/// The changed documents of a merge, before and after.
-pub fn differences(changes: &[Change], before: &[Arc<Row>], after: &[Arc<Row>], run: &RunId) -> Vec<Difference> {
+/// The changed documents of a merge, before and after; the blobs that the run has written count.
+pub fn differences(
+    changes: &[Change],
+    before: &[Arc<Row>],
+    after: &[Arc<Row>],
+    run: Option<&RunId>,
+) -> Vec<Difference> {
     let of = |change: &Change| {
         let (old, row) = (find(before, &change.path), find(after, &change.path));
         let (old, new) = (old.and_then(|row| row.document), row.and_then(|row| row.document));
-        let written = new.filter(|_| row.is_some_and(|row| row.origin.run == *run));
+        let written = new.filter(|_| row.is_some_and(|row| run == Some(&row.origin.run)));
         Difference {
             path: change.path.clone(),
             change: change.change,

@@ -38,6 +38,8 @@ pub struct Origin {
     pub run: RunId,
     /// Hash of the header policy.
     pub policy: Arc<str>,
+    /// True if a rollback keeps later publishes off it.
+    pub held: bool,
 }
 
 /// The document of a row.

@@ -94,6 +94,7 @@ mod tests {
             changed_at: DateTime::default(),
             run: RunId::new(DateTime::default(), 0),
             policy: "p".into(),
+            held: false,
         };
         let document = DocumentRow { digest: Digest::of(body.as_bytes()), size_bytes: 1, gzip_bytes: 2, rows: 3 };
         let key = Key(vec![KeyValue::Text(name.into()), KeyValue::Integer(-7), KeyValue::Bool(true)]);

@@ -65,6 +65,8 @@ pub struct S3 {
     pub(super) counters: Counters,
     /// Whether a copy on the server keeps what it is told to; found out by the first.
     copies: OnceCell<bool>,
+    /// Changes of stable paths without an answer.
+    unanswered: AtomicU64,
     /// Set once the store has refused to delete many objects in one request.
     deletes_one_by_one: AtomicBool,
 }
@@ -94,6 +96,7 @@ impl S3 {
             client: OnceCell::new(),
             counters: Counters::default(),
             copies: OnceCell::new(),
+            unanswered: AtomicU64::new(0),
             deletes_one_by_one: AtomicBool::new(false),
         }
     }
@@ -114,6 +117,20 @@ impl S3 {
 
     pub(super) fn in_flight(&self) -> usize {
         self.limiter.limit()
+    }
+
+    pub(super) fn unanswered(&self) -> u64 {
+        self.unanswered.load(Ordering::Relaxed)
+    }
+
+    /// Takes down that a request was given up without knowing what became of it. What has a name of its own under the
+    /// control prefix may arrive whenever it likes.
+    fn note_unanswered(&self, counter: &AtomicU64, key: &str, failure: &Failure) {
+        let changes = [&self.counters.copies, &self.counters.puts, &self.counters.deletes];
+        let is_change = changes.into_iter().any(|change| std::ptr::eq(change, counter));
+        if is_change && failure.is_unanswered() && !key.starts_with(&self.settings.control.prefix) {
+            self.unanswered.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     fn bucket(&self) -> &str {
@@ -286,6 +303,7 @@ impl S3 {
                 Ok(done) => return Ok(done),
                 Err(failure) => failure,
             };
+            self.note_unanswered(counter, key, &failure);
             let Some(wait) = attempts.wait_after(failure.class) else {
                 let error = self.error(action, key, &failure, attempts.told(&failure));
                 return Err(GivenUp { class: failure.class, code: failure.code, error });

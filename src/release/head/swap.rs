@@ -1,6 +1,8 @@
 //! Changing the head: by compare-and-swap, and never in doubt about the outcome for longer than can be helped.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use super::super::lease::Moment;
 use super::{Head, HeadRead};

@@ -16,7 +16,7 @@ fn key(name: &str) -> Key {
 
 fn origin(second: i64) -> Arc<Origin> {
     let run = RunId::new(at(second), 0);
-    Arc::new(Origin { as_of: at(second), changed_at: at(second), run, policy: "p".into() })
+    Arc::new(Origin { as_of: at(second), changed_at: at(second), run, policy: "p".into(), held: false })
 }
 
 fn row(name: &str, body: Option<&str>, second: i64) -> Arc<Row> {
@@ -35,7 +35,7 @@ fn changes(merged: &Merged) -> Vec<(&str, ChangeKind)> {
 }
 
 fn all(rows: &[Arc<Row>], second: i64) -> Observation<'_> {
-    Observation { scope: &Scope::All, rows, origin: origin(second), rewrite: false }
+    Observation { scope: &Scope::All, rows, origin: origin(second), rewrite: false, unhold: false }
 }
 
 #[test]
@@ -68,7 +68,7 @@ fn a_row_seen_again_counts_as_observed_then() {
     let committed = [row("a", Some("old"), 1)];
     let seen = [row("a", Some("stale"), 10)];
     let scope = some(&["a"]);
-    let observation = Observation { scope: &scope, rows: &seen, origin: origin(10), rewrite: true };
+    let observation = Observation { scope: &scope, rows: &seen, origin: origin(10), rewrite: true, unhold: false };
     assert!(merge(&committed, Some(at(20)), &observation).changes.is_empty());
 }
 
@@ -76,8 +76,11 @@ fn a_row_seen_again_counts_as_observed_then() {
 fn absence_is_remembered_by_a_tombstone_until_a_whole_read() {
     let committed = [row("a", Some("1"), 1), row("b", Some("1"), 1)];
     let scope = some(&["a"]);
-    let gone =
-        merge(&committed, Some(at(1)), &Observation { scope: &scope, rows: &[], origin: origin(20), rewrite: false });
+    let gone = merge(
+        &committed,
+        Some(at(1)),
+        &Observation { scope: &scope, rows: &[], origin: origin(20), rewrite: false, unhold: false },
+    );
     assert_eq!(changes(&gone), [("a", ChangeKind::Removed)]);
     assert_eq!(gone.rows[0], row("a", None, 20));
     // An older build that still saw it doesn't bring it back …
@@ -96,8 +99,11 @@ fn keys_outside_the_scope_are_left_alone() {
     let committed = [row("a", Some("1"), 1), row("b", Some("1"), 1)];
     let scope = some(&["a"]);
     let seen = [row("a", Some("1"), 2)];
-    let merged =
-        merge(&committed, Some(at(1)), &Observation { scope: &scope, rows: &seen, origin: origin(2), rewrite: true });
+    let merged = merge(
+        &committed,
+        Some(at(1)),
+        &Observation { scope: &scope, rows: &seen, origin: origin(2), rewrite: true, unhold: false },
+    );
     assert_eq!(changes(&merged), [("a", ChangeKind::Rewritten)]);
     assert_eq!(merged.rows[1], committed[1]);
 }
@@ -108,7 +114,7 @@ fn a_document_found_unchanged_keeps_its_blob_under_new_headers() {
     let committed = [row("a", Some("1"), 1), row("b", Some("1"), 1)];
     let committed = committed.map(|row| Arc::new(row.from(&committed_origin)));
     let headers = Arc::new(Origin { policy: "q".into(), ..origin(2).as_ref().clone() });
-    let seen = Observation { scope: &Scope::All, rows: &committed, origin: headers, rewrite: false };
+    let seen = Observation { scope: &Scope::All, rows: &committed, origin: headers, rewrite: false, unhold: false };
     let merged = merge(&committed, Some(at(1)), &seen);
     assert_eq!(changes(&merged), [("a", ChangeKind::Changed), ("b", ChangeKind::Changed)]);
     for (old, new) in committed.iter().zip(&merged.rows) {
@@ -152,4 +158,24 @@ proptest! {
         prop_assert_eq!(digests(&forth), digests(&back));
         prop_assert_eq!(digests(&forth), digests(&newer));
     }
+}
+
+fn held(name: &str, body: Option<&str>, second: i64) -> Arc<Row> {
+    let row = row(name, body, second);
+    Arc::new(row.from(&Arc::new(Origin { held: true, ..row.origin.as_ref().clone() })))
+}
+
+#[test]
+fn what_a_rollback_holds_stays_until_it_is_let_go() {
+    let committed = [held("a", Some("old"), 1), held("b", None, 1), held("c", Some("same"), 1)];
+    let seen = [row("a", Some("new"), 9), row("b", Some("new"), 9), row("c", Some("same"), 9)];
+    let merged = merge(&committed, Some(at(5)), &all(&seen, 9));
+    assert_eq!((changes(&merged), merged.held), (vec![], 2));
+    assert_eq!(merged.rows, committed);
+
+    let merged = merge(&committed, Some(at(5)), &Observation { unhold: true, ..all(&seen, 9) });
+    assert_eq!(changes(&merged), [("a", ChangeKind::Changed), ("b", ChangeKind::Added)]);
+    assert!(merged.rows.iter().all(|row| !row.origin.held));
+    let read_whole = merge(&[held("a", None, 1)], Some(at(5)), &all(&[], 9));
+    assert_eq!(read_whole.rows.len(), 1, "the memory of a removed document that is held outlives a whole read");
 }

@@ -64,6 +64,11 @@ impl Failure {
         self
     }
 
+    /// True if the request may be carried out yet: no answer came, or only one from something in between.
+    pub fn is_unanswered(&self) -> bool {
+        self.class == Class::Transient && self.code.is_empty()
+    }
+
     /// An answer that didn't come in time.
     pub fn time_out(place: &Place, waited: std::time::Duration) -> Failure {
         let waited = humantime::format_duration(waited);

@@ -1,0 +1,89 @@
+//! `resume`: finishes what an interrupted publish has committed, from the store alone.
+
+use chrono::Utc;
+use clap::Args;
+use serde_json::json;
+
+use super::Outcome;
+use super::confirm::confirm;
+use super::context::Context;
+use super::print::{self, counted, grouped, styled};
+use super::progress::Bar;
+use crate::error::Error;
+use crate::release::head::HeadRead;
+use crate::release::manifest::Kind;
+use crate::release::{self, Resumed};
+
+/// How many paths that couldn't be changed are listed.
+const LISTED: usize = 20;
+
+/// Options of `resume`.
+#[derive(Debug, Args)]
+pub struct Resume {
+    /// Take the lease even if it hasn't expired: only if its holder is known to be dead.
+    #[arg(long)]
+    take_over: bool,
+}
+
+impl Resume {
+    pub async fn run(self, context: &Context) -> Result<Outcome, Error> {
+        let project = context.published_project()?;
+        if self.take_over
+            && let Some(lease) = HeadRead::read(&project.store).await?.head.lease
+        {
+            let age = humantime::format_duration((Utc::now() - lease.taken_at).to_std().unwrap_or_default());
+            confirm(context, &format!("take the lease from {}, which took it {age} ago", lease.holder))?;
+        }
+        let job = project.job(Kind::Publish);
+        let bar = Bar::follow(context);
+        let resumed = release::resume(&job, &project.store, self.take_over, &context.progress).await?;
+        drop(bar);
+        show(context, &resumed);
+        Ok(if resumed.activated.is_complete() { Outcome::Done } else { Outcome::Behind })
+    }
+}
+
+fn show(context: &Context, resumed: &Resumed) {
+    let activated = &resumed.activated;
+    let is_complete = activated.is_complete();
+    let release = resumed.release.as_ref().map(ToString::to_string);
+    if context.is_json() {
+        let failed = activated.failed.iter().map(|(path, error)| json!({ "path": path, "error": error.to_string() }));
+        let outcome = match (resumed.was_unfinished, is_complete) {
+            (false, _) => "unchanged",
+            (true, true) => "finished",
+            (true, false) => "unfinished",
+        };
+        print::json(&json!({
+            "version": 1,
+            "command": "resume",
+            "outcome": outcome,
+            "release": release,
+            "activated": {
+                "shown": activated.shown,
+                "removed": activated.removed,
+                "failed": failed.collect::<Vec<_>>(),
+                "skipped": activated.skipped,
+            },
+        }));
+    }
+    for (path, error) in activated.failed.iter().take(LISTED) {
+        let warning = styled(print::YELLOW, "warning");
+        print::note(&format!("{warning}: {path} still shows what it showed before: {error}"));
+    }
+    let release = release.unwrap_or_else(|| "none".to_owned());
+    if !is_complete {
+        let left = activated.failed.len() as u64 + activated.skipped;
+        print::note(&format!("Release {release} is still unfinished: {} to go", counted(left, "path")));
+    } else if context.is_talkative() && !context.is_json() {
+        print::note(&match resumed.was_unfinished {
+            true => format!(
+                "{} release {release}: {} written, {} removed",
+                styled(print::GREEN, "Finished"),
+                counted(activated.shown, "path"),
+                grouped(activated.removed)
+            ),
+            false => format!("Nothing to resume: release {release} is what every path shows"),
+        });
+    }
+}

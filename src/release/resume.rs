@@ -1,0 +1,40 @@
+//! Resuming: what a committed release still lacks is done from the store alone, without a database.
+
+use std::sync::Arc;
+
+use super::activate::Activated;
+use super::base::Base;
+use super::id::ReleaseId;
+use super::progress::{Phase, Progress};
+use super::publish::Job;
+use super::turn::Turn;
+use crate::error::Error;
+use crate::store::Store;
+
+/// What resuming did.
+#[derive(Debug)]
+pub struct Resumed {
+    /// The committed release; none before the first.
+    pub release: Option<ReleaseId>,
+    /// True if there was something to finish.
+    pub was_unfinished: bool,
+    /// What activation did.
+    pub activated: Activated,
+}
+
+/// Finishes the committed release. With `take_over`, a lease that hasn't expired counts as that of a dead publisher.
+pub async fn resume(job: &Job, store: &Arc<Store>, take_over: bool, progress: &Progress) -> Result<Resumed, Error> {
+    progress.enter(Phase::Prepare, 0);
+    let base = Base::read(store).await?;
+    let mut resumed =
+        Resumed { release: base.head().desired.clone(), was_unfinished: false, activated: Activated::default() };
+    if base.is_unfinished() || (take_over && base.head().lease.is_some()) {
+        let turn = Turn::take(job, store, base, take_over).await?;
+        resumed.release.clone_from(&turn.base.head().desired);
+        resumed.was_unfinished = turn.base.is_unfinished();
+        progress.enter(Phase::Activate, 0);
+        resumed.activated = turn.tenure.roll_forward(turn.base.manifest.as_deref(), progress).await?;
+    }
+    progress.enter(Phase::Done, 0);
+    Ok(resumed)
+}
