@@ -52,6 +52,7 @@ fn document(head: &Head, root: &Root, project: &context::Project) -> Value {
             json!({
                 "name": name,
                 "keys": entry.count,
+                "held": entry.held,
                 "status": entry.status,
                 "failed": head.failed.get(name).map(|failed| json!({ "at": instant(failed.at), "reason": failed.reason })),
                 "has_file": project.has_file(name),
@@ -71,6 +72,7 @@ fn document(head: &Head, root: &Root, project: &context::Project) -> Value {
         "created_at": instant(root.created_at),
         "as_of": root.as_of.map(instant),
         "lease": head.lease,
+        "suspect": head.suspect,
         "templates": templates,
     })
 }
@@ -86,7 +88,7 @@ fn show(head: &Head, root: &Root, project: &context::Project) {
     if !is_finished(head) {
         let active = head.active.as_ref().map_or_else(|| "none".to_owned(), ToString::to_string);
         print::line(&format!(
-            "{}: it is committed but not every path shows it; active is {active}. The next publish finishes it",
+            "{}: it is committed but not every path shows it; active is {active}. `tintype resume` or the next publish finishes it",
             styled(print::YELLOW, "unfinished")
         ));
         if let Some(lease) = &head.lease {
@@ -104,6 +106,10 @@ fn show(head: &Head, root: &Root, project: &context::Project) {
         );
         if entry.status == TemplateStatus::LastGood || head.failed.contains_key(name) {
             text.push_str(&format!("   {}", styled(print::RED, "last run failed")));
+        }
+        if entry.held > 0 {
+            let held = format!("{} held by a rollback", print::counted(entry.held, "key"));
+            text.push_str(&format!("   {}", styled(print::YELLOW, held)));
         }
         if !project.has_file(name) {
             text.push_str(&format!("   {}", styled(print::YELLOW, "its file is gone")));

@@ -202,6 +202,11 @@ impl S3Server {
         self.shared.peak.load(Ordering::Relaxed)
     }
 
+    /// Requests that are being carried out.
+    pub fn in_flight(&self) -> usize {
+        self.shared.in_flight.load(Ordering::Relaxed)
+    }
+
     /// Every request with the status it got, 0 for none, in the order in which they were answered.
     pub fn asked(&self) -> Vec<(Asked, u16)> {
         lock(&self.shared.asked).clone()
