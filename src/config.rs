@@ -19,6 +19,7 @@ use crate::store::{Location, S3Settings};
 mod database;
 mod environment;
 mod file;
+mod head;
 mod keys;
 mod secret;
 mod settings;
@@ -88,6 +89,19 @@ pub struct StoreConfig {
     pub lease_wait: Duration,
     /// How long a lease lives that nobody renews, 10 s to 1 hour. Default 90 s.
     pub lease_ttl: Duration,
+    /// Who keeps its head. Default the store.
+    pub head: HeadConfig,
+}
+
+/// Who keeps the head of a store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HeadConfig {
+    /// The store itself: a directory under its lock, a bucket by conditional writes.
+    Store,
+    /// A bucket without conditional writes, and there is one publisher only.
+    SinglePublisher,
+    /// A PostgreSQL database with this URL.
+    Database(Secret),
 }
 
 /// The place of a store, by kind.
@@ -207,10 +221,11 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     fn config(&mut self) -> Config {
+        let database = self.database();
         Config {
             folder: self.folder.to_owned(),
-            database: self.database(),
-            store: self.store(),
+            store: self.store(database.url.as_ref()),
+            database,
             cdn: CdnConfig { url: self.understood(&keys::CDN_URL, |text, _| base_url(text)) },
             paths: self.paths(),
         }
@@ -260,7 +275,7 @@ impl Reader<'_> {
         number.unwrap_or(min)
     }
 
-    fn store(&mut self) -> StoreConfig {
+    fn store(&mut self, database: Option<&Secret>) -> StoreConfig {
         let url = self.understood(&keys::STORE_URL, store::url);
         let control = match &url {
             None | Some(store::Url::Directory(_)) => None,
@@ -298,7 +313,8 @@ impl Reader<'_> {
             }
         };
         let (lease_wait, lease_ttl) = (self.duration(&keys::LEASE_WAIT), self.duration(&keys::LEASE_TTL));
-        StoreConfig { place, lease_wait, lease_ttl }
+        let head = self.head(&place, database);
+        StoreConfig { place, lease_wait, lease_ttl, head }
     }
 
     fn paths(&mut self) -> PathsConfig {

@@ -25,6 +25,7 @@ pub mod value;
 pub use batch::{RowBatch, Rows};
 pub use comparison::KeyColumns;
 pub use error::DatabaseError;
+pub use postgres::{HeadRow, HeadTable, RowSwap, RowVersion};
 pub use servers::{PassedOver, ReadFrom, Search, Servers, Source};
 
 use crate::template::scope::Statement;

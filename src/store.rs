@@ -2,7 +2,8 @@
 //!
 //! A store has two parts. The *public* part holds the documents under their stable paths; readers see nothing else.
 //! The *control* part lies beside it, outside of what is served, and holds blobs, manifests and releases, each written
-//! once under a name that is never used again, and `head.json`, the one record that changes, by compare-and-swap.
+//! once under a name that is never used again, and `head.json`, the one record that changes, by compare-and-swap. Where
+//! a bucket's store has no compare-and-swap, that record is a row in a database instead.
 
 use std::path::{Component, Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -20,7 +21,7 @@ mod s3;
 pub use attributes::Attributes;
 pub use directory::{Directory, DirectoryLock};
 pub use head::{HeadObject, Swap, Version};
-pub use s3::{Location, S3, Settings as S3Settings};
+pub use s3::{HeadPlace, Location, S3, Settings as S3Settings};
 
 /// A store, by kind.
 #[derive(Debug)]
@@ -210,7 +211,7 @@ impl Store {
         }
     }
 
-    /// Reads `head.json`; `None` before the first release.
+    /// Reads the head; `None` before the first release.
     pub async fn read_head(&self) -> Result<Option<HeadObject>, StoreError> {
         consume_budget().await;
         match self {
@@ -222,7 +223,7 @@ impl Store {
         }
     }
 
-    /// Replaces `head.json` if it is still the `expected` one. It is sent once, whatever the answer.
+    /// Replaces the head if it is still the `expected` one. It is sent once, whatever the answer.
     pub async fn swap_head(&self, expected: Option<&Version>, new: Vec<u8>) -> Result<Swap, StoreError> {
         match self {
             Store::Directory(directory) => {

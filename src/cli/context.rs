@@ -6,13 +6,13 @@ use chrono::Utc;
 use url::Url;
 
 use super::{Format, Global, print};
-use crate::config::{Config, StorePlace};
+use crate::config::{Config, HeadConfig, StorePlace};
 use crate::database::{Database, ReadFrom, ReadSettings};
 use crate::diagnostic::Severity;
 use crate::error::Error;
 use crate::release::manifest::Kind;
 use crate::release::{Job, Progress, RunId};
-use crate::store::{Directory, S3, Store};
+use crate::store::{Directory, HeadPlace, S3, Store};
 use crate::template::Template;
 
 /// The global options and the command's name.
@@ -68,7 +68,7 @@ impl Context {
             finding.severity = Severity::Warning;
             print::finding(&finding);
         }
-        Ok(Project::with(config, templates))
+        Project::with(config, templates)
     }
 
     /// `DATABASE_URL` is often set for something else, and a publish from another database would empty the site.
@@ -101,17 +101,14 @@ impl Project {
     pub fn open(config: Config) -> Result<Project, Error> {
         let templates =
             Template::load_all(&config.paths.templates, &config.paths.templates_shown).map_err(Error::Invalid)?;
-        Ok(Project::with(config, templates))
+        Project::with(config, templates)
     }
 
-    fn with(config: Config, templates: Vec<Template>) -> Project {
-        let store = match config.store.place.clone() {
-            StorePlace::Directory { public, control } => Store::Directory(Directory::new(public, control)),
-            StorePlace::S3(settings) => Store::S3(Box::new(S3::new(settings))),
-        };
+    fn with(config: Config, templates: Vec<Template>) -> Result<Project, Error> {
+        let store = Arc::new(store(&config)?);
         let settings = config.database.build.read_settings();
         let templates = templates.into_iter().map(Arc::new).collect();
-        Project { config, store: Arc::new(store), templates, settings }
+        Ok(Project { config, store, templates, settings })
     }
 
     /// Says whether a template has a file, readable or not.
@@ -189,6 +186,32 @@ impl Project {
     pub fn template_list(&self) -> Vec<Template> {
         self.templates.iter().map(|template| Template::clone(template)).collect()
     }
+}
+
+/// Says what the user has taken upon himself, where nothing keeps publishers apart.
+pub fn warn_of_single_publisher(context: &Context, project: &Project) {
+    if project.config.store.head == HeadConfig::SinglePublisher && !context.global.quiet {
+        print::note(&format!(
+            "{}: two publishers at a time would corrupt this site, and nothing keeps them apart: [store] \
+             unsafe_single_publisher is true; head = \"database\" instead would let them take turns",
+            print::styled(print::YELLOW, "warning")
+        ));
+    }
+}
+
+/// The store that a config names.
+fn store(config: &Config) -> Result<Store, Error> {
+    Ok(match config.store.place.clone() {
+        StorePlace::Directory { public, control } => Store::Directory(Directory::new(public, control)),
+        StorePlace::S3(settings) => {
+            let head = match &config.store.head {
+                HeadConfig::Store => HeadPlace::Object,
+                HeadConfig::SinglePublisher => HeadPlace::Unconditional,
+                HeadConfig::Database(url) => HeadPlace::row(url.expose(), &config.folder, settings.timeout)?,
+            };
+            Store::S3(Box::new(S3::new(settings).with_head(head)))
+        }
+    })
 }
 
 /// The whole environment; names and values that aren't UTF-8 are none of ours.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::context::{Context, Project};
+use super::context::{Context, Project, warn_of_single_publisher};
 use super::progress::Bar;
 use super::retire::{failed_templates, nothing_failed, retired};
 use super::status::instant;
@@ -168,6 +168,9 @@ pub fn job(project: &Project, keys: &Keys) -> Result<Job, Error> {
 
 /// Runs a job with a progress bar.
 pub async fn execute(context: &Context, project: &Project, job: &Job, database: &Database) -> Result<Report, Error> {
+    if job.commit {
+        warn_of_single_publisher(context, project);
+    }
     let _bar = Bar::follow(context);
     release::run(job, &project.store, database, &project.settings, &context.progress).await
 }

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::Outcome;
 use super::confirm::confirm;
-use super::context::Context;
+use super::context::{Context, warn_of_single_publisher};
 use super::print::{self, counted, grouped, styled};
 use super::progress::Bar;
 use crate::error::Error;
@@ -28,6 +28,7 @@ pub struct Resume {
 impl Resume {
     pub async fn run(self, context: &Context) -> Result<Outcome, Error> {
         let project = context.published_project()?;
+        warn_of_single_publisher(context, &project);
         if self.take_over
             && let Some(lease) = HeadRead::read(&project.store).await?.head.lease
         {

@@ -3,7 +3,7 @@
 use clap::Args;
 
 use super::confirm::confirm;
-use super::context::{Context, Project};
+use super::context::{Context, Project, warn_of_single_publisher};
 use super::print::{self, counted, styled};
 use super::progress::Bar;
 use super::publish::{Why, outcome, show};
@@ -40,6 +40,7 @@ impl Rollback {
             show(context, &plan, &expected, &project);
             return Ok(Outcome::Done);
         }
+        warn_of_single_publisher(context, &project);
         announce(context, &order, &expected);
         confirm(context, &format!("roll back to the release {}", order.target))?;
         let job = self.job(&project);

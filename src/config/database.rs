@@ -2,11 +2,10 @@
 
 use std::path::Path;
 
-use super::keys::{self, Key, Kind};
+use super::keys;
 use super::values::Value;
 use super::{BuildConfig, DatabaseConfig, Reader, Secret, settings};
 use crate::database::{Database, DatabaseError, ReadFrom};
-use crate::diagnostic::did_you_mean;
 
 impl Reader<'_> {
     pub(super) fn database(&mut self) -> DatabaseConfig {
@@ -49,7 +48,7 @@ impl Reader<'_> {
             )),
             "replica" => Ok(ReadFrom::Replica),
             "prefer-replica" => Ok(ReadFrom::PreferReplica),
-            _ => Err((format!("[database] read = \"{text}\" isn't known"), known_words(&keys::READ, text))),
+            _ => Err((format!("[database] read = \"{text}\" isn't known"), keys::READ.known_words(text))),
         });
         read.unwrap_or(if replicas.is_empty() { ReadFrom::Primary } else { ReadFrom::PreferReplica })
     }
@@ -66,14 +65,8 @@ impl Reader<'_> {
     }
 }
 
-/// The words that a key takes, the nearest first if one is near.
-fn known_words(key: &Key, text: &str) -> String {
-    let Kind::Word(words) = key.kind else { return key.example() };
-    let known = format!("write {}", words.join(", "));
-    did_you_mean(text, words.iter().copied()).map_or(known, |near| format!("did you mean \"{near}\"?"))
-}
-
-fn database_url(text: &str, folder: &Path) -> Result<Database, (String, String)> {
+/// Reads the URL of a database; the reason of a refusal begins with what it is about.
+pub(super) fn database_url(text: &str, folder: &Path) -> Result<Database, (String, String)> {
     Database::from_url(text, folder).map_err(|error| match error {
         DatabaseError::Url { reason, hint } => (format!("the database URL {reason}"), hint),
         other => (other.to_string(), other.hint().unwrap_or_default()),

@@ -70,6 +70,14 @@ impl Walk {
                 format!("{} is a whole number, and this isn't ({})", key.label(), other.type_str()),
                 format!("write for example {}", key.example()),
             ),
+            (Kind::Switch, DeValue::Boolean(is_on)) => {
+                self.values.set(key, Value { text: is_on.to_string(), origin: Origin::File(value.span()) });
+            }
+            (Kind::Switch, other) => self.refuse(
+                value.span(),
+                format!("{} is true or false, without quotes, and this isn't ({})", key.label(), other.type_str()),
+                format!("write for example {}", key.example()),
+            ),
             (Kind::Secrets, DeValue::Array(elements)) => self.list(key, elements),
             (Kind::Secrets, other) => self.refuse(
                 value.span(),

@@ -4,10 +4,13 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use super::secret::holds_password;
+use crate::diagnostic::did_you_mean;
 
 mod database;
+mod head;
 
 pub use database::{ACQUIRE_TIMEOUT, DATABASE_URL, MAX_LAG, READ, REPLICAS, SETTINGS, STATEMENT_TIMEOUT};
+pub use head::{HEAD, HEAD_URL, UNSAFE_SINGLE_PUBLISHER};
 
 /// What a key's value is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,6 +37,8 @@ pub enum Kind {
         /// The most that works.
         max: usize,
     },
+    /// `true` or `false`.
+    Switch,
     /// A table of texts, which has no variable in the environment.
     Table,
 }
@@ -184,7 +189,7 @@ pub static TEMPLATES: Key = Key {
 };
 
 /// All keys, in the order of the written file.
-pub static KEYS: [&Key; 17] = [
+pub static KEYS: [&Key; 20] = [
     &DATABASE_URL,
     &REPLICAS,
     &READ,
@@ -200,6 +205,9 @@ pub static KEYS: [&Key; 17] = [
     &STORE_TIMEOUT,
     &LEASE_WAIT,
     &LEASE_TTL,
+    &HEAD,
+    &HEAD_URL,
+    &UNSAFE_SINGLE_PUBLISHER,
     &CDN_URL,
     &TEMPLATES,
 ];
@@ -219,6 +227,13 @@ impl Key {
     /// True if a variable can name a file that holds it.
     pub fn is_secret(&self) -> bool {
         matches!(self.kind, Kind::Secret | Kind::Secrets)
+    }
+
+    /// The words that it takes, for a hint to whoever wrote `text`; the nearest only, if one is near.
+    pub fn known_words(&self, text: &str) -> String {
+        let Kind::Word(words) = self.kind else { return self.example() };
+        let known = format!("write {}", words.join(", "));
+        did_you_mean(text, words.iter().copied()).map_or(known, |near| format!("did you mean \"{near}\"?"))
     }
 
     /// A line of TOML that sets it, for hints.
@@ -303,8 +318,8 @@ mod tests {
         for key in KEYS {
             assert!((1..=2).contains(&key.comment.len()), "{}", key.label());
             if let Some(default) = key.default {
-                let is_number = matches!(key.kind, Kind::Number { .. });
-                let shown = if is_number { default.to_owned() } else { format!("\"{default}\"") };
+                let is_bare = matches!(key.kind, Kind::Number { .. } | Kind::Switch);
+                let shown = if is_bare { default.to_owned() } else { format!("\"{default}\"") };
                 assert_eq!(key.shown, shown, "{}", key.label());
             }
         }

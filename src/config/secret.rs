@@ -67,8 +67,8 @@ pub fn masked(text: &str) -> String {
     String::from_utf8(bytes).unwrap_or_default()
 }
 
-/// Hides whole values under `[database]`, and anywhere else those with an `@` or a word like "password": a URL that is
-/// misspelt in a way that nobody thought of must not show what is in it.
+/// Hides whole values under `[database]`, and anywhere else those with an `@` or a word like "password" or "postgres": a
+/// URL that is misspelt in a way that nobody thought of must not show what is in it.
 fn hide_database_values(text: &str, hide: &mut impl FnMut(usize, usize)) {
     let mut inside = false;
     let mut start = 0;
@@ -81,7 +81,7 @@ fn hide_database_values(text: &str, hide: &mut impl FnMut(usize, usize)) {
             continue;
         }
         let lower = trimmed.to_ascii_lowercase();
-        let suspicious = trimmed.contains('@') || lower.contains("passw") || lower.contains("pwd");
+        let suspicious = ["@", "passw", "pwd", "postgres", "head_url"].iter().any(|part| lower.contains(part));
         // The keys of the section that hold no URL; whoever misspells one of them wants to see the line.
         let plain = ["read ", "read=", "max_lag "].iter().any(|key| trimmed.starts_with(key));
         let harmless = trimmed.is_empty() || trimmed.starts_with('#') || trimmed.contains("sqlite:") || plain;
@@ -123,6 +123,8 @@ mod tests {
             "[database]\npasswrd = \"hunter2\"",
             "passwd = \"hunter2\"",
             "[database]\nreplicas = [\n  \"postgres://u:hunter2@h/d\",\n  \"hunter2\",\n]",
+            "[store]\nhead_url = \"postgres//u:hunter2\"",
+            "[store]\nhed_url = \"postgres://h/x?foo=hunter2\"",
             "url = \"host=h user=u pasword=hunter2\"\n[database]\nx = 1".replace("user", "passwd").as_str(),
         ] {
             let masked = masked(text);

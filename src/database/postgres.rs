@@ -21,10 +21,12 @@ use crate::template::scope::{Bind, Statement};
 pub mod connect;
 mod copy;
 mod failure;
+mod head_table;
 mod replica;
 mod result_types;
 
 use failure::statement_error;
+pub use head_table::{HeadRow, HeadTable, RowSwap, RowVersion};
 pub use result_types::columns;
 use result_types::{is_about_types, read_rare_types};
 

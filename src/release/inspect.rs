@@ -94,12 +94,14 @@ pub async fn live_documents(
     run: RunId,
     put: Observer,
 ) -> Result<Vec<Arc<Row>>, Error> {
-    let mut transaction = database.begin(settings, &format!("tintype/get/{run}")).await?;
+    // Before the transaction begins: a head that is kept in the same database takes a connection too, and a pooler may
+    // have but one to give.
     let head = HeadRead::read(store).await?.head;
     let base = match &head.desired {
         Some(id) => Some(Arc::new(Manifest::read(store, id).await?)),
         None => None,
     };
+    let mut transaction = database.begin(settings, &format!("tintype/get/{run}")).await?;
     let builder = Builder {
         finishers: Finishers::start(store),
         run,

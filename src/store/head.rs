@@ -1,8 +1,9 @@
-//! What a store says of `head.json`, the one record that changes.
+//! What a store says of the head, the one record that changes.
 
 use std::time::Duration;
 
 use super::StoreError;
+use crate::database::RowVersion;
 
 /// The head as it was read.
 #[derive(Debug, Clone)]
@@ -26,6 +27,8 @@ enum Content {
     Bytes(Vec<u8>),
     /// An `ETag`.
     Tag(String),
+    /// That of a row; none where there is no row yet.
+    Row(Option<RowVersion>),
 }
 
 /// What became of a swap.
@@ -55,10 +58,17 @@ impl Version {
         Version(Content::Tag(tag))
     }
 
+    /// The version of a row in a database; none for the head of a store that has no row yet.
+    pub(super) fn row(version: Option<RowVersion>) -> Version {
+        Version(Content::Row(version))
+    }
+
     pub(super) fn as_bytes(&self) -> &[u8] {
         match &self.0 {
             Content::Bytes(bytes) => bytes,
             Content::Tag(tag) => tag.as_bytes(),
+            // Not what any head says, so the comparison fails.
+            Content::Row(_) => &[],
         }
     }
 
@@ -66,7 +76,15 @@ impl Version {
         match &self.0 {
             Content::Tag(tag) => tag,
             // Not a tag that any store gives, so the condition fails.
-            Content::Bytes(_) => "\"\"",
+            Content::Bytes(_) | Content::Row(_) => "\"\"",
+        }
+    }
+
+    /// The version of a row; none where there is no row yet, so that only a first one can be written.
+    pub(super) fn as_row(&self) -> Option<RowVersion> {
+        match &self.0 {
+            Content::Row(version) => *version,
+            Content::Bytes(_) | Content::Tag(_) => None,
         }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Every object is small, so that every body is sent from memory in one piece. A document is activated by a copy on the
 //! server, which gives it the headers of its policy; a store that can't copy gets the bytes once more. What fails is
-//! sorted in `failure` and tried again by `retry`, but for the swap of `head.json`, which is sent once: `head`. How many
+//! sorted in `failure` and tried again by `retry`, but for the swap of the head, which is sent once: `head`. How many
 //! requests are in flight is up to `limiter`.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -14,7 +14,7 @@ use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::primitives::ByteStream;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use bytes::Bytes;
-use tokio::sync::OnceCell;
+use tokio::sync::{Mutex, OnceCell};
 
 use super::{Counters, StoreError, count};
 
@@ -27,6 +27,7 @@ mod location;
 mod remove;
 mod retry;
 
+pub use head::HeadPlace;
 pub use location::Location;
 
 use failure::{Class, Failure, Place};
@@ -69,6 +70,9 @@ pub struct S3 {
     unanswered: AtomicU64,
     /// Set once the store has refused to delete many objects in one request.
     deletes_one_by_one: AtomicBool,
+    head: HeadPlace,
+    /// Held while a connection to the head's database is open, so that there is one at a time.
+    row_turn: Mutex<()>,
 }
 
 /// An operation that was given up.
@@ -98,6 +102,8 @@ impl S3 {
             copies: OnceCell::new(),
             unanswered: AtomicU64::new(0),
             deletes_one_by_one: AtomicBool::new(false),
+            head: HeadPlace::Object,
+            row_turn: Mutex::new(()),
         }
     }
 
@@ -105,6 +111,12 @@ impl S3 {
     #[must_use]
     pub fn with_credentials(self, access_key: &str, secret_key: &str) -> S3 {
         S3 { credentials: Some(Credentials::new(access_key, secret_key, None, None, "given")), ..self }
+    }
+
+    /// The same store with its head elsewhere than in an object that is replaced by conditional writes.
+    #[must_use]
+    pub fn with_head(self, head: HeadPlace) -> S3 {
+        S3 { head, ..self }
     }
 
     /// What it is called in messages.
@@ -143,6 +155,10 @@ impl S3 {
 
     fn control_key(&self, name: &str) -> String {
         format!("{}{name}", self.settings.control.prefix)
+    }
+
+    fn key_url(&self, key: &str) -> String {
+        format!("s3://{}/{key}", self.bucket())
     }
 
     /// The key of a stable path. In a store that is a whole bucket the records lie among the documents' names.
@@ -320,13 +336,7 @@ impl S3 {
             Class::Transient => failure.code.is_empty(),
             _ => false,
         };
-        StoreError {
-            action,
-            object: format!("s3://{}/{key}", self.bucket()),
-            reason,
-            hint: failure.hint.clone(),
-            is_general,
-        }
+        StoreError { action, object: self.key_url(key), reason, hint: failure.hint.clone(), is_general }
     }
 
     fn takes_bulk_deletes(&self) -> bool {

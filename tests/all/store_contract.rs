@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use futures_util::future::join_all;
 use tempfile::TempDir;
-use tintype::store::{Attributes, Directory, Store, Swap, Version};
+use tintype::store::{Attributes, Directory, Store};
 
 use crate::support::bucket::Bucket;
 use crate::support::postgres::runtime;
@@ -25,10 +25,6 @@ impl Place {
             }
             Place::Bucket(bucket) => bucket.store(),
         })
-    }
-
-    fn is_bucket(&self) -> bool {
-        matches!(self, Place::Bucket(_))
     }
 }
 
@@ -58,15 +54,6 @@ async fn show(store: &Store, path: &str, blob: &str, body: &[u8]) {
 
 async fn public(store: &Store, path: &str) -> Option<Vec<u8>> {
     store.read_public(path).await.expect("read the path")
-}
-
-/// A swap that gets an answer: the new version, or none where it was refused.
-async fn swap(store: &Store, expected: Option<&Version>, new: &str) -> Option<Version> {
-    match store.swap_head(expected, new.as_bytes().to_vec()).await.expect("swap the head") {
-        Swap::Swapped(version) => Some(version),
-        Swap::Refused => None,
-        Swap::Unanswered { error, .. } => panic!("{error}"),
-    }
 }
 
 #[test]
@@ -176,44 +163,6 @@ fn many_paths_are_removed() {
 }
 
 #[test]
-fn the_head_is_swapped_only_from_what_is_expected() {
-    on_each(&async |place, store| {
-        assert!(store.read_head().await.unwrap().is_none());
-        let one = swap(&store, None, "1").await.expect("the first head is written");
-        assert_eq!(swap(&store, None, "2").await, None);
-        assert_eq!(store.read_head().await.unwrap().unwrap().bytes, b"1");
-        let two = swap(&store, Some(&one), "2").await.expect("the expectation holds");
-        assert_eq!(swap(&store, Some(&one), "3").await, None);
-        let read = place.open().read_head().await.unwrap().unwrap();
-        assert_eq!((read.bytes.as_slice(), &read.version), (&b"2"[..], &two));
-        // A version that was read is as good as one that was written.
-        assert!(swap(&store, Some(&read.version), "3").await.is_some());
-        match read.age {
-            Some(age) => assert!(place.is_bucket() && age.as_secs() < 60, "{age:?}"),
-            None => assert!(!place.is_bucket()),
-        }
-    });
-}
-
-#[test]
-fn of_eight_swaps_at_a_time_one_wins() {
-    on_each(&async |place, store| {
-        let mut expected = None;
-        for round in 0..5 {
-            let stores: Vec<Arc<Store>> = (0..8).map(|_| place.open()).collect();
-            let texts: Vec<String> = (0..8).map(|at| format!("{round} {at}")).collect();
-            let swaps = stores.iter().zip(&texts).map(|(store, text)| swap(store, expected.as_ref(), text));
-            let won: Vec<usize> =
-                join_all(swaps).await.iter().enumerate().filter(|(_, won)| won.is_some()).map(|(at, _)| at).collect();
-            let [winner] = won.as_slice() else { panic!("winners in round {round}: {won:?}") };
-            let read = store.read_head().await.unwrap().unwrap();
-            assert_eq!(read.bytes, texts[*winner].as_bytes());
-            expected = Some(read.version);
-        }
-    });
-}
-
-#[test]
 fn many_at_a_time() {
     on_each(&async |_, store| {
         let names: Vec<String> = (0..300).map(|at| format!("blob/{:02}/{at}.gz", at % 7)).collect();
@@ -313,23 +262,6 @@ fn documents_stay_out_of_the_records_of_a_whole_bucket() {
         assert!(error.to_string().contains("among the store's own records"), "{error}");
         assert!(store.read_head().await.unwrap().is_none());
     });
-}
-
-#[test]
-fn a_store_that_looks_and_then_writes_is_noticed() {
-    // What `of_eight_swaps_at_a_time_one_wins` rests on: without the server's lock it fails.
-    let bucket = Bucket::racy();
-    let winners = runtime().block_on(async {
-        let mut most = 0;
-        for _ in 0..20 {
-            let stores: Vec<Store> = (0..8).map(|_| bucket.store()).collect();
-            let expected = stores[0].read_head().await.unwrap().map(|read| read.version);
-            let swaps = stores.iter().map(|store| swap(store, expected.as_ref(), "new"));
-            most = most.max(join_all(swaps).await.iter().flatten().count());
-        }
-        most
-    });
-    assert!(winners > 1, "the server is never racy, so the race proves nothing");
 }
 
 #[test]

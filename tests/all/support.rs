@@ -13,5 +13,6 @@ pub mod script;
 pub mod server_log;
 pub mod servers;
 pub mod skip;
+pub mod tcp_front;
 pub mod tls_front;
 pub mod wait;

@@ -10,7 +10,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgRow};
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Row as _};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::close;
 use super::failure::{connect_error, is_transient, statement_error};
@@ -73,28 +73,26 @@ impl Server {
         }
     }
 
-    /// Connects and begins the transaction, within the time that `settings` give to both together.
-    pub async fn open(&self, role: Role, settings: &ReadSettings, application: &str) -> Result<Opened, Refusal> {
-        let refused = |error| Refusal { error, is_transient: false, was_open: false };
-        self.check_files().map_err(refused)?;
+    /// Connects within this time. `hint` is for where nothing answers by then.
+    pub async fn connect(&self, application: &str, wait: Duration, hint: &str) -> Result<PgConnection, Refusal> {
+        let refused = |error, is_transient| Refusal { error, is_transient, was_open: false };
+        self.check_files().map_err(|error| refused(error, false))?;
         let name: String = application.chars().take(MAX_APPLICATION_LEN).collect();
         let named = self.options.clone().application_name(&name);
-        let deadline = Instant::now() + settings.connect_timeout;
-        let mut connection = match timeout_at(deadline, named.connect()).await {
-            Ok(Ok(connection)) => connection,
-            Ok(Err(error)) => {
-                return Err(Refusal {
-                    error: connect_error(self, &error),
-                    is_transient: is_transient(&error),
-                    was_open: false,
-                });
-            }
-            Err(_) => {
-                let hint = "is the server up and reachable from here? A pooler doesn't answer either while its own server is down; \
-                            [database.build] acquire_timeout sets the wait";
-                return Err(refused(self.silent("no answer", settings, hint)));
-            }
-        };
+        match timeout(wait, named.connect()).await {
+            Ok(Ok(connection)) => Ok(connection),
+            Ok(Err(error)) => Err(refused(connect_error(self, &error), is_transient(&error))),
+            Err(_) => Err(refused(self.silent("no answer", wait, hint), false)),
+        }
+    }
+
+    /// Connects and begins the transaction, within the time that `settings` give to both together.
+    pub async fn open(&self, role: Role, settings: &ReadSettings, application: &str) -> Result<Opened, Refusal> {
+        let wait = settings.connect_timeout;
+        let deadline = Instant::now() + wait;
+        let hint = "is the server up and reachable from here? A pooler doesn't answer either while its own server is down; \
+                    [database.build] acquire_timeout sets the wait";
+        let mut connection = self.connect(application, wait, hint).await?;
         let started = timeout_at(deadline, self.start(&mut connection, role, settings)).await;
         let (as_of, is_standby) = match started {
             Ok(Ok(started)) => started,
@@ -105,7 +103,7 @@ impl Server {
             Err(_) => {
                 let hint = "a pooler makes its clients wait while all its server connections are in use: see its SHOW POOLS, or \
                             give tintype a [databases] entry with a pool_size of its own";
-                let error = self.silent("it takes connections, but answers no statement", settings, hint);
+                let error = self.silent("it takes connections, but answers no statement", wait, hint);
                 return Err(Refusal { error, is_transient: false, was_open: true });
             }
         };
@@ -124,10 +122,11 @@ impl Server {
         Ok(())
     }
 
-    fn silent(&self, what: &str, settings: &ReadSettings, hint: &str) -> DatabaseError {
+    /// The error where nothing came back in time.
+    pub fn silent(&self, what: &str, wait: Duration, hint: &str) -> DatabaseError {
         DatabaseError::Connect {
             server: self.describe(),
-            reason: format!("{what} within {}", humantime::format_duration(settings.connect_timeout)),
+            reason: format!("{what} within {}", humantime::format_duration(wait)),
             sqlstate: None,
             hint: hint.to_owned(),
         }

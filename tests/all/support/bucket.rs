@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
-use tintype::store::{Location, S3, S3Settings, Store};
+use tintype::store::{HeadPlace, Location, S3, S3Settings, Store};
 
 use super::directory::files_below;
 use super::s3_server::{ACCESS_KEY, Options, S3Server, SECRET_KEY};
@@ -61,15 +61,20 @@ impl Bucket {
 
     /// A store under a prefix of it, in this process.
     pub fn store_at(&self, prefix: &str) -> Store {
-        Self::store_in(&self.server.endpoint(), prefix)
+        Store::S3(Box::new(Self::s3(&self.server.endpoint(), prefix)))
+    }
+
+    /// The store in it with its head elsewhere, in this process.
+    pub fn store_with(&self, head: HeadPlace) -> Store {
+        Store::S3(Box::new(Self::s3(&self.server.endpoint(), "site").with_head(head)))
     }
 
     /// The store of a server that may not be there yet.
     pub fn store_of(endpoint: &str) -> Store {
-        Self::store_in(endpoint, "site")
+        Store::S3(Box::new(Self::s3(endpoint, "site")))
     }
 
-    fn store_in(endpoint: &str, prefix: &str) -> Store {
+    fn s3(endpoint: &str, prefix: &str) -> S3 {
         let public = Location::parse(&format!("s3://{BUCKET}/{prefix}")).expect("it is a URL");
         let store = S3::new(S3Settings {
             control: public.default_control(),
@@ -79,7 +84,7 @@ impl Bucket {
             concurrency: 64,
             timeout: Duration::from_secs(10),
         });
-        Store::S3(Box::new(store.with_credentials(ACCESS_KEY, SECRET_KEY)))
+        store.with_credentials(ACCESS_KEY, SECRET_KEY)
     }
 
     /// The object paths of all documents, without the catalogue's files, in order.

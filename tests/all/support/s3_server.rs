@@ -293,7 +293,11 @@ impl Shared {
         answer
     }
 
-    async fn faulty(self: &Arc<Self>, asked: &Asked, request: Request<Incoming>) -> io::Result<Response<s3s::Body>> {
+    async fn faulty(
+        self: &Arc<Self>,
+        asked: &Asked,
+        mut request: Request<Incoming>,
+    ) -> io::Result<Response<s3s::Body>> {
         let faults = lock(&self.faults).clone();
         let fault = faults.iter().find(|fault| fault.strikes(asked));
         let Some(fault) = fault else { return self.carry_out(asked, request.map(s3s::Body::from)).await };
@@ -336,6 +340,11 @@ impl Shared {
                 let mut answer = self.carry_out(asked, request.map(s3s::Body::from)).await?;
                 change(answer.headers_mut());
                 Ok(answer)
+            }
+            What::IgnoreConditions => {
+                request.headers_mut().remove("if-match");
+                request.headers_mut().remove("if-none-match");
+                self.carry_out(asked, request.map(s3s::Body::from)).await
             }
             What::CutBody => faults::cut(self.carry_out(asked, request.map(s3s::Body::from)).await?).await,
         }
