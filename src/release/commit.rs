@@ -18,12 +18,9 @@ use super::manifest::Manifest;
 use super::progress::{Phase, Progress};
 use super::publish::Job;
 use super::report::{Report, Seconds};
-use super::turn::{Turn, await_lease, leased, lock};
+use super::turn::{Contest, Turn, await_lease, leased, lock};
 use crate::error::Error;
 use crate::store::Store;
-
-/// How many times a run merges again because others committed meanwhile.
-const COMMIT_ATTEMPTS: usize = 8;
 
 /// Merges, commits and activates.
 pub async fn commit(
@@ -41,7 +38,8 @@ pub async fn commit(
     // Where a lock keeps the others out, what they did until now is seen at once. Elsewhere the swap tells whether they
     // did anything, and most of the time they didn't.
     let mut is_stale = matches!(store, Store::Directory(_));
-    for _ in 0..COMMIT_ATTEMPTS {
+    let mut contest = Contest::new(job);
+    loop {
         if is_stale {
             base = base.read_again(store).await?;
         }
@@ -62,6 +60,7 @@ pub async fn commit(
             progress.enter(Phase::Commit, 0);
             let Some(swapped) = base.read.swap(store, next).await? else {
                 progress.enter(Phase::Stage, 0);
+                contest.lost().await?;
                 continue;
             };
             progress.enter(Phase::Activate, 0);
@@ -77,7 +76,10 @@ pub async fn commit(
             };
             runs.note(&mut next);
             let lease = next.lease.clone();
-            let Some(swapped) = base.read.swap(store, next).await? else { continue };
+            let Some(swapped) = base.read.swap(store, next).await? else {
+                contest.lost().await?;
+                continue;
+            };
             let report = draft.report(drafted, base.head().desired.clone(), false);
             (swapped, lease, base.manifest.clone(), report)
         };
@@ -87,10 +89,6 @@ pub async fn commit(
         seconds.activate = started.elapsed().as_secs_f64();
         return Ok(report);
     }
-    Err(Error::Corrupt {
-        object: "head.json".to_owned(),
-        reason: format!("was changed by others {COMMIT_ATTEMPTS} times in a row; nothing was committed"),
-    })
 }
 
 /// Activates what isn't active yet, and completes the report.

@@ -1,5 +1,6 @@
 //! A publisher's turn: the lock of a directory, the lease of a bucket, and how long they are waited for.
 
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::time::Duration;
 
 use chrono::Utc;
@@ -14,8 +15,12 @@ use crate::store::{Lock, Store};
 
 /// How often a publisher that waits for a lease looks again.
 const LEASE_POLL: Duration = Duration::from_secs(1);
-/// How many times the lease is tried for while others change the head.
-const ATTEMPTS: usize = 8;
+/// How many changes of the head a run loses to others before it gives up, if its time is over as well.
+const ATTEMPTS: u32 = 8;
+/// The first wait after a lost one is up to this; it doubles.
+const PAUSE: Duration = Duration::from_millis(50);
+/// The longest such wait.
+const PAUSE_CAP: Duration = Duration::from_secs(1);
 
 /// The right to change stable paths, taken without a commit: to finish a release, or to mend one.
 pub struct Turn<'a> {
@@ -33,7 +38,8 @@ impl<'a> Turn<'a> {
         let deadline = Instant::now() + job.lease_wait;
         let lock = lock(store, job.lease_wait).await?;
         base = base.read_again(store).await?;
-        for _ in 0..ATTEMPTS {
+        let mut contest = Contest::new(job);
+        loop {
             if !force {
                 base = await_lease(job, store, base, deadline).await?;
             }
@@ -43,12 +49,45 @@ impl<'a> Turn<'a> {
                 base.read = head.clone();
                 return Ok(Turn { base, tenure: Tenure::new(store, &lease, head)?, _lock: lock });
             }
+            contest.lost().await?;
             base = base.read_again(store).await?;
         }
-        Err(Error::Corrupt {
-            object: "head.json".to_owned(),
-            reason: format!("was changed by others {ATTEMPTS} times in a row; nothing was changed by this run"),
-        })
+    }
+}
+
+/// Changes of the head that a run loses to others. Each time somebody got on, so that all of them come to an end; but a
+/// run must neither give up after a few, where a dozen end at the same time, nor go on for ever.
+pub struct Contest<'a> {
+    job: &'a Job,
+    began: Instant,
+    lost: u32,
+}
+
+impl<'a> Contest<'a> {
+    /// None lost yet.
+    pub fn new(job: &'a Job) -> Contest<'a> {
+        Contest { job, began: Instant::now(), lost: 0 }
+    }
+
+    /// Notes one, and waits a moment; an error if there is no use in another try.
+    pub async fn lost(&mut self) -> Result<(), Error> {
+        self.lost += 1;
+        if self.lost >= ATTEMPTS && self.began.elapsed() >= self.job.lease_wait {
+            let holder = "several others, one after the other".to_owned();
+            return Err(Error::Locked { holder, age: self.began.elapsed() });
+        }
+        tokio::time::sleep(self.pause()).await;
+        Ok(())
+    }
+
+    /// Those who lost to the same commit mustn't come back together, so that each takes a part of the wait that goes by
+    /// its own name.
+    fn pause(&self) -> Duration {
+        let most = (PAUSE * 2_u32.saturating_pow(self.lost.min(16))).min(PAUSE_CAP);
+        let mut hasher = DefaultHasher::new();
+        (self.job.run.as_str(), self.lost).hash(&mut hasher);
+        let part = u32::try_from(hasher.finish() % 1000).unwrap_or_default();
+        most * part / 1000
     }
 }
 

@@ -190,7 +190,7 @@ fn without_the_database_nothing_goes_and_that_is_said() {
     change(&project);
     let digests = bucket.digests();
     project.publish_to(&bucket, &keep_in(&database.refused_url()));
-    for command in [&["publish"][..], &["status"], &["releases"]] {
+    for command in [&["publish"][..], &["status"], &["releases"], &["rollback", "-y"], &["resume"]] {
         let finished = project.run(command).expect(1);
         finished.explains(&["can't read the head", "refused", "keeps the head there", "are host and port right?"]);
     }
