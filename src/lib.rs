@@ -24,7 +24,7 @@
 //! - [`snapshot`] splits rows into documents and makes their bytes canonical: the same data gives the same bytes on
 //!   every run, so a digest tells whether anything has to be written at all.
 //! - [`store`] keeps the documents under their stable paths, in a directory or a bucket, and beside them, unseen, blobs,
-//!   manifests and `head.json`.
+//!   manifests and `head.json`, which a bucket without conditional writes leaves to a row in a database.
 //! - [`release`] is the protocol. A build changes nothing that is visible. The commit is one compare-and-swap of
 //!   `head.json`; after it, stable paths are made to show the new blobs, and if that is interrupted any later run
 //!   finishes it from the store alone. The order of these steps is what keeps a live site whole; read its essay before

@@ -197,6 +197,24 @@ fn without_the_database_nothing_goes_and_that_is_said() {
     assert_eq!(bucket.digests(), digests);
 }
 
+#[test]
+fn a_head_that_went_back_with_its_database_is_mended_by_force() {
+    let Some(database) = postgres::database() else { return };
+    let (bucket, project) = with_row(&database.url(), "");
+    project.publish();
+    let digests = bucket.digests();
+    database.execute("CREATE TABLE backup AS TABLE tintype_head");
+    change(&project);
+    project.publish();
+    assert_ne!(bucket.digests(), digests);
+    database.execute("TRUNCATE tintype_head; INSERT INTO tintype_head TABLE backup");
+    // The data goes back as well: to a run that trusts the head everything is as it should be.
+    project.execute("UPDATE fact SET level = 1 WHERE fact_id = 2");
+    project.json(&["publish", "--force"], 0);
+    assert_eq!(bucket.digests(), digests);
+    assert_eq!(project.publish()["outcome"], "unchanged");
+}
+
 /// A role that may log in and do nothing else; dropped with what it may.
 struct Role<'a>(&'a Database, String);
 
