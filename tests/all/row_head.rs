@@ -264,6 +264,22 @@ fn a_role_without_rights_is_told_the_statements_that_give_them() {
 }
 
 #[test]
+fn a_table_that_another_makes_at_the_same_time_is_as_good() {
+    let Some(database) = postgres::database() else { return };
+    let (_bucket, project) = with_row(&database.url(), "timeout = \"1m\"\n");
+    let mut other = Session::connect(&database.url());
+    other.query("BEGIN");
+    other.query("CREATE TABLE tintype_head (store text PRIMARY KEY, seq bigint, head bytea, written_at timestamptz)");
+    let mut running = project.tintype(&["publish"]).start();
+    running.wait_for("its own attempt to wait for the other's", |_| {
+        database.activity().iter().any(|(_, _, wait)| wait == "Lock").then_some(())
+    });
+    other.query("COMMIT");
+    running.finish().expect(0);
+    assert_eq!(writes(&database), 2);
+}
+
+#[test]
 fn what_a_roles_own_settings_are_does_not_matter() {
     let Some(database) = postgres::database() else { return };
     let name = database.name();
