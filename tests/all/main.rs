@@ -8,6 +8,7 @@ mod bad_templates;
 mod changed_only;
 mod cli;
 mod demo;
+mod doctor;
 mod doctor_s3;
 mod interrupt;
 mod keyed_plans;

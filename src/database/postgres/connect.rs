@@ -73,6 +73,16 @@ impl Server {
         }
     }
 
+    /// True for a socket, and for this machine's own address.
+    pub fn is_local(&self) -> bool {
+        let host = self.options.get_host();
+        let is_loopback = |address: std::net::IpAddr| address.is_loopback();
+        self.options.get_socket().is_some()
+            || host.starts_with('/')
+            || host == "localhost"
+            || host.parse().is_ok_and(is_loopback)
+    }
+
     /// Connects and begins the transaction, within the time that `settings` give to both together.
     pub async fn open(&self, role: Role, settings: &ReadSettings, application: &str) -> Result<Opened, Refusal> {
         let refused = |error| Refusal { error, is_transient: false, was_open: false };
