@@ -9,6 +9,7 @@ mod changed_only;
 mod cli;
 mod demo;
 mod doctor;
+mod doctor_publish;
 mod doctor_s3;
 mod interrupt;
 mod keyed_plans;
