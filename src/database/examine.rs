@@ -20,8 +20,8 @@ pub struct Examined {
     pub is_replica: bool,
     /// True if builds read it, by `[database] read`.
     pub is_read: bool,
-    /// True for a file, a socket and this machine's own address: nobody is on the way there.
-    pub is_local: bool,
+    /// True where nobody can read along: for a file, on this machine, and where the URL takes no line without TLS.
+    pub is_private: bool,
     /// What it says of itself, or why it can't be read.
     pub facts: Result<Facts, DatabaseError>,
 }
@@ -35,8 +35,8 @@ pub struct Facts {
     pub in_recovery: bool,
     /// How old the last replayed commit is, on a standby where received changes wait to be replayed.
     pub lag: Option<Duration>,
-    /// The TLS version of the line to the server, or to the pooler in front of it as far as the server knows; none
-    /// without TLS, and for a file.
+    /// The TLS version as the server sees it, which is that of a pooler's line where there is one in between; none without
+    /// TLS, and for a file.
     pub tls: Option<String>,
 }
 
@@ -50,7 +50,7 @@ impl Database {
                     server: self.describe(),
                     is_replica: false,
                     is_read: true,
-                    is_local: true,
+                    is_private: true,
                     facts,
                 }];
             }
@@ -76,7 +76,13 @@ async fn examined(server: &Server, role: Role, is_read: bool, settings: &ReadSet
                 .unwrap_or_else(|_| Err(DatabaseError::Lost { reason: "it didn't answer a small question".to_owned() }))
         }
     };
-    Examined { server: server.describe(), is_replica: role != Role::Named, is_read, is_local: server.is_local(), facts }
+    Examined {
+        server: server.describe(),
+        is_replica: role != Role::Named,
+        is_read,
+        is_private: server.is_private(),
+        facts,
+    }
 }
 
 async fn sqlite_facts(path: &Path, settings: &ReadSettings) -> Result<Facts, DatabaseError> {
