@@ -21,6 +21,7 @@ mod check;
 mod confirm;
 mod context;
 mod demo;
+mod doctor;
 mod get;
 mod init;
 mod print;
@@ -129,6 +130,8 @@ enum Command {
     Releases(releases::Releases),
     /// Print documents.
     Get(get::Get),
+    /// Look whether store, database, templates and CDN do what a publish needs.
+    Doctor(doctor::Doctor),
     /// Print a completion script for a shell.
     #[command(hide = true)]
     Completions {
@@ -154,6 +157,7 @@ impl Command {
             Command::Status(_) => "status",
             Command::Releases(_) => "releases",
             Command::Get(_) => "get",
+            Command::Doctor(_) => "doctor",
             Command::Completions { .. } => "completions",
             Command::Man => "man",
         }
@@ -287,6 +291,7 @@ async fn run(context: &Context, command: Command) -> Result<Outcome, Error> {
         Command::Status(status) => status.run(context).await,
         Command::Releases(releases) => releases.run(context).await,
         Command::Get(get) => get.run(context).await,
+        Command::Doctor(doctor) => doctor.run(context).await,
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "tintype", &mut script);

@@ -15,6 +15,7 @@ use tokio::sync::mpsc;
 mod batch;
 mod comparison;
 mod error;
+mod examine;
 pub mod explain;
 mod postgres;
 mod servers;
@@ -25,6 +26,7 @@ pub mod value;
 pub use batch::{RowBatch, Rows};
 pub use comparison::KeyColumns;
 pub use error::DatabaseError;
+pub use examine::{Examined, Facts};
 pub use postgres::{HeadRow, HeadTable, RowSwap, RowVersion};
 pub use servers::{PassedOver, ReadFrom, Search, Servers, Source};
 

@@ -16,6 +16,7 @@ use tokio::task::coop::consume_budget;
 mod attributes;
 mod directory;
 mod head;
+pub mod probe;
 mod s3;
 
 pub use attributes::Attributes;
@@ -265,6 +266,14 @@ impl Store {
             Store::Directory(directory) => directory.settle().await,
             // What a bucket has answered for is there.
             Store::S3(_) => Ok(()),
+        }
+    }
+
+    /// Where documents and records lie, as a server names them that holds both; each is empty or ends in `/`.
+    pub fn places(&self) -> (String, String) {
+        match self {
+            Store::Directory(directory) => directory.places(),
+            Store::S3(s3) => s3.places(),
         }
     }
 

@@ -8,7 +8,7 @@ use url::Url;
 use super::{Format, Global, print};
 use crate::config::{Config, HeadConfig, StorePlace};
 use crate::database::{Database, ReadFrom, ReadSettings};
-use crate::diagnostic::Severity;
+use crate::diagnostic::{Diagnostic, Severity};
 use crate::error::Error;
 use crate::release::manifest::Kind;
 use crate::release::{Job, Progress, RunId};
@@ -60,15 +60,21 @@ impl Context {
     /// Reads the config and those templates that can be read, for what only looks at releases: a file that somebody is
     /// writing right now doesn't hide what is live. The others are shown as they are, as warnings.
     pub fn published_project(&self) -> Result<Project, Error> {
-        let config = self.config()?;
-        let paths = &config.paths;
-        let (templates, findings) = Template::load_readable(&paths.templates, &paths.templates_shown)
-            .unwrap_or_else(|findings| (Vec::new(), findings));
+        let (project, findings) = self.readable_project()?;
         for mut finding in findings {
             finding.severity = Severity::Warning;
             print::finding(&finding);
         }
-        Project::with(config, templates)
+        Ok(project)
+    }
+
+    /// Reads the config and those templates that can be read, and what is wrong with the others.
+    pub fn readable_project(&self) -> Result<(Project, Vec<Diagnostic>), Error> {
+        let config = self.config()?;
+        let paths = &config.paths;
+        let (templates, findings) = Template::load_readable(&paths.templates, &paths.templates_shown)
+            .unwrap_or_else(|findings| (Vec::new(), findings));
+        Ok((Project::with(config, templates)?, findings))
     }
 
     /// `DATABASE_URL` is often set for something else, and a publish from another database would empty the site.

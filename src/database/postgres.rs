@@ -20,6 +20,7 @@ use crate::template::scope::{Bind, Statement};
 
 pub mod connect;
 mod copy;
+pub mod facts;
 mod failure;
 mod head_table;
 mod replica;

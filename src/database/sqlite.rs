@@ -63,6 +63,13 @@ pub async fn execute(connection: &mut SqliteConnection, sql: &'static str) -> Re
     connection.execute(sql).await.map(|_| ()).map_err(|error| statement_error(&error, sql))
 }
 
+/// The version of the library that reads the file.
+pub async fn version(connection: &mut SqliteConnection) -> Result<String, DatabaseError> {
+    let sql = "SELECT sqlite_version()";
+    let row = connection.fetch_one(sql).await.map_err(|error| statement_error(&error, sql))?;
+    row.try_get(0).map_err(|error| statement_error(&error, sql))
+}
+
 fn query(statement: &Statement) -> Query<'static, Sqlite, SqliteArguments> {
     let mut query = sqlx::query(AssertSqlSafe(statement.text.clone())).persistent(false);
     for bind in &statement.binds {

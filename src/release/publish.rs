@@ -21,7 +21,7 @@ use super::report::{Report, Seconds};
 use crate::database::{Database, ReadSettings, ReadTransaction, Search, Source};
 use crate::diagnostic::Diagnostic;
 use crate::error::Error;
-use crate::store::Store;
+use crate::store::{Store, probe};
 use crate::template::Template;
 use crate::template::select::Selector;
 
@@ -108,6 +108,10 @@ impl<'a> Started<'a> {
         if job.commit && base.is_unfinished() {
             // Finishing what is committed needs no database, so it comes before everything that could fail.
             (base, rolled_forward) = finish_interrupted(job, store, base, progress).await?;
+        }
+        if job.commit && base.head().seq == 0 {
+            // The first swap would be the first to find out, with everything staged, and perhaps not even then.
+            probe::require_conditions(store, job.run.as_str()).await?;
         }
         Ok(Started { base, job, store, progress, rolled_forward, at })
     }

@@ -18,10 +18,11 @@ use std::time::{Duration, Instant};
 use rustix::fs::FlockOperation;
 use rustix::io::Errno;
 
-use super::{Counters, StoreError, count};
+use super::{Counters, StoreError, count, normal};
 use crate::snapshot::gunzip;
 
 mod owner;
+mod probe;
 mod temporary;
 #[cfg(test)]
 mod tests;
@@ -88,6 +89,11 @@ impl Directory {
     /// Where the documents lie.
     pub fn public(&self) -> &Path {
         &self.public
+    }
+
+    pub(super) fn places(&self) -> (String, String) {
+        let name = |path: &Path| format!("{}/", path.file_name().unwrap_or_default().to_string_lossy());
+        (name(&normal(&self.public)), name(&normal(&self.control)))
     }
 
     fn document(&self, path: &str) -> PathBuf {

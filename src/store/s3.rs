@@ -24,6 +24,7 @@ mod failure;
 mod head;
 mod limiter;
 mod location;
+mod probe;
 mod remove;
 mod retry;
 
@@ -125,6 +126,10 @@ impl S3 {
             Some(endpoint) => format!("{} at {endpoint}", self.settings.public.url()),
             None => self.settings.public.url(),
         }
+    }
+
+    pub(super) fn places(&self) -> (String, String) {
+        (self.settings.public.prefix.clone(), self.settings.control.prefix.clone())
     }
 
     pub(super) fn in_flight(&self) -> usize {

@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use crate::doctor::{check, with_cdn};
 use crate::support::places;
 use crate::support::postgres::{self, Session};
 use crate::support::process::Running;
@@ -83,6 +84,11 @@ fn the_first_fit_replica_is_read() {
     let shown = world.project.run(&["publish", "-v", "--force"]).expect(0).stderr;
     assert!(shown.contains(&port(&first)) && shown.contains("(a replica)"), "{shown}");
     world.project.run(&["check"]).expect(0);
+    with_cdn(&world.project, None);
+    let servers = world.project.json(&["doctor"], 0)["database"]["servers"].clone();
+    let of = |name: &str| servers.as_array().expect("a list").iter().map(|one| one[name].clone()).collect::<Vec<_>>();
+    let expected: Vec<Value> = [false, true, true].map(Value::from).to_vec();
+    assert_eq!((of("replica"), of("in_recovery")), (expected.clone(), expected), "{servers:#}");
 
     // An editor's commands read the primary, unless told otherwise.
     let republish = |more: &[&str]| world.project.json(&[&["republish", "places/*/crispr/*"], more].concat(), 0);
@@ -122,6 +128,11 @@ fn one_that_lags_is_passed_over() {
     let said = world.publish();
     let reasons = world.read(&said, &second);
     assert!(reasons[0].contains("behind its primary") && reasons[0].contains("paused"), "{reasons:?}");
+    with_cdn(&world.project, None);
+    let found = world.project.json(&["doctor"], 0);
+    let late = check(&found, "database", "replica");
+    assert_eq!(late["outcome"], "warning", "{found:#}");
+    assert!(late["detail"].as_str().is_some_and(|detail| detail.contains("behind its primary")), "{late}");
     assert_eq!(said["connections"], 2, "it was asked");
     assert_eq!(world.city(), "Dallas");
 

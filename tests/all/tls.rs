@@ -1,5 +1,6 @@
 //! TLS to a real server: what each `sslmode` accepts, what it refuses, and what it says then.
 
+use crate::doctor::{check, with_cdn};
 use crate::support::postgres::{self, Session};
 use crate::support::project::Project;
 use crate::support::servers::{Bouncer, TlsServer};
@@ -34,6 +35,10 @@ fn every_mode_checks_what_it_says() {
     std::fs::copy(server.certificates.join("ca.crt"), project.root().join("ca.crt")).expect("copy the CA");
     project.configure(&server.url("localhost", "postgres", "sslmode=verify-full&sslrootcert=ca.crt"), "");
     project.json(&["publish", "--force"], 0);
+    with_cdn(&project, None);
+    let said = project.json(&["doctor"], 0);
+    assert_eq!(check(&said, "database", "tls")["outcome"], "ok");
+    assert!(said["database"]["servers"][0]["tls"].as_str().is_some_and(|tls| tls.starts_with("TLSv1")), "{said:#}");
 
     for (host, parameters, says) in [
         ("127.0.0.1", "sslmode=verify-full&sslrootcert={}/ca.crt", &["127.0.0.1", "another name", "verify-ca"][..]),

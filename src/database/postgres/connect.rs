@@ -4,11 +4,12 @@
 //! one message of the simple protocol: nothing is left to be prepared, and the transaction's snapshot is taken behind
 //! the time at which that message arrived, which is therefore a true `as_of`.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use sqlx::postgres::{PgConnectOptions, PgConnection, PgRow};
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgRow, PgSslMode};
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Row as _};
 use tokio::time::{Instant, timeout, timeout_at};
 
@@ -71,6 +72,15 @@ impl Server {
             }
             None => format!("PostgreSQL at {}:{}, database {database}", options.get_host(), options.get_port()),
         }
+    }
+
+    /// True where nobody can read along whatever the server does: on a socket, at this machine's own address, and where
+    /// the URL takes no line without TLS.
+    pub fn is_private(&self) -> bool {
+        let (options, host) = (&self.options, self.options.get_host());
+        let is_loopback = |address: IpAddr| address.is_loopback();
+        let is_local = options.get_socket().is_some() || host == "localhost" || host.parse().is_ok_and(is_loopback);
+        is_local || !matches!(options.get_ssl_mode(), PgSslMode::Disable | PgSslMode::Allow | PgSslMode::Prefer)
     }
 
     /// Connects within this time. `hint` is for where nothing answers by then.

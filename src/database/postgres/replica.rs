@@ -72,6 +72,11 @@ pub async fn gate(connection: &mut PgConnection, max_lag: Duration) -> Result<Re
     }
 }
 
+/// How old the last replayed commit of a standby is, where received WAL waits to be replayed.
+pub async fn lag(connection: &mut PgConnection) -> Result<Option<Duration>, sqlx::Error> {
+    Ok(Standing::ask(connection).await?.lag)
+}
+
 /// What a server says of itself.
 struct Standing {
     in_recovery: bool,

@@ -48,7 +48,7 @@ impl S3 {
         }
     }
 
-    async fn copy(&self, key: &str, blob: &str, attributes: &Attributes) -> Result<(), GivenUp> {
+    pub(super) async fn copy(&self, key: &str, blob: &str, attributes: &Attributes) -> Result<(), GivenUp> {
         let client = self.client().await;
         let source = format!("{}/{}", self.bucket(), utf8_percent_encode(blob, SOURCE));
         let copy = || {

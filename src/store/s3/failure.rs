@@ -36,6 +36,8 @@ pub enum Class {
 pub struct Failure {
     /// What to do about it.
     pub class: Class,
+    /// The HTTP status; 0 without an answer.
+    pub status: u16,
     /// S3's error code, if it gave one.
     pub code: String,
     /// What happened, as a fragment.
@@ -56,7 +58,7 @@ pub struct Place {
 impl Failure {
     /// A failure that S3 has no code for.
     pub fn new(class: Class, reason: impl Into<String>) -> Failure {
-        Failure { class, code: String::new(), reason: reason.into(), hint: None }
+        Failure { class, status: 0, code: String::new(), reason: reason.into(), hint: None }
     }
 
     fn hint(mut self, hint: impl Into<String>) -> Failure {
@@ -67,6 +69,11 @@ impl Failure {
     /// True if the request may be carried out yet: no answer came, or only one from something in between.
     pub fn is_unanswered(&self) -> bool {
         self.class == Class::Transient && self.code.is_empty()
+    }
+
+    /// True for what the credentials may not do.
+    pub fn is_denied(&self) -> bool {
+        matches!(self.status, 401 | 403) || self.code == "AccessDenied"
     }
 
     /// An answer that didn't come in time.
@@ -81,7 +88,7 @@ impl Failure {
     /// One object's error in an answer about many.
     pub fn of_key(code: &str, message: &str) -> Failure {
         let reason = format!("the store answered {code}: {}", message.trim_end_matches('.'));
-        Failure { class: class(200, code), code: code.to_owned(), reason, hint: None }
+        Failure { class: class(200, code), status: 200, code: code.to_owned(), reason, hint: None }
     }
 
     /// Understands what the SDK says.
@@ -134,7 +141,7 @@ fn answered(place: &Place, status: u16, code: &str, message: &str, region: Optio
         (code, "") => format!("the store answered {status} {code}"),
         (code, message) => format!("the store answered {status} {code}: {}", message.trim_end_matches('.')),
     };
-    let failure = Failure { class, code: code.to_owned(), reason: said, hint: None };
+    let failure = Failure { class, status, code: code.to_owned(), reason: said, hint: None };
     let bucket = &place.bucket;
     match (code, status) {
         ("NoSuchBucket", _) => failure.hint(format!(

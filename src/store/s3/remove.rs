@@ -24,6 +24,13 @@ impl S3 {
                 Err(error) => failed.push(((*path).to_owned(), error)),
             }
         }
+        failed.extend(self.remove_keys(keys).await);
+        failed
+    }
+
+    /// Removes objects, each given by what it is called in an answer and by its key.
+    pub(super) async fn remove_keys(&self, keys: Vec<(String, String)>) -> Vec<(String, StoreError)> {
+        let mut failed = Vec::new();
         for batch in keys.chunks(BATCH) {
             if self.takes_bulk_deletes() {
                 failed.extend(self.remove_batch(batch.to_vec()).await);
@@ -40,7 +47,7 @@ impl S3 {
             let errors = match self.delete_objects(&batch).await {
                 Ok(errors) => errors,
                 // Some stores don't have it, or want a checksum of another kind.
-                Err(given_up) if given_up.class == Class::Unsupported || is_about_the_request(&given_up) => {
+                Err(given_up) if given_up.is_about_the_request() => {
                     self.deletes_one_by_one.store(true, Ordering::Relaxed);
                     failed.extend(self.remove_each(&batch).await);
                     return failed;
@@ -69,7 +76,10 @@ impl S3 {
     }
 
     /// Deletes at most a thousand objects; the keys that are still there, and why, as far as the store names them.
-    async fn delete_objects(&self, batch: &[(String, String)]) -> Result<Vec<(Option<String>, Failure)>, GivenUp> {
+    pub(super) async fn delete_objects(
+        &self,
+        batch: &[(String, String)],
+    ) -> Result<Vec<(Option<String>, Failure)>, GivenUp> {
         let client = self.client().await;
         let identifiers = batch.iter().filter_map(|(_, key)| ObjectIdentifier::builder().key(key).build().ok());
         let delete = Delete::builder().set_objects(Some(identifiers.collect())).quiet(true).build();
@@ -110,15 +120,18 @@ impl S3 {
     }
 }
 
-/// An error about how the deletes were asked for, and not about what was asked.
-fn is_about_the_request(given_up: &GivenUp) -> bool {
-    matches!(
-        given_up.code.as_str(),
-        "MissingContentMD5"
-            | "InvalidDigest"
-            | "InvalidRequest"
-            | "MalformedXML"
-            | "InvalidArgument"
-            | "MissingContentLength"
-    )
+impl GivenUp {
+    /// An error about how the deletes were asked for, and not about what was asked.
+    pub(super) fn is_about_the_request(&self) -> bool {
+        self.class == Class::Unsupported
+            || matches!(
+                self.code.as_str(),
+                "MissingContentMD5"
+                    | "InvalidDigest"
+                    | "InvalidRequest"
+                    | "MalformedXML"
+                    | "InvalidArgument"
+                    | "MissingContentLength"
+            )
+    }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
 use tintype::store::{HeadPlace, Location, S3, S3Settings, Store};
@@ -42,6 +42,33 @@ impl Bucket {
             remember: true,
         });
         Self { server: server.expect("start an S3 server"), _folder: folder }
+    }
+
+    fn record(&self) -> std::path::PathBuf {
+        self.server.file(&format!("{BUCKET}/_tintype/site/probe.json"))
+    }
+
+    /// Leaves the record of a good probe, so that a first publish sends no requests but its own.
+    pub fn remember_probe(&self) {
+        let record = json!({
+            "format": 1, "bucket": BUCKET, "endpoint": self.server.endpoint(), "tintype": "0.0.0",
+            "probed_at": "2026-01-01T00:00:00Z", "conditions": true, "checks": [],
+        });
+        let file = self.record();
+        let written =
+            std::fs::create_dir_all(file.with_file_name("")).and_then(|()| std::fs::write(&file, record.to_string()));
+        written.unwrap_or_else(|error| panic!("cannot write {}: {error}", file.display()));
+    }
+
+    /// Removes the record, so that nothing is known of the bucket.
+    pub fn forget_probe(&self) {
+        let _ = std::fs::remove_file(self.record());
+    }
+
+    /// What probes have left.
+    pub fn probes_left(&self) -> Vec<String> {
+        let files = files_below(&self.server.file(BUCKET));
+        files.into_iter().filter(|file| file.contains("/probe/") || file.contains(".tintype-doctor-")).collect()
     }
 
     /// The lines of `[store]` that name it.

@@ -72,8 +72,9 @@ impl Project {
         fs::write(self.config(), config).expect("write tintype.toml");
     }
 
-    /// Publishes into this bucket from now on; `more` are further lines of `[store]`.
+    /// Publishes into this bucket from now on, which was probed before; `more` are further lines of `[store]`.
     pub fn publish_to(&mut self, bucket: &Bucket, more: &str) {
+        bucket.remember_probe();
         self.store = format!("{}{more}", bucket.settings());
         self.environment = Bucket::environment();
         let url = match &self.database {

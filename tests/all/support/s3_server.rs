@@ -31,7 +31,8 @@ mod backend;
 mod faults;
 
 use backend::Backend;
-pub use faults::{Fault, What};
+use faults::Kept;
+pub use faults::{Fault, Part, What};
 
 /// The key that the server takes.
 pub const ACCESS_KEY: &str = "AKIDTINTYPETESTS";
@@ -131,6 +132,8 @@ struct Shared {
     faults: Mutex<Vec<Arc<Fault>>>,
     /// The statuses of requests that were carried out late.
     late: Mutex<Vec<u16>>,
+    /// Answers that are given again, by key.
+    stale: Mutex<BTreeMap<String, Kept>>,
     /// Held for reading by reads, for writing by conditional writes; none on a server that is to be racy.
     conditions: Option<RwLock<()>>,
 }
@@ -159,6 +162,7 @@ impl S3Server {
             headers: Mutex::default(),
             faults: Mutex::default(),
             late: Mutex::default(),
+            stale: Mutex::default(),
             conditions: options.atomic.then(RwLock::default),
         });
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
@@ -345,6 +349,24 @@ impl Shared {
                 request.headers_mut().remove("if-match");
                 request.headers_mut().remove("if-none-match");
                 self.carry_out(asked, request.map(s3s::Body::from)).await
+            }
+            What::Body(body) => {
+                let answer = self.carry_out(asked, request.map(s3s::Body::from)).await?;
+                Ok(Kept::of(answer).await?.with(body).answer())
+            }
+            What::Ignore(part) => {
+                let mut request = request.map(s3s::Body::from);
+                request.extensions_mut().insert(*part);
+                self.carry_out(asked, request).await
+            }
+            What::Stale => {
+                let known = lock(&self.stale).get(&asked.key).cloned();
+                let kept = match known {
+                    Some(kept) => kept,
+                    None => Kept::of(self.carry_out(asked, request.map(s3s::Body::from)).await?).await?,
+                };
+                lock(&self.stale).insert(asked.key.clone(), kept.clone());
+                Ok(kept.answer())
             }
             What::CutBody => faults::cut(self.carry_out(asked, request.map(s3s::Body::from)).await?).await,
         }

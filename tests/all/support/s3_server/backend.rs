@@ -20,6 +20,8 @@ use s3s::{S3, S3Request, S3Response, S3Result, s3_error};
 use s3s_fs::FileSystem;
 use serde_json::{Value, json};
 
+use super::faults::Part;
+
 /// The objects.
 pub struct Backend {
     files: FileSystem,
@@ -43,6 +45,12 @@ impl Backend {
     fn sidecar(&self, bucket: &str, key: &str, kind: &str) -> PathBuf {
         let (bucket, key) = (URL_SAFE_NO_PAD.encode(bucket), URL_SAFE_NO_PAD.encode(key));
         self.root.join(format!(".bucket-{bucket}.object-{key}.{kind}.json"))
+    }
+
+    /// The `ETag` that s3s-fs answers with everywhere but in a listing.
+    fn tag(&self, bucket: &str, key: &str) -> Option<String> {
+        let info: Value = serde_json::from_slice(&std::fs::read(self.sidecar(bucket, key, "internal")).ok()?).ok()?;
+        info["e_tag"].as_str().map(str::to_owned)
     }
 
     fn temporary(&self) -> PathBuf {
@@ -106,13 +114,19 @@ fn attributes_of(input: &CopyObjectInput) -> Value {
 
 #[async_trait::async_trait]
 impl S3 for Backend {
-    async fn put_object(&self, request: S3Request<PutObjectInput>) -> S3Result<S3Response<PutObjectOutput>> {
+    async fn put_object(&self, mut request: S3Request<PutObjectInput>) -> S3Result<S3Response<PutObjectOutput>> {
+        if request.extensions.get() == Some(&Part::Conditions) {
+            (request.input.if_match, request.input.if_none_match) = (None, None);
+        }
         self.bucket(&request.input.bucket)?;
         self.files.put_object(request).await
     }
 
     async fn copy_object(&self, request: S3Request<CopyObjectInput>) -> S3Result<S3Response<CopyObjectOutput>> {
-        let input = request.input;
+        let mut input = request.input;
+        if request.extensions.get() == Some(&Part::Headers) {
+            input.metadata_directive = None;
+        }
         let CopySource::Bucket { bucket, key, .. } = &input.copy_source else {
             return Err(s3_error!(NotImplemented));
         };
@@ -165,7 +179,12 @@ impl S3 for Backend {
         &self,
         request: S3Request<ListObjectsV2Input>,
     ) -> S3Result<S3Response<ListObjectsV2Output>> {
-        self.bucket(&request.input.bucket)?;
-        self.files.list_objects_v2(request).await
+        let bucket = request.input.bucket.clone();
+        self.bucket(&bucket)?;
+        let mut listed = self.files.list_objects_v2(request).await?;
+        for object in listed.output.contents.iter_mut().flatten() {
+            object.e_tag = object.key.as_ref().and_then(|key| self.tag(&bucket, key)).map(ETag::Strong);
+        }
+        Ok(listed)
     }
 }

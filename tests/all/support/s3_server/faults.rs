@@ -4,6 +4,7 @@ use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use http_body_util::{BodyExt as _, StreamBody};
 use hyper::body::Frame;
 use hyper::{HeaderMap, Response, StatusCode};
@@ -39,6 +40,12 @@ pub enum What {
     IgnoreConditions,
     /// It is carried out, and the headers of the answer are changed.
     Headers(fn(&mut HeaderMap)),
+    /// It is carried out, and the answer has another body.
+    Body(&'static [u8]),
+    /// It is carried out without a look at a part of it.
+    Ignore(Part),
+    /// Its first answer about a key is its answer for ever, as of a cache that nobody purges.
+    Stale,
 }
 
 /// A fault: what, on which requests, and which of those.
@@ -104,6 +111,47 @@ impl Fault {
         }
         let nth = self.matched.fetch_add(1, Ordering::Relaxed) + 1;
         nth.is_multiple_of(self.every) && self.struck.fetch_add(1, Ordering::Relaxed) < self.at_most
+    }
+}
+
+/// A part of a request that a store may not look at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// `If-Match` and `If-None-Match` of a write.
+    Conditions,
+    /// The headers of a copy, which gets those of what is copied.
+    Headers,
+}
+
+/// An answer that can be given again.
+#[derive(Clone)]
+pub struct Kept {
+    status: StatusCode,
+    headers: HeaderMap,
+    body: Bytes,
+}
+
+impl Kept {
+    /// Keeps an answer.
+    pub async fn of(answer: Response<s3s::Body>) -> io::Result<Kept> {
+        let (parts, body) = answer.into_parts();
+        let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
+        Ok(Kept { status: parts.status, headers: parts.headers, body })
+    }
+
+    /// The same with another body.
+    pub fn with(self, body: &'static [u8]) -> Kept {
+        let mut headers = self.headers;
+        headers.insert("content-length", body.len().into());
+        Kept { headers, body: Bytes::from_static(body), ..self }
+    }
+
+    /// The answer.
+    pub fn answer(&self) -> Response<s3s::Body> {
+        let mut answer = Response::new(s3s::Body::from(self.body.clone()));
+        *answer.status_mut() = self.status;
+        *answer.headers_mut() = self.headers.clone();
+        answer
     }
 }
 
