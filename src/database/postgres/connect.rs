@@ -73,6 +73,11 @@ impl Server {
         }
     }
 
+    /// The same with the user, for comparing.
+    pub fn identity(&self) -> String {
+        format!("{}, user {}", self.describe(), self.options.get_username())
+    }
+
     /// Connects and begins the transaction, within the time that `settings` give to both together.
     pub async fn open(&self, role: Role, settings: &ReadSettings, application: &str) -> Result<Opened, Refusal> {
         let refused = |error| Refusal { error, is_transient: false, was_open: false };
