@@ -120,6 +120,15 @@ impl Database {
         }
     }
 
+    /// What it is told from other databases by, never its password: server, database and role, by which PostgreSQL finds
+    /// tables and lets rows be seen; or the file, from wherever it is named.
+    pub fn identity(&self) -> String {
+        match self {
+            Database::Postgres(servers) => servers.primary.identity(),
+            Database::Sqlite(path) => path.canonicalize().unwrap_or_else(|_| path.clone()).display().to_string(),
+        }
+    }
+
     /// The same database with replicas to read, each as [`Database::from_url`] gives it.
     #[must_use]
     pub fn with_replicas(self, replicas: Vec<Database>, read: ReadFrom, max_lag: Duration) -> Database {

@@ -10,6 +10,6 @@ mod document;
 mod gzip;
 mod split;
 
-pub use digest::Digest;
+pub use digest::{Digest, Digesting};
 pub use gzip::{Gzip, gunzip};
 pub use split::{Snapshot, SplitSummary, Splitter, encoder};

@@ -47,6 +47,8 @@ pub struct Template {
     pub on_miss: OnMiss,
     /// Which values the key columns may take.
     pub domains: Vec<DomainSource>,
+    /// The query that tells whether the template has to be read; without it every publish reads it.
+    pub refresh: Option<Refresh>,
     /// Above this number of published combinations no empty documents are made.
     pub max_keys: usize,
     /// Largest body in bytes, uncompressed.
@@ -149,6 +151,18 @@ pub enum DomainValues {
     Listed(Vec<KeyValue>),
     /// Columns by name: key columns, and optionally `label` and `slug`.
     Sql(String),
+}
+
+/// A cheap query: while its answer stays the same, a publish leaves the template's own query out.
+#[derive(Debug, Clone)]
+pub struct Refresh {
+    /// One query of few rows, without a `;` at its end.
+    pub sql: String,
+    /// How old the last whole read may be for the answer to count; from a minute to 30 days, by default one day. Longer
+    /// saves reads; what the query can't see, such as a transaction that commits late, waits as long.
+    pub at_least: Duration,
+    /// The bytes of the file that hold the query.
+    pub span: Range<usize>,
 }
 
 /// A comment `/*:keys region=c.name, topic=t.slug */` in the SQL.

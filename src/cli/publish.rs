@@ -44,7 +44,7 @@ pub struct Plan {
 pub struct Publish {
     #[command(flatten)]
     keys: Keys,
-    /// Write every document again, even if it didn't change.
+    /// Read every template, whatever its refresh query answers, and write every document again, even if it didn't change.
     #[arg(long)]
     force: bool,
     /// Only the templates whose last run failed.

@@ -5,9 +5,10 @@ use serde_json::{Value, json};
 
 use super::context::Project;
 use super::print::{self, counted, grouped, styled};
+use super::status::instant;
 use crate::database::{PassedOver, Source};
 use crate::release::manifest::{ChangeKind, Kind};
-use crate::release::{Counts, Difference, Job, Report, TemplateReport};
+use crate::release::{Counts, Decision, Difference, Job, Report, TemplateReport, Why};
 
 /// How many changes of a template a plan lists unless `-v` asks for all.
 const LISTED: usize = 20;
@@ -97,6 +98,9 @@ pub fn plan(report: &Report, all: bool) {
     let mut bytes = 0;
     for template in &report.templates {
         print::line(&summary(template, names));
+        if let Some(why) = why(template) {
+            print::line(&why);
+        }
         bytes += template.changes.iter().map(|change| change.gzip_bytes).sum::<u64>();
         let listed = if all { usize::MAX } else { LISTED };
         for change in template.changes.iter().take(listed) {
@@ -172,6 +176,12 @@ fn summary(template: &TemplateReport, width: usize) -> String {
     format!("{name}{}", parts.join("   "))
 }
 
+/// Whether a template's query ran, and why.
+fn why(template: &TemplateReport) -> Option<String> {
+    let decision = template.decision.as_ref()?;
+    Some(styled(print::DIM, format!("  {}: {decision}", decision.word())))
+}
+
 fn difference(change: &Difference) -> String {
     let (sign, style) = match change.change {
         ChangeKind::Added => ("+", print::GREEN),
@@ -193,6 +203,11 @@ pub fn templates(report: &Report) {
     let names = report.templates.iter().map(|template| template.name.chars().count()).max().unwrap_or(0);
     for template in &report.templates {
         print::note(&summary(template, names));
+        let has_refresh =
+            template.decision.as_ref().is_some_and(|decision| *decision != Decision::Read(Why::NoRefresh));
+        if let Some(why) = why(template).filter(|_| has_refresh) {
+            print::note(&why);
+        }
     }
 }
 
@@ -225,11 +240,24 @@ pub fn published(report: &Report, job: &Job, project: &Project) {
     }
 }
 
+/// Why a template failed, or why its query ran or didn't.
+fn reason(template: &TemplateReport) -> Option<String> {
+    let failure = template.failure.as_ref().map(ToString::to_string);
+    failure.or_else(|| template.decision.as_ref().map(ToString::to_string))
+}
+
+/// What became of the question whether a template has to be read, if it has a refresh query.
+fn refresh_json(decision: &Decision) -> Option<Value> {
+    let since = decision.since().map(instant);
+    (*decision != Decision::Read(Why::NoRefresh)).then(|| json!({ "decision": decision.word(), "since": since }))
+}
+
 /// A template of a run, for programs.
 pub fn template_json(template: &TemplateReport, committing: bool) -> Value {
     let counts = &template.counts;
     let outcome = match &template.failure {
         Some(_) => "failed",
+        None if matches!(template.decision, Some(Decision::Skip { .. })) => "skipped",
         None if touched(counts) == 0 && template.older > 0 => "skipped",
         None if touched(counts) == 0 => "unchanged",
         None if committing => "published",
@@ -238,7 +266,8 @@ pub fn template_json(template: &TemplateReport, committing: bool) -> Value {
     json!({
         "name": template.name,
         "outcome": outcome,
-        "reason": template.failure.as_ref().map(ToString::to_string),
+        "reason": reason(template),
+        "refresh": template.decision.as_ref().and_then(refresh_json),
         "finding": template.failure.as_ref().map(print::finding_json),
         "keys": counts.keys,
         "added": counts.added,

@@ -8,7 +8,7 @@ use super::context::Context;
 use super::print::{self, grouped, styled};
 use super::{Outcome, context};
 use crate::error::Error;
-use crate::release::head::{Head, HeadRead};
+use crate::release::head::{Checked, Head, HeadRead};
 use crate::release::manifest::{Root, Status as TemplateStatus};
 
 /// Options of `status`.
@@ -58,7 +58,7 @@ fn document(head: &Head, root: &Root, project: &context::Project) -> Value {
                 "has_file": project.has_file(name),
                 "as_of": instant(entry.as_of),
                 "changed_at": instant(entry.changed_at),
-                "checked": head.checked.get(name).map(|checked| json!({ "as_of": instant(checked.as_of), "at": instant(checked.at) })),
+                "checked": head.checked.get(name).map(checked_json),
             })
         })
         .collect();
@@ -75,6 +75,12 @@ fn document(head: &Head, root: &Root, project: &context::Project) -> Value {
         "suspect": head.suspect,
         "templates": templates,
     })
+}
+
+/// The last whole read, and when a later run left another one out.
+fn checked_json(checked: &Checked) -> Value {
+    let looked_at = checked.looked_at.map(instant);
+    json!({ "as_of": instant(checked.as_of), "at": instant(checked.at), "looked_at": looked_at })
 }
 
 fn documents(root: &Root) -> impl Iterator<Item = (&String, &crate::release::manifest::TemplateEntry)> {
@@ -104,6 +110,9 @@ fn show(head: &Head, root: &Root, project: &context::Project) {
             age(seen, now),
             age(entry.changed_at, now)
         );
+        if let Some(looked_at) = head.checked.get(name).and_then(|checked| checked.looked_at) {
+            text.push_str(&format!("   refresh query unchanged {} ago", age(looked_at, now)));
+        }
         if entry.status == TemplateStatus::LastGood || head.failed.contains_key(name) {
             text.push_str(&format!("   {}", styled(print::RED, "last run failed")));
         }

@@ -11,8 +11,10 @@ use crate::template::scope::{self, Allowed, KeyFilter, Scope, Statement};
 use crate::template::{Template, lint};
 
 mod plan;
+mod refresh;
 
 pub use plan::{Engine, Explained, read_plan};
+pub use refresh::explain_refresh;
 
 /// Tables from this size on count as large whatever the others are: reading them takes a noticeable part of a second.
 const LARGE_TABLE_ROWS: u64 = 10_000;
@@ -122,7 +124,7 @@ pub async fn explain_template(
             continue;
         }
         let forced = transaction.explain_avoiding_scans(&keyed).await?;
-        let forced = forced.map(|lines| read_plan(Engine::Postgres, &lines, template));
+        let forced = forced.map(|lines| read_plan(Engine::Postgres, &lines, &[]));
         let warnings = keyed_scan_warnings(template, &names, &full, &plan, forced.as_ref());
         // The narrowest scope that reads everything says it; a wider one would say it again.
         if !warnings.is_empty() {
@@ -151,7 +153,7 @@ async fn explained(
     statement: &Statement,
 ) -> Result<Explained, DatabaseError> {
     let lines = transaction.explain(statement).await?;
-    Ok(read_plan(transaction.engine(), &lines, template))
+    Ok(read_plan(transaction.engine(), &lines, &lint::table_names(template)))
 }
 
 /// Functions of the database's own that it calls volatile; the text alone knows only the usual ones.

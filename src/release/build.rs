@@ -12,6 +12,7 @@ use super::manifest::Manifest;
 use super::mixture::refuse_mixture;
 use super::pipeline::{self, Running, Work};
 use super::progress::Progress;
+use super::refresh::{Consulted, Decision, LeftOut, Records, Why};
 use super::row::{Origin, Row};
 use crate::database::{DatabaseError, KeyColumns, ReadTransaction};
 use crate::diagnostic::Diagnostic;
@@ -44,6 +45,8 @@ pub struct Builder {
     pub live: bool,
     /// Is shown every document's path and body.
     pub observe: Option<Observer>,
+    /// What the head remembers, for a run that asks refresh queries.
+    pub records: Option<Arc<Records>>,
 }
 
 /// Is shown an object path and the body that it would have.
@@ -70,6 +73,23 @@ pub struct Built {
     pub rows_read: u64,
     /// What it cost.
     pub cost: Cost,
+    /// Why it was read, and what its refresh query answered.
+    pub consulted: Consulted,
+}
+
+/// What a run saw of a template.
+#[derive(Debug)]
+pub enum Seen {
+    /// Its rows.
+    Built(Box<Built>),
+    /// That they are as they were, without reading them.
+    LeftOut(LeftOut),
+}
+
+impl From<Built> for Seen {
+    fn from(built: Built) -> Seen {
+        Seen::Built(Box::new(built))
+    }
 }
 
 impl Built {
@@ -138,14 +158,24 @@ pub fn statement_error(template: &Template, statement: &Statement, error: Databa
     template.error(format!("the query failed: {error}")).at(span).hint(hint).into()
 }
 
-/// A template whose keys are known and whose statement is written.
-pub struct Prepared {
+/// A template whose keys are known.
+pub enum Prepared {
+    /// Its statement is written.
+    Statement(Box<Written>),
+    /// Its statement is left out.
+    LeftOut(LeftOut),
+}
+
+/// A template whose statement is written.
+pub struct Written {
     work: Work,
     statement: Statement,
     /// Documents to come, for the progress bar.
     expected: usize,
     /// Statements that it took to know.
     queries: u64,
+    /// Why it is read.
+    consulted: Consulted,
 }
 
 impl Builder {
@@ -160,7 +190,7 @@ impl Builder {
     ) -> Result<Prepared, BuildError> {
         let is_asked = |source: &DomainSource| matches!(source.values, DomainValues::Sql(_));
         let is_whole = selectors.iter().any(|selector| selector.is_all());
-        if is_whole && !template.domains.iter().any(is_asked) {
+        if is_whole && !template.domains.iter().any(is_asked) && template.refresh.is_none() {
             // Nothing is asked of the database, so there is nothing to go back from.
             return self.resolve(transaction, template, selectors).await;
         }
@@ -174,8 +204,8 @@ impl Builder {
 
     /// Runs the statement of a template; what is left to do after that needs no connection. One that breaks off leaves
     /// the transaction usable unless the connection is lost.
-    pub async fn run(&self, transaction: &mut ReadTransaction, prepared: Prepared) -> Result<Running, BuildError> {
-        let Prepared { work, statement, expected, queries } = prepared;
+    pub async fn run(&self, transaction: &mut ReadTransaction, written: Written) -> Result<Running, BuildError> {
+        let Written { work, statement, expected, queries, consulted } = written;
         transaction.savepoint().await.map_err(Error::from)?;
         let before = transaction.statements;
         self.progress.expect(u64::try_from(expected).unwrap_or(0));
@@ -183,7 +213,7 @@ impl Builder {
         if running.broke_off() && !running.lost_connection() {
             transaction.rollback_to_savepoint().await.map_err(Error::from)?;
         }
-        Ok(running.with_queries(queries + transaction.statements - before))
+        Ok(running.with_queries(queries + transaction.statements - before).because(consulted))
     }
 
     async fn resolve(
@@ -210,6 +240,19 @@ impl Builder {
         if self.live {
             domains.publish_all_of(&scope);
         }
+        let consulted = match (&self.records, &scope) {
+            _ if template.refresh.is_none() => Consulted::unasked(Why::NoRefresh),
+            (None, _) | (_, Scope::Some(_)) => Consulted::unasked(Why::SomeKeys),
+            (Some(records), Scope::All) => {
+                let rows =
+                    self.base.as_ref().and_then(|base| base.rows.get(&template.name)).map(|rows| rows.as_slice());
+                records.consult(transaction, template, &domains, rows).await?
+            }
+        };
+        if let Decision::Skip { .. } = &consulted.decision {
+            let queries = transaction.statements - before;
+            return Ok(Prepared::LeftOut(self.leave_out(template, domains, consulted.decision, queries)));
+        }
         let (statement, known) = match &scope {
             Scope::All => (whole(template), Vec::new()),
             Scope::Some(_) => {
@@ -224,7 +267,15 @@ impl Builder {
             (Scope::Some(_), _) => 0,
         };
         let work = Work { template: Arc::clone(template), scope, domains, known };
-        Ok(Prepared { work, statement, expected, queries: transaction.statements - before })
+        let queries = transaction.statements - before;
+        Ok(Prepared::Statement(Box::new(Written { work, statement, expected, queries, consulted })))
+    }
+
+    fn leave_out(&self, template: &Template, mut domains: Domains, decision: Decision, queries: u64) -> LeftOut {
+        let rows = self.base.as_ref().and_then(|base| base.rows.get(&template.name)).cloned().unwrap_or_default();
+        remember_open_values(&mut domains, &rows);
+        let keys = Described::new(template, domains).keys(template, &rows);
+        LeftOut { decision, rows, keys, queries }
     }
 
     /// The rows of a template in the release to compare with.

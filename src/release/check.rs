@@ -2,7 +2,7 @@
 //! its first row.
 
 use super::build::{BuildError, key_columns, read_domains, statement_error};
-use super::markers;
+use super::{markers, refresh};
 use crate::database::{ReadTransaction, explain};
 use crate::diagnostic::Diagnostic;
 use crate::error::Error;
@@ -66,5 +66,8 @@ async fn findings(transaction: &mut ReadTransaction, template: &Template) -> Res
     let explained = explain::explain_template(transaction, template, &keys, sample.as_ref()).await;
     findings.extend(explained.map_err(|error| statement_error(template, &all, error))?);
     findings.extend(markers::compare(transaction, template, &keys).await?);
+    if let Some(refresh) = &template.refresh {
+        findings.extend(refresh::check(transaction, template, refresh).await?);
+    }
     Ok(findings)
 }

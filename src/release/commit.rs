@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use tokio::time::Instant;
 
 use super::barrier;
@@ -139,6 +140,10 @@ pub struct Runs {
     pub retired: Vec<String>,
     pub checked: BTreeMap<String, super::head::Checked>,
     pub failed: BTreeMap<String, super::head::Failed>,
+    /// Templates whose query was left out: the last whole read that the answer stands for, and when it was looked at.
+    pub looked: BTreeMap<String, (DateTime<Utc>, DateTime<Utc>)>,
+    /// True for a run that brings back documents of another release, for which no answer of a refresh query stands.
+    pub restores: bool,
 }
 
 impl Runs {
@@ -150,6 +155,16 @@ impl Runs {
             head.failed.remove(name);
         }
         head.failed.extend(self.failed.clone());
+        for (name, (since, at)) in &self.looked {
+            if let Some(checked) = head.checked.get_mut(name).filter(|checked| checked.as_of == *since) {
+                checked.looked_at = Some(*at);
+            }
+        }
+        // What an answer stood for is in doubt; the next run reads.
+        for (_, checked) in head.checked.iter_mut().filter(|(name, _)| self.restores || self.failed.contains_key(*name))
+        {
+            checked.refresh = None;
+        }
         for name in &self.retired {
             head.checked.remove(name);
             head.failed.remove(name);

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::base::Base;
-use super::build::Built;
+use super::build::{Built, Seen};
 use super::catalogue::{self, Catalogue};
 use super::commit::Runs;
 use super::growing::Growing;
@@ -18,6 +18,7 @@ use super::manifest::{Change, ChangeKind, ChangeList, Manifest, Root, RowsAt, St
 use super::merge::{Observation, merge};
 use super::mixture::refuse_mixture;
 use super::publish::{Job, Outcome};
+use super::refresh::Refreshed;
 use super::report::{Report, Seconds, TemplateReport, counts, differences};
 use super::restore::Restoring;
 use super::row::{DocumentRow, Origin, Row, blob_name, find};
@@ -60,6 +61,8 @@ pub struct Drafted {
     blobs: Vec<(String, Vec<u8>)>,
     reports: Vec<TemplateReport>,
     orphans: Vec<String>,
+    /// What refresh queries answered before complete reads, for the head.
+    refreshed: BTreeMap<String, Refreshed>,
 }
 
 impl Draft {
@@ -76,8 +79,8 @@ impl Draft {
 
     /// True if there is something to commit; a run of failures commits nothing.
     pub fn has_content(&self) -> bool {
-        let has_built = self.outcomes.iter().any(|(_, built)| built.is_ok());
-        has_built || self.restoring.is_some() || !self.job.retire.is_empty()
+        let has_seen = self.outcomes.iter().any(|(_, seen)| seen.is_ok());
+        has_seen || self.restoring.is_some() || !self.job.retire.is_empty()
     }
 
     /// Lets go of what was built: a committed release is merged no more, and activating it takes a while.
@@ -88,14 +91,22 @@ impl Draft {
     /// Which templates were read whole, and which failed, in the build or in the merge; for the head.
     pub fn runs(&self, drafted: &Drafted) -> Runs {
         let at = Utc::now();
-        let mut runs = Runs { retired: self.job.retire.clone(), ..Runs::default() };
-        for (report, (_, built)) in drafted.reports.iter().zip(&self.outcomes) {
+        let mut runs = Runs { retired: self.job.retire.clone(), restores: self.restoring.is_some(), ..Runs::default() };
+        for (report, (_, seen)) in drafted.reports.iter().zip(&self.outcomes) {
             let name = report.name.clone();
-            if let Some(failure) = &report.failure {
-                runs.failed.insert(name, Failed { at, reason: failure.to_string() });
-            } else if built.as_ref().is_ok_and(Built::is_whole) {
-                let as_of = self.as_of.unwrap_or(at);
-                runs.checked.insert(name, Checked { as_of, at });
+            match (&report.failure, seen) {
+                (Some(failure), _) => {
+                    runs.failed.insert(name, Failed { at, reason: failure.to_string() });
+                }
+                (None, Ok(Seen::Built(built))) if built.is_whole() => {
+                    let refresh = drafted.refreshed.get(&name).cloned();
+                    let as_of = self.as_of.unwrap_or(at);
+                    runs.checked.insert(name, Checked { as_of, at, looked_at: None, refresh });
+                }
+                (None, Ok(Seen::LeftOut(left_out))) => {
+                    runs.looked.extend(left_out.decision.since().map(|since| (name, (since, at))));
+                }
+                (None, _) => {}
             }
         }
         runs
@@ -108,11 +119,12 @@ impl Draft {
         let mut growing = Growing::from(base);
         let known: BTreeSet<&str> = self.job.templates.iter().map(|template| template.name.as_str()).collect();
         let mut reports = Vec::new();
-        for (template, built) in &self.outcomes {
+        for (template, seen) in &self.outcomes {
             let committed = base.and_then(|base| base.rows.get(&template.name)).map_or(&[][..], |rows| rows.as_slice());
             let checked = head.checked.get(&template.name).map(|checked| checked.as_of);
-            let report = match built {
-                Ok(built) => self.merge_one(&mut growing, template, built, committed, checked, &known),
+            let report = match seen {
+                Ok(Seen::Built(built)) => self.merge_one(&mut growing, template, built, committed, checked, &known),
+                Ok(Seen::LeftOut(left_out)) => Ok(growing.leave(template, left_out)),
                 Err(failure) => Err(failure.clone()),
             };
             reports.push(report.unwrap_or_else(|failure| growing.fail(template, failure)));
@@ -154,6 +166,7 @@ impl Draft {
             blobs,
             reports,
             orphans,
+            refreshed: growing.refreshed.clone(),
         };
         if !growing.changes.is_empty() || growing.has_other_entries(base) {
             let mut patched = base.map(|base| base.patched.clone()).unwrap_or_default();
@@ -202,6 +215,9 @@ impl Draft {
         let listed = if is_listed { merged.changes.as_slice() } else { &[] };
         let changes = differences(listed, committed, &merged.rows, Some(&self.job.run));
         let (older, held) = (merged.older, merged.held);
+        // With rows of somebody else's later read among them, they aren't what the answer stands for.
+        let record = built.consulted.record(&merged.rows).filter(|_| built.is_whole() && older == 0);
+        growing.refreshed.extend(record.map(|record| (template.name.clone(), record)));
         growing.put(template, built, merged, counts, built.origin.as_of, self.job.now);
         Ok(TemplateReport {
             rows: built.rows_read,
@@ -210,6 +226,7 @@ impl Draft {
             older,
             held,
             cost: built.cost,
+            decision: Some(built.consulted.decision.clone()),
             changes,
             ..TemplateReport::of(&template.name, counts)
         })

@@ -6,10 +6,11 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
-use super::build::Built;
+use super::build::{Built, Cost};
 use super::catalogue;
 use super::manifest::{Change, ChangeKind, Manifest, RowsAt, Status, TemplateEntry};
 use super::merge::Merged;
+use super::refresh::{LeftOut, Refreshed};
 use super::report::{Counts, TemplateReport, differences};
 use super::row::{Row, Rows, find};
 use crate::diagnostic::Diagnostic;
@@ -25,6 +26,8 @@ pub struct Growing {
     pub changes: Vec<Change>,
     pub shards: BTreeSet<String>,
     pub policies: BTreeMap<String, HeaderPolicy>,
+    /// What refresh queries answered before complete reads, for the head.
+    pub refreshed: BTreeMap<String, Refreshed>,
 }
 
 impl Growing {
@@ -37,6 +40,7 @@ impl Growing {
             changes: Vec::new(),
             shards: BTreeSet::new(),
             policies: base.map(|base| base.root.policies.clone()).unwrap_or_default(),
+            refreshed: BTreeMap::new(),
         }
     }
 
@@ -168,6 +172,24 @@ impl Growing {
             counts.unchanged = entry.count;
         }
         TemplateReport { failure: Some(failure), ..TemplateReport::of(&template.name, counts) }
+    }
+
+    /// A template whose query was left out keeps its rows.
+    pub fn leave(&mut self, template: &Template, left_out: &LeftOut) -> TemplateReport {
+        let name = &template.name;
+        let mut counts = Counts::default();
+        let mut held = 0;
+        if let Some(entry) = self.entries.get(name) {
+            (counts.keys, counts.unchanged, held) = (entry.count, entry.count, entry.held);
+        }
+        // Others may have committed keys since that it couldn't know; then the catalogue itself tells what it says.
+        if self.rows.get(name).is_some_and(|rows| Arc::ptr_eq(rows, &left_out.rows)) {
+            self.keys.insert(name.clone(), left_out.keys.columns.clone());
+            self.files.extend(left_out.keys.files.clone());
+        }
+        let cost = Cost { queries: left_out.queries, ..Cost::default() };
+        let decision = Some(left_out.decision.clone());
+        TemplateReport { held, cost, decision, ..TemplateReport::of(name, counts) }
     }
 
     /// Takes a template out of the release, with all its documents.

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::id::ReleaseId;
 use super::lease::Moment;
+use super::refresh::Refreshed;
 use crate::error::Error;
 use crate::store::{HeadObject, Store, Version};
 
@@ -76,6 +77,12 @@ pub struct Checked {
     pub as_of: DateTime<Utc>,
     /// When the run came to its end.
     pub at: DateTime<Utc>,
+    /// When a later run last found the refresh query's answer unchanged, which moves no instant of the data.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub looked_at: Option<DateTime<Utc>>,
+    /// What the refresh query answered in the same transaction, if it may stand in for another read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refresh: Option<Refreshed>,
 }
 
 /// The last failure of a template.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use chrono::Utc;
 
-use super::build::{BuildError, Builder, Observer};
+use super::build::{BuildError, Builder, Observer, Prepared};
 use super::finishers::Finishers;
 use super::head::HeadRead;
 use super::id::{ReleaseId, RunId};
@@ -112,9 +112,12 @@ pub async fn live_documents(
         progress: Arc::new(Progress::default()),
         live: wanted.every_valid,
         observe: Some(put),
+        records: None,
     };
     let built = match builder.prepare(&mut transaction, wanted.template, wanted.selectors).await {
-        Ok(prepared) => builder.run(&mut transaction, prepared).await,
+        Ok(Prepared::Statement(written)) => builder.run(&mut transaction, *written).await,
+        // A run without records asks no refresh query.
+        Ok(Prepared::LeftOut(_)) => return Ok(Vec::new()),
         Err(error) => Err(error),
     };
     let built = match built {

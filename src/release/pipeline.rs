@@ -16,6 +16,7 @@ use super::catalogue::Described;
 use super::finishers::{Collected, Finishers, Lot};
 use super::manifest::policy_hash;
 use super::progress::Progress;
+use super::refresh::{Consulted, Why};
 use super::row::Origin;
 use super::timing::Timing;
 use crate::database::{DatabaseError, ReadTransaction, Rows};
@@ -55,6 +56,7 @@ pub struct Running {
     timing: Arc<Timing>,
     query_seconds: f64,
     queries: u64,
+    consulted: Consulted,
 }
 
 /// Runs a statement to its last row. What remains to be done needs no connection.
@@ -100,6 +102,7 @@ pub async fn run(builder: &Builder, transaction: &mut ReadTransaction, work: Wor
         timing,
         query_seconds,
         queries: 0,
+        consulted: Consulted::unasked(Why::SomeKeys),
     }
 }
 
@@ -125,6 +128,12 @@ impl Running {
         Running { queries, ..self }
     }
 
+    /// Notes why the template is read.
+    #[must_use]
+    pub fn because(self, consulted: Consulted) -> Running {
+        Running { consulted, ..self }
+    }
+
     /// Waits until every document is staged.
     pub async fn finish(self) -> Result<Built, BuildError> {
         let summary = finished(self.splitter).await?;
@@ -140,8 +149,8 @@ impl Running {
         let cost = Cost { queries: self.queries, ..self.timing.cost(self.query_seconds) };
         let SplitSummary { domains, columns, rows_skipped, over_max_keys } = summary;
         let keys = Described::new(&self.template, domains);
-        let (scope, origin) = (self.scope, self.origin);
-        Ok(Built { scope, rows, origin, keys, columns, rows_skipped, over_max_keys, rows_read, cost })
+        let (scope, origin, consulted) = (self.scope, self.origin, self.consulted);
+        Ok(Built { scope, rows, origin, keys, columns, rows_skipped, over_max_keys, rows_read, cost, consulted })
     }
 }
 

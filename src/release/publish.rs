@@ -10,13 +10,15 @@ use chrono::{DateTime, Utc};
 use tokio::time::Instant;
 
 use super::base::Base;
-use super::build::{BuildError, Builder, Built};
+use super::build::{BuildError, Builder, Prepared, Seen};
 use super::commit::{commit, finish_interrupted};
 use super::draft::Draft;
 use super::finishers::Finishers;
 use super::id::{ReleaseId, RunId};
 use super::manifest::Kind;
+use super::pipeline::Running;
 use super::progress::{Phase, Progress};
+use super::refresh::{LeftOut, Records};
 use super::report::{Report, Seconds};
 use crate::database::{Database, ReadSettings, ReadTransaction, Search, Source};
 use crate::diagnostic::Diagnostic;
@@ -58,8 +60,8 @@ pub struct Job {
     pub holder: String,
 }
 
-/// A template after the build: built, or why not.
-pub type Outcome = (Arc<Template>, Result<Built, Diagnostic>);
+/// A template after the build: what was seen of it, or why nothing was.
+pub type Outcome = (Arc<Template>, Result<Seen, Diagnostic>);
 
 /// Runs a job.
 pub async fn run(
@@ -168,6 +170,7 @@ async fn build(
         progress: Arc::clone(progress),
         live: false,
         observe: None,
+        records: Some(Arc::new(Records::new(base.head(), job.rewrite || job.unhold, database, settings))),
     };
     let mut attempt = 1;
     loop {
@@ -193,6 +196,12 @@ async fn build(
     }
 }
 
+/// A template whose statement has ended, or was left out.
+enum Began {
+    Running(Box<Running>),
+    LeftOut(LeftOut),
+}
+
 /// One attempt at reading everything.
 async fn read(
     job: &Job,
@@ -216,11 +225,15 @@ async fn read(
     let (mut over, mut lost) = (false, None);
     for (template, known) in prepared {
         let read = match known {
-            Ok(known) => builder.run(&mut transaction, known).await,
+            Ok(Prepared::Statement(written)) => {
+                builder.run(&mut transaction, *written).await.map(Box::new).map(Began::Running)
+            }
+            Ok(Prepared::LeftOut(left_out)) => Ok(Began::LeftOut(left_out)),
             Err(error) => Err(error),
         };
         (over, lost) = match &read {
-            Ok(running) => (running.lost_connection(), running.lost()),
+            Ok(Began::Running(running)) => (running.lost_connection(), running.lost()),
+            Ok(Began::LeftOut(_)) => (false, None),
             Err(error) => (matches!(error, BuildError::Fatal(_)), None),
         };
         running.push((template, read));
@@ -235,18 +248,19 @@ async fn read(
     let mut fatal = None;
     for (template, read) in running {
         // Each is awaited, also where another has failed: a next attempt must not compete with the rest of this one.
-        let built = match read {
-            Ok(running) => running.finish().await,
+        let seen = match read {
+            Ok(Began::Running(running)) => running.finish().await.map(Seen::from),
+            Ok(Began::LeftOut(left_out)) => Ok(Seen::LeftOut(left_out)),
             Err(error) => Err(error),
         };
-        let built = match built {
-            Ok(built) => {
-                seconds.query += built.cost.query_seconds;
-                seconds.encode += built.cost.encode_seconds;
-                seconds.compress += built.cost.compress_seconds;
-                seconds.write += built.cost.write_seconds;
-                Ok(built)
-            }
+        if let Ok(Seen::Built(built)) = &seen {
+            seconds.query += built.cost.query_seconds;
+            seconds.encode += built.cost.encode_seconds;
+            seconds.compress += built.cost.compress_seconds;
+            seconds.write += built.cost.write_seconds;
+        }
+        let seen = match seen {
+            Ok(seen) => Ok(seen),
             Err(BuildError::Template(finding)) => Err(*finding),
             Err(BuildError::Fatal(error)) => {
                 // A store that is full outranks a connection that was lost: another server wouldn't help.
@@ -257,7 +271,7 @@ async fn read(
                 continue;
             }
         };
-        outcomes.push((template, built));
+        outcomes.push((template, seen));
     }
     // Rows that broke off may also have looked wrong to whoever split them; templates behind them weren't read at all.
     match fatal.or(lost.map(Error::from)) {

@@ -9,6 +9,7 @@ use super::build::Cost;
 use super::id::{ReleaseId, RunId};
 use super::manifest::{Change, ChangeKind};
 use super::merge::Merged;
+use super::refresh::Decision;
 use super::row::{Row, find};
 use crate::database::Source;
 use crate::diagnostic::Diagnostic;
@@ -85,6 +86,8 @@ pub struct TemplateReport {
     pub held: u64,
     /// What it cost.
     pub cost: Cost,
+    /// Whether its query ran, and why; none for what didn't get so far, and for runs without a database.
+    pub decision: Option<Decision>,
     /// The changes, with the documents before and after; a publish of very many leaves them to `releases ID`.
     pub changes: Vec<Difference>,
 }
@@ -134,6 +137,7 @@ impl TemplateReport {
             older: 0,
             held: 0,
             cost: Cost::default(),
+            decision: None,
             changes: Vec::new(),
         }
     }

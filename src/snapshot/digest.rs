@@ -17,12 +17,34 @@ impl Digest {
         Digest(Sha256::digest(body).into())
     }
 
+    /// Its bytes.
+    pub fn bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
     fn hex<'a>(&self, room: &'a mut [u8; 64]) -> &'a str {
         for (pair, byte) in room.chunks_exact_mut(2).zip(self.0) {
             let digit = |nibble: u8| b"0123456789abcdef"[usize::from(nibble)];
             pair.copy_from_slice(&[digit(byte >> 4), digit(byte & 15)]);
         }
         std::str::from_utf8(room).unwrap_or_default()
+    }
+}
+
+/// A digest over parts, each of which counts with its length, so that no two lists of parts read alike.
+#[derive(Default)]
+pub struct Digesting(Sha256);
+
+impl Digesting {
+    /// Takes the next part.
+    pub fn part(&mut self, bytes: &[u8]) {
+        self.0.update((bytes.len() as u64).to_le_bytes());
+        self.0.update(bytes);
+    }
+
+    /// The digest of all parts.
+    pub fn finish(self) -> Digest {
+        Digest(self.0.finalize().into())
     }
 }
 

@@ -5,13 +5,14 @@
 //! `database::explain`.
 
 use crate::diagnostic::Diagnostic;
-use crate::template::{DomainValues, Template};
+use crate::template::{DomainValues, Refresh, Template};
 
 mod columns;
 mod domains;
 mod keyed;
 mod order;
 mod outline;
+mod refresh;
 mod sources;
 mod stability;
 mod text;
@@ -22,6 +23,7 @@ mod tests;
 pub use columns::lint_columns;
 pub use domains::{lint_domains, own_columns};
 pub use keyed::marker;
+pub use refresh::volatile_refresh;
 
 use outline::Outline;
 
@@ -32,6 +34,7 @@ pub fn lint(template: &Template) -> Vec<Diagnostic> {
     lint_sql(&outline, &mut findings);
     keyed::lint(&outline, &mut findings);
     text::marker_placeholders(template, &mut findings);
+    refresh::lint(template, &mut findings);
     for domain in &template.domains {
         domains::lint_source(template, domain, &mut findings);
         if let DomainValues::Sql(sql) = &domain.values {
@@ -64,7 +67,15 @@ pub fn lint_float_sums(template: &Template, float_columns: &[&str]) -> Vec<Diagn
 
 /// The names that a template's SQL gives to tables, each with the table's own name. Names of WITH map to nothing.
 pub fn table_names(template: &Template) -> Vec<(String, Option<String>)> {
-    let outline = Outline::of_template(template);
+    tables_of(&Outline::of_template(template))
+}
+
+/// The same of its refresh query.
+pub fn refresh_table_names(template: &Template, refresh: &Refresh) -> Vec<(String, Option<String>)> {
+    tables_of(&Outline::of_refresh(template, refresh))
+}
+
+fn tables_of(outline: &Outline) -> Vec<(String, Option<String>)> {
     let ctes: Vec<String> =
         outline.queries().iter().flat_map(|query| outline.ctes(query)).map(|cte| cte.name).collect();
     let is_table = |name: &String| !ctes.iter().any(|cte| cte.eq_ignore_ascii_case(name));
@@ -78,7 +89,15 @@ pub fn table_names(template: &Template) -> Vec<(String, Option<String>)> {
 
 /// Words of the SQL that call a function, in lower case, each once.
 pub fn function_names(template: &Template) -> Vec<String> {
-    let outline = Outline::of_template(template);
+    functions_of(&Outline::of_template(template))
+}
+
+/// The same of its refresh query.
+pub fn refresh_function_names(template: &Template, refresh: &Refresh) -> Vec<String> {
+    functions_of(&Outline::of_refresh(template, refresh))
+}
+
+fn functions_of(outline: &Outline) -> Vec<String> {
     let mut names: Vec<String> = outline.calls(0..outline.len()).map(|at| outline.name(at).to_lowercase()).collect();
     names.sort_unstable();
     names.dedup();

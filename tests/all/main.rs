@@ -21,6 +21,8 @@ mod one_pass;
 mod pooler;
 mod readme;
 mod recovery;
+mod refresh;
+mod refresh_doubts;
 mod replicas;
 mod republish;
 mod rollback;

@@ -8,6 +8,7 @@ pub mod places;
 pub mod postgres;
 pub mod process;
 pub mod project;
+pub mod refreshed;
 pub mod s3_server;
 pub mod script;
 pub mod server_log;

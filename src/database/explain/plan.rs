@@ -2,8 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use crate::template::{Template, lint};
-
 /// Whose plan it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Engine {
@@ -73,11 +71,12 @@ impl Explained {
     }
 }
 
-/// Reads a plan. The template tells which names are tables: SQLite prints their aliases.
-pub fn read_plan(engine: Engine, lines: &[String], template: &Template) -> Explained {
+/// Reads a plan. `names` tells which names of the query are tables, as [`crate::template::lint::table_names`] does:
+/// SQLite prints their aliases.
+pub fn read_plan(engine: Engine, lines: &[String], names: &[(String, Option<String>)]) -> Explained {
     let mut explained = match engine {
         Engine::Postgres => read_postgres(lines),
-        Engine::Sqlite => read_sqlite(lines, &lint::table_names(template)),
+        Engine::Sqlite => read_sqlite(lines, names),
     };
     explained.lines = lines.to_vec();
     explained

@@ -74,6 +74,11 @@ impl Server {
         }
     }
 
+    /// The same with the user, for comparing.
+    pub fn identity(&self) -> String {
+        format!("{}, user {}", self.describe(), self.options.get_username())
+    }
+
     /// True where nobody can read along whatever the server does: on a socket, at this machine's own address, and where
     /// the URL takes no line without TLS.
     pub fn is_private(&self) -> bool {

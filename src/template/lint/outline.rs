@@ -5,7 +5,7 @@
 use std::ops::Range;
 
 use crate::template::tokens::{self, Kind, Token};
-use crate::template::{DomainSource, Template};
+use crate::template::{DomainSource, Refresh, Template};
 
 /// Words that end a select list or a clause behind it.
 pub const CLAUSES: [&str; 13] = [
@@ -44,6 +44,16 @@ enum Place {
     From(usize),
     /// Somewhere in these bytes, written with TOML's escapes.
     Within(Range<usize>),
+}
+
+impl Place {
+    /// Where a text stands behind the beginning of a span of the front matter, if it stands there letter by letter.
+    fn in_front_matter(template: &Template, span: &Range<usize>, sql: &str) -> Place {
+        let front = &template.source()[..template.sql.start];
+        let from = span.start.min(front.len());
+        let found = front.get(from..).and_then(|rest| rest.find(sql)).map(|at| from + at);
+        found.map_or_else(|| Place::Within(span.clone()), Place::From)
+    }
 }
 
 /// One SELECT with all that belongs to it.
@@ -91,11 +101,13 @@ impl<'a> Outline<'a> {
 
     /// The outline of a domain's query.
     pub fn of_domain(template: &'a Template, domain: &'a DomainSource, sql: &'a str) -> Outline<'a> {
-        let front = &template.source()[..template.sql.start];
-        let from = domain.span.start.min(front.len());
-        let found = front.get(from..).and_then(|rest| rest.find(sql)).map(|at| from + at);
-        let place = found.map_or_else(|| Place::Within(domain.span.clone()), Place::From);
-        Outline::new(template, Some(domain), sql, place)
+        Outline::new(template, Some(domain), sql, Place::in_front_matter(template, &domain.span, sql))
+    }
+
+    /// The outline of the refresh query, for the few lints that it has in common with the others.
+    pub fn of_refresh(template: &'a Template, refresh: &'a Refresh) -> Outline<'a> {
+        let place = Place::in_front_matter(template, &refresh.span, &refresh.sql);
+        Outline::new(template, None, &refresh.sql, place)
     }
 
     fn new(template: &'a Template, domain: Option<&'a DomainSource>, text: &'a str, place: Place) -> Outline<'a> {

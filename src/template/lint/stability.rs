@@ -141,6 +141,19 @@ fn warn(outline: &Outline, span: Range<usize>, message: String, hint: &str) -> D
 }
 
 fn volatile(outline: &Outline, findings: &mut Vec<Diagnostic>) {
+    for (at, shown) in volatile_words(outline) {
+        findings.push(warn(
+            outline,
+            at..at + 1,
+            format!("`{shown}` has another answer in every run, so the documents change without the data"),
+            "use a column of the data instead, for example its latest date; tintype shows when a document was built in its headers",
+        ));
+    }
+}
+
+/// What has another answer in every run: the place of each such word, and how it is shown.
+pub fn volatile_words(outline: &Outline) -> Vec<(usize, String)> {
+    let mut words = Vec::new();
     for at in 0..outline.len() {
         // A column of that name isn't the function, `pg_catalog.now()` is.
         let is_call = outline.is_name(at) && outline.is_symbol(at + 1, "(");
@@ -153,15 +166,10 @@ fn volatile(outline: &Outline, findings: &mut Vec<Diagnostic>) {
                 || (outline.kind(at) == Kind::Text && is_clock_text(outline, at, &name));
         let is_volatile = is_call && VOLATILE.contains(&name.as_str());
         if reads_clock || is_volatile {
-            let shown = if is_call { format!("{name}()") } else { name };
-            findings.push(warn(
-                outline,
-                at..at + 1,
-                format!("`{shown}` has another answer in every run, so the documents change without the data"),
-                "use a column of the data instead, for example its latest date; tintype shows when a document was built in its headers",
-            ));
+            words.push((at, if is_call { format!("{name}()") } else { name }));
         }
     }
+    words
 }
 
 fn reads_clock(outline: &Outline, at: usize, name: &str) -> bool {

@@ -9,6 +9,7 @@ use bytesize::ByteSize;
 use serde::Deserialize;
 use toml::Spanned;
 
+use super::refresh::RefreshSpec;
 use super::{Reader, sql};
 use crate::diagnostic::{Diagnostic, did_you_mean};
 use crate::key::{KeyValue, PathPattern};
@@ -50,6 +51,7 @@ pub struct FrontMatter {
     max_keys: Option<usize>,
     #[serde(default)]
     keys: BTreeMap<Spanned<String>, Spanned<KeySpec>>,
+    refresh: Option<Spanned<RefreshSpec>>,
     #[serde(default)]
     guard: GuardSpec,
 }
@@ -76,11 +78,13 @@ pub struct Located<'a> {
 }
 
 impl Located<'_> {
-    fn span(&self, span: Range<usize>) -> Range<usize> {
+    /// Where a span of the front matter lies in the file.
+    pub fn span(&self, span: Range<usize>) -> Range<usize> {
         self.offset + span.start..self.offset + span.end
     }
 
-    fn report(&mut self, span: Range<usize>, message: impl Into<String>, hint: impl Into<String>) {
+    /// Notes what is wrong at a span of the front matter.
+    pub fn report(&mut self, span: Range<usize>, message: impl Into<String>, hint: impl Into<String>) {
         let finding = self.reader.error(self.span(span), message).hint(hint);
         self.findings.push(finding);
     }
@@ -117,6 +121,7 @@ impl Located<'_> {
         let max_size = matter.guard.max_size.as_ref().map_or(DEFAULT_MAX_SIZE, |size| self.size(size));
         let domains =
             matter.keys.into_iter().filter_map(|(column, spec)| self.domain(&column, spec, &columns)).collect();
+        let refresh = matter.refresh.and_then(|spec| self.refresh(spec));
         let sql = sql::span(&self.reader, sql).map_err(|finding| self.findings.push(finding)).ok()?;
         let markers = sql::markers(&self.reader, &sql, &columns, &mut self.findings);
         Some(Template {
@@ -127,6 +132,7 @@ impl Located<'_> {
             page_url,
             on_miss: matter.on_miss,
             domains,
+            refresh,
             max_keys: matter.max_keys.unwrap_or(DEFAULT_MAX_KEYS),
             max_size_bytes: max_size.as_u64(),
             markers,
@@ -193,7 +199,8 @@ impl Located<'_> {
         )
     }
 
-    fn duration(&mut self, text: Option<&Spanned<String>>, default: Duration) -> Duration {
+    /// A duration as it was written; what isn't one is reported, and the default taken.
+    pub fn duration(&mut self, text: Option<&Spanned<String>>, default: Duration) -> Duration {
         let Some(text) = text else { return default };
         humantime::parse_duration(text.get_ref()).unwrap_or_else(|error| {
             self.report(
