@@ -17,6 +17,7 @@ mod domain_rows;
 mod draft;
 mod finishers;
 mod growing;
+mod guard;
 pub mod head;
 mod id;
 mod inspect;
@@ -39,6 +40,7 @@ mod timing;
 mod turn;
 
 pub use check::check_template;
+pub use guard::grouped;
 pub use id::RunId;
 pub use inspect::{LiveRead, Release, document, live_documents, releases};
 pub use progress::{Phase, Progress};

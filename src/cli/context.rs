@@ -110,7 +110,7 @@ impl Project {
             StorePlace::S3(settings) => Store::S3(Box::new(S3::new(settings))),
         };
         let settings = config.database.build.read_settings();
-        let templates = templates.into_iter().map(Arc::new).collect();
+        let templates = templates.into_iter().map(|template| Arc::new(template.guarded(&config.guard))).collect();
         Project { config, store: Arc::new(store), templates, settings }
     }
 

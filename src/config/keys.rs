@@ -6,8 +6,10 @@ use std::time::Duration;
 use super::secret::holds_password;
 
 mod database;
+mod guard;
 
 pub use database::{ACQUIRE_TIMEOUT, DATABASE_URL, MAX_LAG, READ, REPLICAS, SETTINGS, STATEMENT_TIMEOUT};
+pub use guard::{LEVELS, MAX_SIZE, SOURCE_AGE_SQL};
 
 /// What a key's value is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -184,7 +186,7 @@ pub static TEMPLATES: Key = Key {
 };
 
 /// All keys, in the order of the written file.
-pub static KEYS: [&Key; 17] = [
+pub static KEYS: [&Key; 29] = [
     &DATABASE_URL,
     &REPLICAS,
     &READ,
@@ -201,6 +203,18 @@ pub static KEYS: [&Key; 17] = [
     &LEASE_WAIT,
     &LEASE_TTL,
     &CDN_URL,
+    &guard::ROWS_DROP,
+    &guard::KEYS_DROP,
+    &guard::EMPTY,
+    &guard::CHANGED,
+    &guard::SIZE_DROP,
+    &guard::SIZE_GROWTH,
+    &guard::COLUMNS,
+    &guard::PATH,
+    &guard::SOURCE_AGE,
+    &guard::MAX_DELETE,
+    &SOURCE_AGE_SQL,
+    &MAX_SIZE,
     &TEMPLATES,
 ];
 

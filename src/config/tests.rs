@@ -1,5 +1,7 @@
 use super::*;
 
+mod guard;
+
 struct Case {
     folder: tempfile::TempDir,
     environment: Vec<(String, String)>,

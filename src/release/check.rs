@@ -2,7 +2,7 @@
 //! its first row.
 
 use super::build::{BuildError, key_columns, read_domains, statement_error};
-use super::markers;
+use super::{guard, markers};
 use crate::database::{ReadTransaction, explain};
 use crate::diagnostic::Diagnostic;
 use crate::error::Error;
@@ -66,5 +66,6 @@ async fn findings(transaction: &mut ReadTransaction, template: &Template) -> Res
     let explained = explain::explain_template(transaction, template, &keys, sample.as_ref()).await;
     findings.extend(explained.map_err(|error| statement_error(template, &all, error))?);
     findings.extend(markers::compare(transaction, template, &keys).await?);
+    findings.extend(guard::check(transaction, template).await?);
     Ok(findings)
 }
