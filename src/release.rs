@@ -36,11 +36,12 @@ mod resume;
 mod rollback;
 mod row;
 mod shards;
+mod staged;
 mod timing;
 mod turn;
 
 pub use check::check_template;
-pub use guard::grouped;
+pub use guard::{Moved, MovedUnit, Verdict, grouped};
 pub use id::RunId;
 pub use inspect::{LiveRead, Release, document, live_documents, releases};
 pub use progress::{Phase, Progress};
@@ -49,3 +50,4 @@ pub use report::{Counts, Difference, Report, TemplateReport};
 pub use resume::{Resumed, resume};
 pub use rollback::{Rollback, is_kept, previous, roll_back};
 pub use row::Row;
+pub use staged::publish_staged;

@@ -1,13 +1,66 @@
 //! What the guards said, for people; and the question before a guard is overridden.
 
-use std::io::IsTerminal as _;
+use clap::Args;
 
-use super::context::Context;
+use super::confirm::confirm;
+use super::context::{Context, Project};
 use super::print::{self, counted, grouped, styled};
 use crate::diagnostic::did_you_mean;
 use crate::error::Error;
+use crate::release::manifest::{Kind, Root};
 use crate::release::{Job, Moved, MovedUnit, Report, TemplateReport, Verdict};
 use crate::template::guard::{EVERY, Guard, Level};
+
+/// Which guards may be overridden.
+#[derive(Debug, Clone, Args)]
+pub struct Accept {
+    /// Let a guard or an assert warn where it would refuse; TEMPLATE/NAME for one template, `all` for every guard. May be
+    /// given several times. Asks first; without a terminal it needs --yes.
+    #[arg(long = "accept-guard", value_name = "NAME")]
+    accept_guard: Vec<String>,
+}
+
+impl Accept {
+    /// The names, once somebody has said yes to them.
+    pub fn names(&self, context: &Context, asserts: &[String]) -> Result<Vec<String>, Error> {
+        let names = &self.accept_guard;
+        for name in names {
+            let known: Vec<&str> = known(asserts).collect();
+            // A template's name holds no slash, but the name of an assert may.
+            let guard = name.split_once('/').map_or(name.as_str(), |(_, guard)| guard);
+            if !known.contains(&name.as_str()) && !known.contains(&guard) {
+                let hint = match did_you_mean(guard, known.iter().copied()) {
+                    Some(near) => format!("did you mean `{near}`?"),
+                    None => format!("known are {}", known.join(", ")),
+                };
+                return Err(Error::usage(format!("there is no guard `{name}`"), hint));
+            }
+        }
+        if !names.is_empty() {
+            let named =
+                if names.iter().any(|name| name == EVERY) { "every guard".to_owned() } else { names.join(", ") };
+            confirm(context, &format!("let pass what {named} would refuse"))?;
+        }
+        Ok(names.clone())
+    }
+}
+
+fn known(asserts: &[String]) -> impl Iterator<Item = &str> {
+    let guards = Guard::ALL.iter().map(|guard| guard.name());
+    guards.chain([EVERY]).chain(asserts.iter().map(String::as_str))
+}
+
+/// The asserts of every template.
+pub fn asserts_of(project: &Project) -> Vec<String> {
+    let asserts = project.templates.iter().flat_map(|template| &template.guards.asserts);
+    asserts.map(|assert| assert.name.clone()).collect()
+}
+
+/// The asserts that a staged release was measured by.
+pub fn asserts_in(root: &Root) -> Vec<String> {
+    let templates = root.staged.iter().flat_map(|staged| staged.templates.values());
+    templates.flat_map(|template| &template.answers.asserts).map(|assert| assert.name.clone()).collect()
+}
 
 /// The guards of a template in a line, for a plan; none where none applies.
 pub fn line(template: &TemplateReport) -> Option<String> {
@@ -73,23 +126,32 @@ fn moved(moved: &Moved) -> String {
 
 /// What is live, where the refused documents are, and how they are published all the same.
 fn hints(report: &Report, job: &Job) -> Vec<String> {
-    let names: Vec<&str> =
-        report.templates.iter().filter(|template| template.is_refused()).map(|template| template.name.as_str()).collect();
-    let names = names.join(", ");
-    let kept = match &report.release {
-        Some(release) => format!("of {names} the last good documents stay live, in release {release}"),
-        None => format!("nothing of {names} is published"),
+    let refused = || report.templates.iter().filter(|template| template.is_refused());
+    let named = |were_there: bool| {
+        let names = refused().filter(|template| template.has_documents() == were_there);
+        names.map(|template| template.name.as_str()).collect::<Vec<_>>().join(", ")
     };
+    let (kept, new) = (named(true), named(false));
+    let mut said = Vec::new();
+    if !kept.is_empty() {
+        said.push(format!("the last good documents of {kept} stay live"));
+    }
+    if !new.is_empty() {
+        said.push(format!("nothing of {new} is published"));
+    }
     let accept = accept_flags(report);
     let Some(staged) = &report.staged else {
-        let what = if job.commit { "could be staged" } else { "is staged, because this is a plan" };
-        return vec![format!("{kept}; nothing {what}. If the data is right: tintype publish {accept}")];
+        said.push(format!("if the data is right: tintype {} {accept}", republished(job)));
+        return said;
     };
-    vec![
-        format!("{kept}; what was refused is staged as {staged}: `tintype releases {staged}` lists what it would change, \
-                 `tintype get KEY --release {staged}` prints a document"),
-        format!("if the data is right: tintype publish --release {staged} {accept}"),
-    ]
+    said.push(format!("it is staged as {staged}: tintype get KEY --release {staged}"));
+    said.push(format!("if the data is right: tintype publish --release {staged} {accept}"));
+    said
+}
+
+/// The command whose guards were judged, without a release.
+fn republished(job: &Job) -> &'static str {
+    if job.kind == Kind::Republish { "republish" } else { "publish" }
 }
 
 /// The flags that would let everything pass that refuses something.

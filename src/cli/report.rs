@@ -3,7 +3,8 @@
 use bytesize::ByteSize;
 use serde_json::{Value, json};
 
-use super::context::Project;
+use super::context::{Context, Project};
+use super::guards;
 use super::print::{self, counted, grouped, styled};
 use crate::database::{PassedOver, Source};
 use crate::release::manifest::{ChangeKind, Kind};
@@ -97,6 +98,9 @@ pub fn plan(report: &Report, all: bool) {
     let mut bytes = 0;
     for template in &report.templates {
         print::line(&summary(template, names));
+        if let Some(line) = guards::line(template) {
+            print::line(&format!("  {line}"));
+        }
         bytes += template.changes.iter().map(|change| change.gzip_bytes).sum::<u64>();
         let listed = if all { usize::MAX } else { LISTED };
         for change in template.changes.iter().take(listed) {
@@ -153,7 +157,9 @@ fn summary(template: &TemplateReport, width: usize) -> String {
         };
         return format!("{name}  {}; {kept}", styled(print::RED, "failed"));
     }
-    let mut parts = vec![format!("{:>9} {}", grouped(counts.keys), if counts.keys == 1 { "key " } else { "keys" })];
+    let refused = template.is_refused().then(|| styled(print::RED, "refused"));
+    let mut parts: Vec<String> = refused.into_iter().collect();
+    parts.push(format!("{:>9} {}", grouped(counts.keys), if counts.keys == 1 { "key " } else { "keys" }));
     let kinds = [
         (counts.added, "added", print::GREEN),
         (counts.changed, "changed", print::YELLOW),
@@ -169,7 +175,8 @@ fn summary(template: &TemplateReport, width: usize) -> String {
     if counts.unchanged > 0 {
         parts.push(styled(print::DIM, format!("{} unchanged", grouped(counts.unchanged))));
     }
-    format!("{name}{}", parts.join("   "))
+    let gap = if template.is_refused() { "  " } else { "" };
+    format!("{name}{gap}{}", parts.join("   "))
 }
 
 fn difference(change: &Difference) -> String {
@@ -196,6 +203,22 @@ pub fn templates(report: &Report) {
     }
 }
 
+/// What was staged and is live nowhere: its id, for the next command.
+pub fn staged(report: &Report, context: &Context) {
+    if context.is_talkative() {
+        templates(report);
+    }
+    match &report.staged {
+        Some(staged) => print::line(&staged.to_string()),
+        None if context.is_talkative() => print::note("Unchanged: there is nothing to stage"),
+        None => {}
+    }
+    if let Some(staged) = report.staged.as_ref().filter(|_| context.is_talkative()) {
+        print::note(&format!("`tintype publish --release {staged}` publishes it, within six days"));
+        print::note(&costs(report));
+    }
+}
+
 /// What a publish did.
 pub fn published(report: &Report, job: &Job, project: &Project) {
     if let Some(release) = &report.rolled_forward {
@@ -214,10 +237,11 @@ pub fn published(report: &Report, job: &Job, project: &Project) {
             grouped(report.activated.removed),
         ));
     } else {
-        print::note(&format!(
-            "{}: release {release} is still what is live, in {total}",
-            styled(print::GREEN, "Unchanged")
-        ));
+        let word = match report.has_refused() {
+            true => styled(print::RED, "Refused"),
+            false => styled(print::GREEN, "Unchanged"),
+        };
+        print::note(&format!("{word}: release {release} is still what is live, in {total}"));
     }
     print::note(&costs(report));
     if report.committed && report.documents_before == 0 {
@@ -230,6 +254,7 @@ pub fn template_json(template: &TemplateReport, committing: bool) -> Value {
     let counts = &template.counts;
     let outcome = match &template.failure {
         Some(_) => "failed",
+        None if template.is_refused() => "refused",
         None if touched(counts) == 0 && template.older > 0 => "skipped",
         None if touched(counts) == 0 => "unchanged",
         None if committing => "published",
@@ -238,7 +263,8 @@ pub fn template_json(template: &TemplateReport, committing: bool) -> Value {
     json!({
         "name": template.name,
         "outcome": outcome,
-        "reason": template.failure.as_ref().map(ToString::to_string),
+        "reason": template.failure.as_ref().map(ToString::to_string).or(template.refusal()),
+        "guards": template.verdicts,
         "finding": template.failure.as_ref().map(print::finding_json),
         "keys": counts.keys,
         "added": counts.added,

@@ -29,9 +29,10 @@ mod words;
 
 pub use answers::Answers;
 pub use ask::{ask, check};
+pub use measure::{Moved, MovedUnit};
 pub use words::grouped;
 
-use measure::{Measured, Moved, Walk};
+use measure::{Measured, Walk};
 
 /// From so many documents on a share of them counts: one of them is then no more than the lowest default limit.
 pub const MIN_DOCUMENTS: u64 = 20;
@@ -70,7 +71,7 @@ pub struct Verdict {
     pub before: Value,
     /// What was measured in the build.
     pub after: Value,
-    /// The limit that it is above, or the lowest that it is below, as it is written.
+    /// Its levels, as they are written.
     pub limit: String,
     /// True if the run was told to let it pass.
     pub accepted: bool,
@@ -130,7 +131,7 @@ impl Case<'_> {
         let Measured { before, after, message, .. } = measured;
         let message = if level == Level::Ok { message } else { words::with_limit(guard, &message, limit) };
         let guard_name = guard.name().to_owned();
-        let limit = guard.shown(limit);
+        let limit = guard.written(levels);
         Some(Verdict { guard: guard_name, level, message, before, after, limit, accepted: false, keys })
     }
 
