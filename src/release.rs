@@ -1,9 +1,10 @@
 //! Releases: the life cycle of a set of documents, from a build to the stable paths.
 //!
 //! A publish *builds* the documents of its templates without holding anything but one database connection, *merges*
-//! what it saw into the committed release, *stages* blobs and a manifest that nobody sees, *commits* by one
-//! compare-and-swap of `head.json`, and *activates*: the stable paths come to show the blobs. A crash before the commit
-//! changes nothing; after it any later run finishes the job from the store alone. Only what changed is written.
+//! what it saw into the committed release, lets the *guards* judge the outcome, *stages* blobs and a manifest that nobody
+//! sees, *commits* by one compare-and-swap of `head.json`, and *activates*: the stable paths come to show the blobs. A
+//! crash before the commit changes nothing; after it any later run finishes the job from the store alone. Only what
+//! changed is written.
 
 mod activate;
 mod backlog;

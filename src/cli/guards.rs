@@ -21,8 +21,8 @@ pub struct Accept {
 }
 
 impl Accept {
-    /// The names, once somebody has said yes to them.
-    pub fn names(&self, context: &Context, asserts: &[String]) -> Result<Vec<String>, Error> {
+    /// The names, once somebody has said yes to them if anything is to be committed.
+    pub fn names(&self, context: &Context, asserts: &[String], commit: bool) -> Result<Vec<String>, Error> {
         let names = &self.accept_guard;
         for name in names {
             let known: Vec<&str> = known(asserts).collect();
@@ -36,10 +36,10 @@ impl Accept {
                 return Err(Error::usage(format!("there is no guard `{name}`"), hint));
             }
         }
-        if !names.is_empty() {
-            let named =
+        if !names.is_empty() && commit {
+            let which =
                 if names.iter().any(|name| name == EVERY) { "every guard".to_owned() } else { names.join(", ") };
-            confirm(context, &format!("let pass what {named} would refuse"))?;
+            confirm(context, &format!("let pass what {which} would refuse"))?;
         }
         Ok(names.clone())
     }

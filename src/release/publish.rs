@@ -27,6 +27,7 @@ use crate::template::select::Selector;
 
 /// What a run is to do.
 #[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "each is asked for by itself")]
 pub struct Job {
     /// Every template there is.
     pub templates: Vec<Arc<Template>>,

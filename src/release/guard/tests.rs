@@ -20,6 +20,7 @@ fn row(number: usize, document: Size, body: &str) -> Arc<Row> {
         changed_at: DateTime::default(),
         run: RunId::new(DateTime::default(), 0),
         policy: "p".into(),
+        held: false,
     };
     let of = |(rows, size_bytes)| {
         let digest = Digest::of(format!("{number} {rows} {size_bytes} {body}").as_bytes());
@@ -65,6 +66,7 @@ fn entry(path: &str, shape: Shape, names: &str) -> TemplateEntry {
         key_columns: columns("k"),
         columns: columns(names),
         count: 0,
+        held: 0,
         as_of: DateTime::default(),
         changed_at: DateTime::default(),
         status: Status::Ok,

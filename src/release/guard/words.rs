@@ -32,7 +32,7 @@ pub fn with_limit(guard: Guard, message: &str, limit: f64) -> String {
 /// All rows.
 pub fn rows(walk: &Walk) -> Measured {
     let (before, after) = (walk.before.rows, walk.after.rows);
-    fallen("rows", before, after, |count| grouped(count))
+    fallen("rows", before, after, grouped)
 }
 
 /// Documents, or those with rows: whichever fell more.

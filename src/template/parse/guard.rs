@@ -69,7 +69,7 @@ impl Located<'_> {
             }
         }
         own.max_size_bytes = spec.max_size.as_ref().and_then(|size| self.size(size));
-        own.source_age_sql = spec.source_age_sql.and_then(|sql| self.query(sql, "source_age_sql"));
+        own.source_age_sql = spec.source_age_sql.as_ref().and_then(|sql| self.query(sql, "source_age_sql"));
         let mut asserts: Vec<Assert> = Vec::new();
         for spec in spec.assert {
             asserts.extend(self.assert(spec, &asserts));
@@ -104,11 +104,11 @@ impl Located<'_> {
                 Level::Error
             }
         };
-        let sql = self.query(sql, &format!("the assert `{text}`"))?;
+        let sql = self.query(&sql, &format!("the assert `{text}`"))?;
         Some(Assert { name: text, sql, level, span })
     }
 
-    fn query(&mut self, sql: Spanned<String>, of: &str) -> Option<String> {
+    fn query(&mut self, sql: &Spanned<String>, of: &str) -> Option<String> {
         let text = sql.get_ref().trim().trim_end_matches(';').trim_end();
         if text.is_empty() || text.contains('\0') {
             let wrong = if text.is_empty() { "is empty" } else { "holds a NUL byte" };
