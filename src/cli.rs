@@ -23,6 +23,7 @@ mod context;
 mod demo;
 mod doctor;
 mod get;
+mod guards;
 mod init;
 mod print;
 mod progress;
@@ -47,8 +48,8 @@ const LAST_WORDS: Duration = Duration::from_secs(3);
 
 const EXIT_CODES: &str = "\
 Exit codes: 0 done, or nothing to do · 1 nothing committed and something failed · 2 usage, config or template invalid ·
-4 committed, but a template or some paths are behind · 5 another publisher is committing · 10 plan --exit-code with
-changes · 130/143 interrupted";
+3 a guard refused a template · 4 committed, but a template or some paths are behind · 5 another publisher is committing ·
+10 plan --exit-code with changes · 130/143 interrupted";
 
 /// Runs hot aggregation queries once and publishes the answers as gzipped JSON snapshots.
 #[derive(Debug, Parser)]
@@ -173,6 +174,8 @@ enum Outcome {
     Failed,
     /// A file is wrong.
     Invalid,
+    /// A guard refused at least one template.
+    Refused,
     /// Committed, but something is behind.
     Behind,
     /// A plan with changes, where that was asked for.
@@ -185,6 +188,7 @@ impl Outcome {
             Outcome::Done => 0,
             Outcome::Failed => 1,
             Outcome::Invalid => 2,
+            Outcome::Refused => 3,
             Outcome::Behind => 4,
             Outcome::Changes => 10,
         }

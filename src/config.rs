@@ -5,6 +5,7 @@
 //! same way wherever it stands. Nothing but the command line sees the whole [`Config`]; everything else takes the few
 //! settings that it needs.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,6 +16,7 @@ use crate::database::{ReadFrom, ReadSettings};
 use crate::diagnostic::Diagnostic;
 use crate::error::Error;
 use crate::store::{Location, S3Settings};
+use crate::template::guard::{GuardSettings, size_bytes};
 
 mod database;
 mod environment;
@@ -50,6 +52,8 @@ pub struct Config {
     pub store: StoreConfig,
     /// `[cdn]`
     pub cdn: CdnConfig,
+    /// `[guard]`
+    pub guard: GuardSettings,
     /// `[paths]`
     pub paths: PathsConfig,
 }
@@ -227,6 +231,7 @@ impl Reader<'_> {
             store: self.store(database.url.as_ref()),
             database,
             cdn: CdnConfig { url: self.understood(&keys::CDN_URL, |text, _| base_url(text)) },
+            guard: self.guard(),
             paths: self.paths(),
         }
     }
@@ -315,6 +320,16 @@ impl Reader<'_> {
         let (lease_wait, lease_ttl) = (self.duration(&keys::LEASE_WAIT), self.duration(&keys::LEASE_TTL));
         let head = self.head(&place, database);
         StoreConfig { place, lease_wait, lease_ttl, head }
+    }
+
+    fn guard(&mut self) -> GuardSettings {
+        let mut levels = BTreeMap::new();
+        for (guard, key) in keys::LEVELS {
+            levels.extend(self.understood(key, |text, _| guard.parse(text)).map(|levels| (guard, levels)));
+        }
+        let source_age_sql = self.understood(&keys::SOURCE_AGE_SQL, |text, _| Ok(text.trim().to_owned()));
+        let max_size_bytes = self.understood(&keys::MAX_SIZE, |text, _| size_bytes(text));
+        GuardSettings { levels, source_age_sql, max_size_bytes }
     }
 
     fn paths(&mut self) -> PathsConfig {

@@ -65,6 +65,13 @@ impl Diagnostic {
         self
     }
 
+    /// Says first what the finding is about.
+    #[must_use]
+    pub fn prefixed(mut self, what: &str) -> Diagnostic {
+        self.message = format!("{what}: {}", self.message);
+        self
+    }
+
     /// The file's name as it was given.
     pub fn file(&self) -> &str {
         &self.file

@@ -1,9 +1,10 @@
 //! Releases: the life cycle of a set of documents, from a build to the stable paths.
 //!
 //! A publish *builds* the documents of its templates without holding anything but one database connection, *merges*
-//! what it saw into the committed release, *stages* blobs and a manifest that nobody sees, *commits* by one
-//! compare-and-swap of `head.json`, and *activates*: the stable paths come to show the blobs. A crash before the commit
-//! changes nothing; after it any later run finishes the job from the store alone. Only what changed is written.
+//! what it saw into the committed release, lets the *guards* judge the outcome, *stages* blobs and a manifest that nobody
+//! sees, *commits* by one compare-and-swap of `head.json`, and *activates*: the stable paths come to show the blobs. A
+//! crash before the commit changes nothing; after it any later run finishes the job from the store alone. Only what
+//! changed is written.
 
 mod activate;
 mod backlog;
@@ -17,6 +18,7 @@ mod domain_rows;
 mod draft;
 mod finishers;
 mod growing;
+mod guard;
 pub mod head;
 mod id;
 mod inspect;
@@ -36,10 +38,12 @@ mod resume;
 mod rollback;
 mod row;
 mod shards;
+mod staged;
 mod timing;
 mod turn;
 
 pub use check::check_template;
+pub use guard::{Moved, MovedUnit, Verdict, grouped};
 pub use id::RunId;
 pub use inspect::{LiveRead, Release, document, live_documents, releases};
 pub use progress::{Phase, Progress};
@@ -49,3 +53,4 @@ pub use report::{Counts, Difference, Report, TemplateReport};
 pub use resume::{Resumed, resume};
 pub use rollback::{Rollback, is_kept, previous, roll_back};
 pub use row::Row;
+pub use staged::publish_staged;

@@ -16,6 +16,7 @@ use crate::diagnostic::Diagnostic;
 use crate::key::{KeyValue, PathPattern};
 
 pub mod domain;
+pub mod guard;
 pub mod lint;
 mod page_url;
 mod parse;
@@ -24,6 +25,8 @@ pub mod select;
 pub mod tokens;
 
 pub use page_url::PageUrl;
+
+use guard::{GuardSettings, Guards};
 
 /// Names that the catalogue, the health endpoints and the schema take.
 pub const RESERVED_NAMES: [&str; 4] = ["health", "metrics", "index", "schema"];
@@ -51,8 +54,8 @@ pub struct Template {
     pub refresh: Option<Refresh>,
     /// Above this number of published combinations no empty documents are made.
     pub max_keys: usize,
-    /// Largest body in bytes, uncompressed.
-    pub max_size_bytes: u64,
+    /// What a build of it is measured by before readers see it.
+    pub guards: Guards,
     /// The markers in the SQL where a keyed statement gets further conditions.
     pub markers: Vec<Marker>,
     /// The SQL's bytes in the file, without a `;` at its end.
@@ -75,6 +78,17 @@ pub enum Shape {
     Geojson,
     /// One column that holds JSON: `"data": …`
     Json,
+}
+
+impl std::fmt::Display for Shape {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Shape::Rows => "rows",
+            Shape::Columns => "columns",
+            Shape::Geojson => "geojson",
+            Shape::Json => "json",
+        })
+    }
 }
 
 /// What the front matter asks of one column.
@@ -227,6 +241,13 @@ impl Template {
         }
         findings.extend(one_pattern_twice(&templates));
         Ok((templates, findings))
+    }
+
+    /// The same template with what `[guard]` says for every template.
+    #[must_use]
+    pub fn guarded(mut self, common: &GuardSettings) -> Template {
+        self.guards.common = common.clone();
+        self
     }
 
     /// The key columns in the order of the path.

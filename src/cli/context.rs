@@ -113,7 +113,7 @@ impl Project {
     fn with(config: Config, templates: Vec<Template>) -> Result<Project, Error> {
         let store = Arc::new(store(&config)?);
         let settings = config.database.build.read_settings();
-        let templates = templates.into_iter().map(Arc::new).collect();
+        let templates = templates.into_iter().map(|template| Arc::new(template.guarded(&config.guard))).collect();
         Ok(Project { config, store, templates, settings })
     }
 
@@ -172,6 +172,9 @@ impl Project {
             rewrite: false,
             unhold: false,
             retire: Vec::new(),
+            accept: Vec::new(),
+            publishes: None,
+            stage_only: false,
             commit: true,
             author: None,
             note: None,

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use super::Color;
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::error::Error;
+pub use crate::release::grouped;
 
 /// Good news.
 pub const GREEN: Style = AnsiColor::Green.on_default();
@@ -185,19 +186,6 @@ pub fn error_json(command: &str, error: &Error) -> Value {
         "exit_code": error.exit_code(),
         "error": { "message": error.to_string(), "hint": error.hint(), "findings": findings },
     })
-}
-
-/// A number with thin groups of three: 107,881.
-pub fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
 }
 
 /// A number with its noun: `1 key`, `2 keys`.

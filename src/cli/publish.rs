@@ -6,7 +6,9 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::context::{Context, Project, warn_of_single_publisher};
+use super::guards::{self, Accept, asserts_in, asserts_of};
 use super::progress::Bar;
+use super::releases::find;
 use super::retire::{failed_templates, nothing_failed, retired};
 use super::status::instant;
 use super::{Outcome, print, report};
@@ -56,6 +58,14 @@ pub struct Publish {
     /// Publish also the keys that a rollback holds, which ends that.
     #[arg(long)]
     unhold: bool,
+    #[command(flatten)]
+    accept: Accept,
+    /// Stage the release to be looked at and print its id; commit nothing.
+    #[arg(long)]
+    stage_only: bool,
+    /// Publish a release that was staged, by its id, without a query.
+    #[arg(long, value_name = "ID", conflicts_with_all = ["keys", "conditions", "force", "failed", "retire", "stage_only"])]
+    release: Option<String>,
     /// Show what would change; write nothing.
     #[arg(short = 'n', long)]
     dry_run: bool,
@@ -71,6 +81,8 @@ pub struct Republish {
     /// Read a replica, as publish does, instead of the primary: what was just changed may not be there yet.
     #[arg(long)]
     replica: bool,
+    #[command(flatten)]
+    accept: Accept,
     /// Show what would be written; write nothing.
     #[arg(short = 'n', long)]
     dry_run: bool,
@@ -103,6 +115,7 @@ impl Plan {
         show(context, &job, &report, &project);
         let failed = report.templates.iter().any(|template| template.failure.is_some());
         Ok(match report.is_pending {
+            _ if report.has_refused() => Outcome::Refused,
             _ if failed => Outcome::Failed,
             true if self.exit_code => Outcome::Changes,
             _ => Outcome::Done,
@@ -112,6 +125,9 @@ impl Plan {
 
 impl Publish {
     pub async fn run(self, context: &Context) -> Result<Outcome, Error> {
+        if let Some(id) = &self.release {
+            return self.staged(context, id).await;
+        }
         let project = context.project()?;
         let keys = match self.failed {
             true => failed_templates(&project).await?,
@@ -121,6 +137,8 @@ impl Publish {
             rewrite: self.force,
             unhold: self.unhold,
             retire: retired(context, &project, self.retire, !self.dry_run).await?,
+            accept: self.accept.names(context, &asserts_of(&project), !self.dry_run && !self.stage_only)?,
+            stage_only: self.stage_only,
             commit: !self.dry_run,
             author: self.why.author,
             note: self.why.note,
@@ -130,6 +148,27 @@ impl Publish {
             return Ok(nothing_failed(context));
         }
         let report = execute(context, &project, &job, &project.database()?).await?;
+        show(context, &job, &report, &project);
+        Ok(outcome(&report))
+    }
+
+    /// Publishes what is staged already.
+    async fn staged(&self, context: &Context, id: &str) -> Result<Outcome, Error> {
+        let project = context.published_project()?;
+        let all = release::releases(&project.store).await?;
+        let found = find(&all, id)?;
+        let job = Job {
+            templates: project.templates.clone(),
+            unhold: self.unhold,
+            accept: self.accept.names(context, &asserts_in(&found.root), !self.dry_run)?,
+            commit: !self.dry_run,
+            author: self.why.author.clone(),
+            note: self.why.note.clone(),
+            ..project.job(Kind::Publish)
+        };
+        let bar = Bar::follow(context);
+        let report = release::publish_staged(&job, &project.store, &found.root.id, &context.progress).await?;
+        drop(bar);
         show(context, &job, &report, &project);
         Ok(outcome(&report))
     }
@@ -148,6 +187,7 @@ impl Republish {
             kind: Kind::Republish,
             rewrite: true,
             unhold: true,
+            accept: self.accept.names(context, &asserts_of(&project), !self.dry_run)?,
             commit: !self.dry_run,
             author: self.why.author,
             note: self.why.note,
@@ -177,6 +217,9 @@ pub async fn execute(context: &Context, project: &Project, job: &Job, database: 
 
 /// How a run ended.
 pub fn outcome(report: &Report) -> Outcome {
+    if report.has_refused() {
+        return Outcome::Refused;
+    }
     let failed = report.templates.iter().any(|template| template.failure.is_some());
     match (report.committed, failed, report.activated.failed.is_empty() && report.unfinished.is_none()) {
         (false, true, _) => Outcome::Failed,
@@ -193,6 +236,7 @@ pub fn show(context: &Context, job: &Job, report: &Report, project: &Project) {
             print::finding(failure);
         }
     }
+    guards::tell(report, job, context.global.quiet);
     if !context.global.quiet {
         report::warnings(report);
     }
@@ -200,6 +244,8 @@ pub fn show(context: &Context, job: &Job, report: &Report, project: &Project) {
         print::json(&document(context, job, report, project));
     } else if is_plan {
         report::plan(report, context.global.verbose > 0);
+    } else if job.stage_only {
+        report::staged(report, context);
     } else if context.is_talkative() {
         report::published(report, job, project);
     }
@@ -212,7 +258,9 @@ pub fn document(context: &Context, job: &Job, report: &Report, project: &Project
     let failed = report.templates.iter().any(|template| template.failure.is_some());
     let outcome = match (job.commit, report.committed) {
         (false, _) => "planned",
+        (true, _) if job.stage_only && report.staged.is_some() => "staged",
         (true, true) => "published",
+        (true, false) if report.has_refused() => "refused",
         (true, false) if failed => "failed",
         (true, false) => "unchanged",
     };
@@ -230,6 +278,7 @@ pub fn document(context: &Context, job: &Job, report: &Report, project: &Project
         "outcome": outcome,
         "release": report.release.as_ref().map(ToString::to_string),
         "serial": report.release.as_ref().map(|release| release.serial),
+        "staged": report.staged.as_ref().map(ToString::to_string),
         "run": job.run.as_str(),
         "as_of": report.as_of.map(instant),
         "connections": report.source.as_ref().map_or(0, |source| source.connections),

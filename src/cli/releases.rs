@@ -72,6 +72,8 @@ fn described(release: &Release) -> Value {
         "note": root.note,
         "created_at": instant(root.created_at),
         "as_of": root.as_of.map(instant),
+        "staged": root.staged,
+        "publishes": root.publishes.as_ref().map(ToString::to_string),
         "parent": root.parent.as_ref().map(ToString::to_string),
         "added": root.changes.added,
         "changed": root.changes.changed,
@@ -99,6 +101,7 @@ fn head_line(release: &Release) -> String {
     let mark = match (release.active, release.committed) {
         (true, _) => styled(print::GREEN, "active   "),
         (false, true) => "         ".to_owned(),
+        (false, false) if root.staged.is_some() => styled(print::YELLOW, "staged   "),
         (false, false) => styled(print::DIM, "abandoned"),
     };
     let kind = format!("{:?}", root.kind).to_lowercase();
@@ -123,6 +126,12 @@ fn show(release: &Release, changes: &[Change]) {
     print::line(&head_line(release));
     for (name, entry) in &release.root.templates {
         print::line(&format!("  {name}: {} documents, {}", grouped(entry.count), entry.path));
+    }
+    for (name, template) in release.root.staged.iter().flat_map(|staged| &staged.templates) {
+        if !template.refused.is_empty() {
+            let guards = template.refused.join(", ");
+            print::line(&format!("  {name}: {}", styled(print::RED, format!("refused by {guards}"))));
+        }
     }
     for change in changes {
         let sign = match change.change {

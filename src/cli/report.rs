@@ -3,7 +3,8 @@
 use bytesize::ByteSize;
 use serde_json::{Value, json};
 
-use super::context::Project;
+use super::context::{Context, Project};
+use super::guards;
 use super::print::{self, counted, grouped, styled};
 use super::status::instant;
 use crate::database::{PassedOver, Source};
@@ -101,6 +102,9 @@ pub fn plan(report: &Report, all: bool) {
         if let Some(why) = why(template) {
             print::line(&why);
         }
+        if let Some(line) = guards::line(template) {
+            print::line(&format!("  {line}"));
+        }
         bytes += template.changes.iter().map(|change| change.gzip_bytes).sum::<u64>();
         let listed = if all { usize::MAX } else { LISTED };
         for change in template.changes.iter().take(listed) {
@@ -157,7 +161,9 @@ fn summary(template: &TemplateReport, width: usize) -> String {
         };
         return format!("{name}  {}; {kept}", styled(print::RED, "failed"));
     }
-    let mut parts = vec![format!("{:>9} {}", grouped(counts.keys), if counts.keys == 1 { "key " } else { "keys" })];
+    let refused = template.is_refused().then(|| styled(print::RED, "refused"));
+    let mut parts: Vec<String> = refused.into_iter().collect();
+    parts.push(format!("{:>9} {}", grouped(counts.keys), if counts.keys == 1 { "key " } else { "keys" }));
     let kinds = [
         (counts.added, "added", print::GREEN),
         (counts.changed, "changed", print::YELLOW),
@@ -173,7 +179,8 @@ fn summary(template: &TemplateReport, width: usize) -> String {
     if counts.unchanged > 0 {
         parts.push(styled(print::DIM, format!("{} unchanged", grouped(counts.unchanged))));
     }
-    format!("{name}{}", parts.join("   "))
+    let gap = if template.is_refused() { "  " } else { "" };
+    format!("{name}{gap}{}", parts.join("   "))
 }
 
 /// Whether a template's query ran, and why.
@@ -211,6 +218,22 @@ pub fn templates(report: &Report) {
     }
 }
 
+/// What was staged and is live nowhere: its id, for the next command.
+pub fn staged(report: &Report, context: &Context) {
+    if context.is_talkative() {
+        templates(report);
+    }
+    match &report.staged {
+        Some(staged) => print::line(&staged.to_string()),
+        None if context.is_talkative() => print::note("Unchanged: there is nothing to stage"),
+        None => {}
+    }
+    if let Some(staged) = report.staged.as_ref().filter(|_| context.is_talkative()) {
+        print::note(&format!("`tintype publish --release {staged}` publishes it, within six days"));
+        print::note(&costs(report));
+    }
+}
+
 /// What a publish did.
 pub fn published(report: &Report, job: &Job, project: &Project) {
     if let Some(release) = &report.rolled_forward {
@@ -229,10 +252,11 @@ pub fn published(report: &Report, job: &Job, project: &Project) {
             grouped(report.activated.removed),
         ));
     } else {
-        print::note(&format!(
-            "{}: release {release} is still what is live, in {total}",
-            styled(print::GREEN, "Unchanged")
-        ));
+        let word = match report.has_refused() {
+            true => styled(print::RED, "Refused"),
+            false => styled(print::GREEN, "Unchanged"),
+        };
+        print::note(&format!("{word}: release {release} is still what is live, in {total}"));
     }
     print::note(&costs(report));
     if report.committed && report.documents_before == 0 {
@@ -258,6 +282,7 @@ pub fn template_json(template: &TemplateReport, committing: bool) -> Value {
     let outcome = match &template.failure {
         Some(_) => "failed",
         None if matches!(template.decision, Some(Decision::Skip { .. })) => "skipped",
+        None if template.is_refused() => "refused",
         None if touched(counts) == 0 && template.older > 0 => "skipped",
         None if touched(counts) == 0 => "unchanged",
         None if committing => "published",
@@ -268,6 +293,7 @@ pub fn template_json(template: &TemplateReport, committing: bool) -> Value {
         "outcome": outcome,
         "reason": reason(template),
         "refresh": template.decision.as_ref().and_then(refresh_json),
+        "guards": template.verdicts,
         "finding": template.failure.as_ref().map(print::finding_json),
         "keys": counts.keys,
         "added": counts.added,

@@ -54,7 +54,11 @@ fn document(head: &Head, root: &Root, project: &context::Project) -> Value {
                 "keys": entry.count,
                 "held": entry.held,
                 "status": entry.status,
-                "failed": head.failed.get(name).map(|failed| json!({ "at": instant(failed.at), "reason": failed.reason })),
+                "failed": head.failed.get(name).map(|failed| json!({
+                    "at": instant(failed.at),
+                    "reason": failed.reason,
+                    "staged": failed.staged.as_ref().map(ToString::to_string),
+                })),
                 "has_file": project.has_file(name),
                 "as_of": instant(entry.as_of),
                 "changed_at": instant(entry.changed_at),
@@ -113,7 +117,10 @@ fn show(head: &Head, root: &Root, project: &context::Project) {
         if let Some(looked_at) = head.checked.get(name).and_then(|checked| checked.looked_at) {
             text.push_str(&format!("   refresh query unchanged {} ago", age(looked_at, now)));
         }
-        if entry.status == TemplateStatus::LastGood || head.failed.contains_key(name) {
+        let failed = head.failed.get(name);
+        if let Some(staged) = failed.and_then(|failed| failed.staged.as_ref()) {
+            text.push_str(&format!("   {}, staged as {staged}", styled(print::RED, "last run refused")));
+        } else if entry.status == TemplateStatus::LastGood || failed.is_some() {
             text.push_str(&format!("   {}", styled(print::RED, "last run failed")));
         }
         if entry.held > 0 {

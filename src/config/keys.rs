@@ -7,9 +7,11 @@ use super::secret::holds_password;
 use crate::diagnostic::did_you_mean;
 
 mod database;
+mod guard;
 mod head;
 
 pub use database::{ACQUIRE_TIMEOUT, DATABASE_URL, MAX_LAG, READ, REPLICAS, SETTINGS, STATEMENT_TIMEOUT};
+pub use guard::{LEVELS, MAX_SIZE, SOURCE_AGE_SQL};
 pub use head::{HEAD, HEAD_URL, UNSAFE_SINGLE_PUBLISHER};
 
 /// What a key's value is.
@@ -189,7 +191,7 @@ pub static TEMPLATES: Key = Key {
 };
 
 /// All keys, in the order of the written file.
-pub static KEYS: [&Key; 20] = [
+pub static KEYS: [&Key; 32] = [
     &DATABASE_URL,
     &REPLICAS,
     &READ,
@@ -209,6 +211,18 @@ pub static KEYS: [&Key; 20] = [
     &HEAD_URL,
     &UNSAFE_SINGLE_PUBLISHER,
     &CDN_URL,
+    &guard::ROWS_DROP,
+    &guard::KEYS_DROP,
+    &guard::EMPTY,
+    &guard::CHANGED,
+    &guard::SIZE_DROP,
+    &guard::SIZE_GROWTH,
+    &guard::COLUMNS,
+    &guard::PATH,
+    &guard::SOURCE_AGE,
+    &guard::MAX_DELETE,
+    &SOURCE_AGE_SQL,
+    &MAX_SIZE,
     &TEMPLATES,
 ];
 

@@ -1,5 +1,6 @@
 use super::*;
 
+mod guard;
 mod head;
 
 struct Case {

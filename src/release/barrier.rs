@@ -29,22 +29,33 @@ pub async fn check(
         let age = humantime::format_duration(Duration::from_secs(age.as_secs()));
         return stop(format!("this run began {age} ago, and what it staged may be pruned by now"));
     }
-    if let (Some(built_on), Some(floor)) = (built_on, &base.head().floor)
-        && built_on.serial < floor.serial
-    {
+    if let Some(built_on) = built_on.filter(|_| is_pruned(built_on, base)) {
         return stop(format!("the release {built_on}, on which this run was built, has been pruned meanwhile"));
     }
-    let Some(manifest) = &base.manifest else { return Ok(()) };
-    let since = built_on.map_or(0, |built_on| built_on.serial);
+    match rollback_since(store, built_on, base).await? {
+        Some(root) => stop(format!("{} rolled the site back while this run was reading", by(&root))),
+        None => Ok(()),
+    }
+}
+
+/// Says whether blobs of a release may be gone.
+pub fn is_pruned(release: Option<&ReleaseId>, base: &Base) -> bool {
+    release.zip(base.head().floor.as_ref()).is_some_and(|(release, floor)| release.serial < floor.serial)
+}
+
+/// The last rollback that was committed after a release.
+pub async fn rollback_since(store: &Store, release: Option<&ReleaseId>, base: &Base) -> Result<Option<Root>, Error> {
+    let Some(manifest) = &base.manifest else { return Ok(None) };
+    let since = release.map_or(0, |release| release.serial);
     let mut root = manifest.root.clone();
     while root.id.serial > since {
         if root.kind == Kind::Rollback {
-            return stop(format!("{} rolled the site back while this run was reading", by(&root)));
+            return Ok(Some(root));
         }
         let Some(parent) = root.parent.filter(|parent| parent.serial > since) else { break };
         root = Root::read(store, &parent).await?;
     }
-    Ok(())
+    Ok(None)
 }
 
 fn by(root: &Root) -> String {

@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 use super::catalogue::Described;
 use super::domain_rows::domain_rows;
 use super::finishers::Finishers;
+use super::guard::{self, Answers};
 use super::id::RunId;
 use super::manifest::Manifest;
 use super::mixture::refuse_mixture;
@@ -71,6 +72,8 @@ pub struct Built {
     pub over_max_keys: bool,
     /// Rows that the statement returned.
     pub rows_read: u64,
+    /// What the guards asked besides.
+    pub answers: Answers,
     /// What it cost.
     pub cost: Cost,
     /// Why it was read, and what its refresh query answered.
@@ -123,6 +126,17 @@ pub enum BuildError {
     Template(Box<Diagnostic>),
     /// Something about the command line, the connection or the store; nothing can go on.
     Fatal(Error),
+}
+
+impl BuildError {
+    /// The same error, with its finding as `of` makes it.
+    #[must_use]
+    pub fn map(self, of: impl FnOnce(Diagnostic) -> Diagnostic) -> BuildError {
+        match self {
+            BuildError::Template(finding) => BuildError::Template(Box::new(of(*finding))),
+            fatal @ BuildError::Fatal(_) => fatal,
+        }
+    }
 }
 
 impl From<Diagnostic> for BuildError {
@@ -209,8 +223,11 @@ impl Builder {
         transaction.savepoint().await.map_err(Error::from)?;
         let before = transaction.statements;
         self.progress.expect(u64::try_from(expected).unwrap_or(0));
-        let running = pipeline::run(self, transaction, work, statement).await;
-        if running.broke_off() && !running.lost_connection() {
+        let template = Arc::clone(&work.template);
+        let mut running = pipeline::run(self, transaction, work, statement).await;
+        if !running.broke_off() && !self.live {
+            running.note_answers(guard::ask(transaction, &template, self.now).await);
+        } else if running.broke_off() && !running.lost_connection() {
             transaction.rollback_to_savepoint().await.map_err(Error::from)?;
         }
         Ok(running.with_queries(queries + transaction.statements - before).because(consulted))

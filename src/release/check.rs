@@ -2,7 +2,7 @@
 //! its first row.
 
 use super::build::{BuildError, key_columns, read_domains, statement_error};
-use super::{markers, refresh};
+use super::{guard, markers, refresh};
 use crate::database::{ReadTransaction, explain};
 use crate::diagnostic::Diagnostic;
 use crate::error::Error;
@@ -69,5 +69,6 @@ async fn findings(transaction: &mut ReadTransaction, template: &Template) -> Res
     if let Some(refresh) = &template.refresh {
         findings.extend(refresh::check(transaction, template, refresh).await?);
     }
+    findings.extend(guard::check(transaction, template).await?);
     Ok(findings)
 }

@@ -18,7 +18,7 @@ use super::lease::Tenure;
 use super::manifest::Manifest;
 use super::progress::{Phase, Progress};
 use super::publish::Job;
-use super::report::{Report, Seconds};
+use super::report::{Report, Seconds, TemplateReport};
 use super::turn::{Contest, Turn, await_lease, leased, lock};
 use crate::error::Error;
 use crate::store::Store;
@@ -40,6 +40,7 @@ pub async fn commit(
     // did anything, and most of the time they didn't.
     let mut is_stale = matches!(store, Store::Directory(_));
     let mut contest = Contest::new(job);
+    let mut staged = None;
     loop {
         if is_stale {
             base = base.read_again(store).await?;
@@ -48,8 +49,15 @@ pub async fn commit(
         base = await_lease(job, store, base, deadline).await?;
         barrier::check(store, built_on.as_ref(), &base, job.now).await?;
         let drafted = draft.onto(&base, store).await?;
-        let runs = draft.runs(&drafted);
-        let (swapped, lease, manifest, report) = if draft.has_content() && drafted.manifest.is_some() {
+        if drafted.has_refused() && staged.is_none() {
+            // Before the commit, so that the head can name it; once, because it says what the run saw on any base.
+            staged = match &job.publishes {
+                Some(staged) => Some(staged.clone()),
+                None => write_unguarded(store, draft, &base).await?,
+            };
+        }
+        let runs = draft.runs(&drafted, staged.as_ref());
+        let (swapped, lease, manifest, report) = if draft.has_content(&drafted) {
             draft.write(&drafted, store).await?;
             // Nothing may be committed that a power cut could still take away.
             store.settle().await?;
@@ -86,10 +94,27 @@ pub async fn commit(
         };
         seconds.commit = started.elapsed().as_secs_f64();
         let started = Instant::now();
-        let report = finish(store, swapped, lease.as_ref(), manifest.as_deref(), report, progress).await;
+        let mut report = finish(store, swapped, lease.as_ref(), manifest.as_deref(), report, progress).await;
+        report.staged = staged;
         seconds.activate = started.elapsed().as_secs_f64();
         return Ok(report);
     }
+}
+
+/// Stages what a run saw as a release that nobody commits yet, whatever its guards say of it.
+pub async fn stage(store: &Store, draft: &mut Draft, base: &Base) -> Result<Report, Error> {
+    let staged = write_unguarded(store, draft, base).await?;
+    let drafted = draft.onto(base, store).await?;
+    let report = draft.report(drafted, base.head().desired.clone(), false);
+    Ok(Report { staged, ..report })
+}
+
+/// Writes the release that it would be if every guard let it pass; none if that is the committed one.
+async fn write_unguarded(store: &Store, draft: &mut Draft, base: &Base) -> Result<Option<ReleaseId>, Error> {
+    let drafted = draft.unguarded(base, store).await?;
+    draft.write(&drafted, store).await?;
+    store.settle().await?;
+    Ok(drafted.id())
 }
 
 /// Activates what isn't active yet, and completes the report.
@@ -173,6 +198,10 @@ impl Runs {
 }
 
 impl Drafted {
+    fn has_refused(&self) -> bool {
+        self.reports.iter().any(TemplateReport::is_refused)
+    }
+
     fn id(&self) -> Option<ReleaseId> {
         self.manifest.as_ref().map(|manifest| manifest.root.id.clone())
     }

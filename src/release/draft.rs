@@ -8,31 +8,34 @@ use std::sync::Arc;
 
 use super::base::Base;
 use super::build::{Built, Seen};
-use super::catalogue::{self, Catalogue};
+use super::catalogue;
 use super::commit::Runs;
 use super::growing::Growing;
+use super::guard::{Case, accept, judge};
 use super::head::{Checked, FORMAT, Failed};
 use super::id::ReleaseId;
 use super::lines::write_list;
-use super::manifest::{Change, ChangeKind, ChangeList, Manifest, Root, RowsAt, Status, TemplateEntry, policy_hash};
-use super::merge::{Observation, merge};
+use super::manifest::{Change, ChangeKind, ChangeList, Manifest, Root, policy_hash};
+use super::merge::{Merged, Observation, merge};
 use super::mixture::refuse_mixture;
 use super::publish::{Job, Outcome};
 use super::refresh::Refreshed;
 use super::report::{Report, Seconds, TemplateReport, counts, differences};
 use super::restore::Restoring;
-use super::row::{DocumentRow, Origin, Row, blob_name, find};
+use super::row::Row;
 use super::shards::{Writing, shard_name};
+use super::staged::{Staged, StagedTemplate};
 use crate::diagnostic::Diagnostic;
 use crate::error::Error;
-use crate::key::Key;
-use crate::snapshot::{Digest, Gzip, gunzip};
+use crate::snapshot::Digest;
 use crate::store::Store;
-use crate::template::{HeaderPolicy, OnMiss, Shape, Template};
+use crate::template::Template;
 use chrono::{DateTime, Utc};
 
-/// Largest catalogue that is read back.
-const MAX_CATALOGUE_BYTES: u64 = 1 << 30;
+mod index;
+
+pub use index::committed_catalogue;
+
 /// A publish reports its changes one by one up to this number; `releases ID` lists them all.
 const MAX_LISTED: usize = 10_000;
 /// The name of the list of changes among the shards of a run; no template can be called so.
@@ -59,10 +62,30 @@ pub struct Drafted {
     /// The rows to be written, by template.
     writing: BTreeMap<String, Writing>,
     blobs: Vec<(String, Vec<u8>)>,
-    reports: Vec<TemplateReport>,
+    pub reports: Vec<TemplateReport>,
     orphans: Vec<String>,
     /// What refresh queries answered before complete reads, for the head.
     refreshed: BTreeMap<String, Refreshed>,
+}
+
+/// What becomes of a template that a guard refuses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Refused {
+    /// It keeps its last good rows.
+    Kept,
+    /// It gets the rows that were refused, because the release is only staged.
+    Taken,
+}
+
+/// A template as the run saw it and as it is committed.
+struct Observed<'a> {
+    template: &'a Arc<Template>,
+    built: &'a Built,
+    committed: &'a [Arc<Row>],
+    /// When it was last read whole.
+    checked: Option<DateTime<Utc>>,
+    /// Every template that has a file.
+    known: &'a BTreeSet<&'a str>,
 }
 
 impl Draft {
@@ -77,10 +100,11 @@ impl Draft {
         Draft { job: job.clone(), as_of, outcomes: Vec::new(), restoring: Some(restoring), attempt: 0 }
     }
 
-    /// True if there is something to commit; a run of failures commits nothing.
-    pub fn has_content(&self) -> bool {
-        let has_seen = self.outcomes.iter().any(|(_, seen)| seen.is_ok());
-        has_seen || self.restoring.is_some() || !self.job.retire.is_empty()
+    /// True if there is something to commit; a run of failures and refusals commits nothing.
+    pub fn has_content(&self, drafted: &Drafted) -> bool {
+        let mut seen = drafted.reports.iter().zip(&self.outcomes).filter(|(_, (_, seen))| seen.is_ok());
+        let has_seen = seen.any(|(report, _)| !report.is_refused());
+        drafted.manifest.is_some() && (has_seen || self.restoring.is_some() || !self.job.retire.is_empty())
     }
 
     /// Lets go of what was built: a committed release is merged no more, and activating it takes a while.
@@ -88,32 +112,47 @@ impl Draft {
         self.outcomes.clear();
     }
 
-    /// Which templates were read whole, and which failed, in the build or in the merge; for the head.
-    pub fn runs(&self, drafted: &Drafted) -> Runs {
+    /// Which templates were read whole, and which failed, in the build or in the merge, or were refused and are staged in
+    /// that release; for the head.
+    pub fn runs(&self, drafted: &Drafted, staged: Option<&ReleaseId>) -> Runs {
         let at = Utc::now();
         let mut runs = Runs { retired: self.job.retire.clone(), restores: self.restoring.is_some(), ..Runs::default() };
         for (report, (_, seen)) in drafted.reports.iter().zip(&self.outcomes) {
             let name = report.name.clone();
-            match (&report.failure, seen) {
-                (Some(failure), _) => {
-                    runs.failed.insert(name, Failed { at, reason: failure.to_string() });
-                }
-                (None, Ok(Seen::Built(built))) if built.is_whole() => {
+            if let Some(failure) = &report.failure {
+                runs.failed.insert(name, Failed { at, reason: failure.to_string(), staged: None });
+                continue;
+            }
+            if let Some(reason) = report.refusal() {
+                runs.failed.insert(name, Failed { at, reason, staged: staged.cloned() });
+                continue;
+            }
+            match seen {
+                Ok(Seen::Built(built)) if built.is_whole() => {
                     let refresh = drafted.refreshed.get(&name).cloned();
                     let as_of = self.as_of.unwrap_or(at);
                     runs.checked.insert(name, Checked { as_of, at, looked_at: None, refresh });
                 }
-                (None, Ok(Seen::LeftOut(left_out))) => {
+                Ok(Seen::LeftOut(left_out)) => {
                     runs.looked.extend(left_out.decision.since().map(|since| (name, (since, at))));
                 }
-                (None, _) => {}
+                _ => {}
             }
         }
         runs
     }
 
-    /// Makes the release on a base.
+    /// Makes the release on a base. What a guard refuses keeps its last good rows.
     pub async fn onto(&mut self, base: &Base, store: &Store) -> Result<Drafted, Error> {
+        self.drafted(base, store, Refused::Kept).await
+    }
+
+    /// Makes the release that it would be if every guard let it pass, to be staged and not committed.
+    pub async fn unguarded(&mut self, base: &Base, store: &Store) -> Result<Drafted, Error> {
+        self.drafted(base, store, Refused::Taken).await
+    }
+
+    async fn drafted(&mut self, base: &Base, store: &Store, refused: Refused) -> Result<Drafted, Error> {
         self.attempt += 1;
         let (head, base) = (base.head(), base.manifest.as_deref());
         let mut growing = Growing::from(base);
@@ -123,7 +162,10 @@ impl Draft {
             let committed = base.and_then(|base| base.rows.get(&template.name)).map_or(&[][..], |rows| rows.as_slice());
             let checked = head.checked.get(&template.name).map(|checked| checked.as_of);
             let report = match seen {
-                Ok(Seen::Built(built)) => self.merge_one(&mut growing, template, built, committed, checked, &known),
+                Ok(Seen::Built(built)) => {
+                    let observed = Observed { template, built, committed, checked, known: &known };
+                    self.merge_one(&mut growing, &observed, refused)
+                }
                 Ok(Seen::LeftOut(left_out)) => Ok(growing.leave(template, left_out)),
                 Err(failure) => Err(failure.clone()),
             };
@@ -177,7 +219,8 @@ impl Draft {
                 patched.insert(name.clone(), writing.patched.clone());
                 drafted.writing.insert(name.clone(), writing);
             }
-            let root = self.root(&growing, id, base, catalogue, &drafted.writing);
+            let mut root = self.root(&growing, id, base, catalogue, &drafted.writing);
+            root.staged = (refused == Refused::Taken).then(|| self.staged(&drafted.reports));
             drafted.manifest = Some(Arc::new(Manifest { root, rows: growing.rows, patched }));
         }
         drafted.changes = growing.changes;
@@ -187,106 +230,66 @@ impl Draft {
     fn merge_one(
         &self,
         growing: &mut Growing,
-        template: &Arc<Template>,
-        built: &Built,
-        committed: &[Arc<Row>],
-        checked: Option<DateTime<Utc>>,
-        known: &BTreeSet<&str>,
+        seen: &Observed<'_>,
+        refused: Refused,
     ) -> Result<TemplateReport, Diagnostic> {
+        let Observed { template, built, committed, checked, known } = *seen;
         if !built.is_whole() {
             refuse_mixture(growing.entries.get(&template.name), template, Some(&built.columns))?;
         }
-        let origin = Arc::clone(&built.origin);
-        let seen = Observation {
+        let observed = Observation {
             scope: &built.scope,
             rows: &built.rows,
-            origin,
+            origin: Arc::clone(&built.origin),
             rewrite: self.job.rewrite,
             unhold: self.job.unhold,
         };
-        let merged = merge(committed, checked, &seen);
+        let merged = merge(committed, checked, &observed);
+        let report = self.merged(growing, seen, &merged);
+        if refused == Refused::Kept && report.is_refused() {
+            growing.keep(&template.name);
+            return Ok(report);
+        }
         growing.refuse_collisions(template, &merged, known)?;
+        // With rows of somebody else's later read among them, they aren't what the answer stands for.
+        let record = built.consulted.record(&merged.rows).filter(|_| built.is_whole() && merged.older == 0);
+        growing.refreshed.extend(record.map(|record| (template.name.clone(), record)));
         let keys = built.keys.keys(template, &merged.rows);
         growing.keys.insert(template.name.clone(), keys.columns);
         growing.files.extend(keys.files);
         growing.policies.insert(policy_hash(&template.policy).to_string(), template.policy.clone());
-        let counts = counts(&merged);
+        growing.put(template, built, merged, report.counts, built.origin.as_of, self.job.now);
+        Ok(report)
+    }
+
+    /// What a merge makes of a template, and what its guards say of that.
+    fn merged(&self, growing: &Growing, seen: &Observed<'_>, merged: &Merged) -> TemplateReport {
+        let Observed { template, built, committed, .. } = *seen;
         let is_listed = !self.job.commit || merged.changes.len() <= MAX_LISTED;
         let listed = if is_listed { merged.changes.as_slice() } else { &[] };
-        let changes = differences(listed, committed, &merged.rows, Some(&self.job.run));
-        let (older, held) = (merged.older, merged.held);
-        // With rows of somebody else's later read among them, they aren't what the answer stands for.
-        let record = built.consulted.record(&merged.rows).filter(|_| built.is_whole() && older == 0);
-        growing.refreshed.extend(record.map(|record| (template.name.clone(), record)));
-        growing.put(template, built, merged, counts, built.origin.as_of, self.job.now);
-        Ok(TemplateReport {
+        let case = Case {
+            template,
+            entry: growing.entries.get(&template.name),
+            before: committed,
+            after: &merged.rows,
+            columns: &built.columns,
+            scope: &built.scope,
+            answers: &built.answers,
+        };
+        let mut verdicts = judge(&case);
+        accept(&mut verdicts, &template.name, &self.job.accept);
+        TemplateReport {
             rows: built.rows_read,
             rows_skipped: built.rows_skipped,
             over_max_keys: built.over_max_keys,
-            older,
-            held,
+            older: merged.older,
+            held: merged.held,
             cost: built.cost,
             decision: Some(built.consulted.decision.clone()),
-            changes,
-            ..TemplateReport::of(&template.name, counts)
-        })
-    }
-
-    /// Adds the catalogue and its files to the release, if they say something new or anything else changed.
-    fn catalogue(
-        &self,
-        growing: &mut Growing,
-        id: &ReleaseId,
-        base: Option<&Manifest>,
-    ) -> (Vec<(String, Vec<u8>)>, Digest) {
-        let catalogue = Catalogue::new(id, self.as_of, self.job.now, &growing.entries, &growing.keys);
-        let policy = catalogue_policy();
-        let hash = policy_hash(&policy);
-        let committed = growing.rows.get(catalogue::NAME).cloned().unwrap_or_default();
-        let mut gzip = Gzip::default();
-        let mut blobs = Vec::new();
-        let as_of = self.as_of.unwrap_or(self.job.now);
-        let changed_at = self.job.now;
-        let origin = Origin { as_of, changed_at, run: id.run.clone(), policy: Arc::clone(&hash), held: false };
-        let origin = Arc::new(origin);
-        let mut rows: BTreeMap<Arc<str>, Arc<Row>> =
-            committed.iter().map(|row| (row.path.clone(), row.clone())).collect();
-        let mut put = |path: &str, body: &[u8], changes: &mut Vec<Change>| {
-            let digest = Digest::of(body);
-            let old = find(&committed, path);
-            if old.is_some_and(|old| old.digest() == Some(digest) && old.origin.policy == hash) {
-                return;
-            }
-            let bytes = gzip.compress(body);
-            let document = DocumentRow { digest, size_bytes: size(body.len()), gzip_bytes: size(bytes.len()), rows: 0 };
-            blobs.push((blob_name(&digest, &id.run), bytes));
-            let change = if old.is_some() { ChangeKind::Changed } else { ChangeKind::Added };
-            let path: Arc<str> = path.into();
-            changes.push(Change { path: Arc::clone(&path), change });
-            let origin = Arc::clone(&origin);
-            let row = Row { path: Arc::clone(&path), key: Key(Vec::new()), document: Some(document), origin };
-            rows.insert(path, Arc::new(row));
-        };
-        for (path, file) in &growing.files {
-            put(path, file, &mut growing.changes);
+            changes: differences(listed, committed, &merged.rows, Some(&self.job.run)),
+            verdicts,
+            ..TemplateReport::of(&template.name, counts(merged))
         }
-        let stale = growing.stale_files(&committed);
-        let said = catalogue.timeless();
-        let says_the_same = base.is_some_and(|base| base.root.catalogue == said);
-        if !says_the_same || !growing.changes.is_empty() || !stale.is_empty() {
-            put(catalogue::PATH, &catalogue.body(), &mut growing.changes);
-        }
-        for path in stale {
-            rows.remove(&path);
-            growing.changes.push(Change { path, change: ChangeKind::Removed });
-        }
-        if !blobs.is_empty() {
-            growing.policies.insert(hash.to_string(), policy);
-            growing.shards.insert(catalogue::NAME.to_owned());
-            growing.entries.insert(catalogue::NAME.to_owned(), catalogue_entry(rows.len() as u64, as_of, self.job.now));
-            growing.rows.insert(catalogue::NAME.to_owned(), Arc::new(rows.into_values().collect()));
-        }
-        (blobs, said)
     }
 
     fn root(
@@ -311,6 +314,8 @@ impl Draft {
             format: FORMAT,
             parent: base.map(|base| base.root.id.clone()),
             restores: self.restoring.as_ref().map(|restoring| restoring.target.root.id.clone()),
+            staged: None,
+            publishes: self.job.publishes.clone(),
             kind: self.job.kind,
             author: self.job.author.clone(),
             note: self.job.note.clone(),
@@ -331,6 +336,23 @@ impl Draft {
         }
     }
 
+    /// What publishing the release later is to take of it: what was refused, or everything where nothing was to be
+    /// committed.
+    fn staged(&self, reports: &[TemplateReport]) -> Staged {
+        let mut staged = Staged::default();
+        for (report, (_, seen)) in reports.iter().zip(&self.outcomes) {
+            let (Ok(Seen::Built(built)), None) = (seen, &report.failure) else { continue };
+            if report.is_refused() || self.job.stage_only {
+                let is_whole = built.is_whole();
+                let refused = report.verdicts.iter().filter(|verdict| verdict.refuses());
+                let refused = refused.map(|verdict| verdict.guard.clone()).collect();
+                let template = StagedTemplate { is_whole, refused, answers: built.answers.clone() };
+                staged.templates.insert(report.name.clone(), template);
+            }
+        }
+        staged
+    }
+
     /// Stages what the release consists of besides the documents: catalogue, shards, changes, and last the root.
     pub async fn write(&self, drafted: &Drafted, store: &Store) -> Result<(), Error> {
         let Some(manifest) = &drafted.manifest else { return Ok(()) };
@@ -347,7 +369,8 @@ impl Draft {
     /// The report of the run, without what comes after the commit.
     pub fn report(&self, drafted: Drafted, release: Option<ReleaseId>, committed: bool) -> Report {
         Report {
-            is_pending: drafted.manifest.is_some(),
+            is_pending: self.has_content(&drafted),
+            staged: None,
             rolled_forward: None,
             unfinished: None,
             release,
@@ -360,47 +383,5 @@ impl Draft {
             documents_before: drafted.base_count,
             seconds: Seconds::default(),
         }
-    }
-}
-
-/// The catalogue of a release, as its blob says it.
-pub async fn committed_catalogue(base: Option<&Manifest>, store: &Store) -> Result<Option<Catalogue>, Error> {
-    let row = base.and_then(|base| find(base.rows.get(catalogue::NAME)?, catalogue::PATH));
-    let Some(blob) = row.and_then(|row| row.blob()) else { return Ok(None) };
-    let bytes = store.read(&blob).await?.unwrap_or_default();
-    let read = gunzip(&bytes, MAX_CATALOGUE_BYTES).ok().and_then(|body| Catalogue::parse(&body));
-    let reason = || "is missing or broken; republish every template whole, which makes the catalogue anew".to_owned();
-    read.map(Some).ok_or_else(|| Error::Corrupt { object: blob, reason: reason() })
-}
-
-fn size(bytes: usize) -> u32 {
-    u32::try_from(bytes).unwrap_or(u32::MAX)
-}
-
-/// The catalogue changes with every release, so browsers and the edge keep it for minutes only.
-fn catalogue_policy() -> HeaderPolicy {
-    let seconds = std::time::Duration::from_secs;
-    HeaderPolicy::new(
-        seconds(60),
-        seconds(300),
-        seconds(3600),
-        seconds(7 * 24 * 3600),
-        vec![catalogue::NAME.to_owned()],
-    )
-}
-
-fn catalogue_entry(count: u64, as_of: DateTime<Utc>, now: DateTime<Utc>) -> TemplateEntry {
-    TemplateEntry {
-        rows: RowsAt::default(),
-        path: catalogue::PATH.to_owned(),
-        shape: Shape::Json,
-        on_miss: OnMiss::NotFound,
-        key_columns: Vec::new(),
-        columns: Vec::new(),
-        count,
-        held: 0,
-        as_of,
-        changed_at: now,
-        status: Status::Ok,
     }
 }

@@ -165,12 +165,8 @@ impl Growing {
 
     /// A template that failed keeps its last good rows, and the catalogue says so.
     pub fn fail(&mut self, template: &Template, failure: Diagnostic) -> TemplateReport {
-        let mut counts = Counts::default();
-        if let Some(entry) = self.entries.get_mut(&template.name) {
-            entry.status = Status::LastGood;
-            counts.keys = entry.count;
-            counts.unchanged = entry.count;
-        }
+        let keys = self.keep(&template.name);
+        let counts = Counts { keys, unchanged: keys, ..Counts::default() };
         TemplateReport { failure: Some(failure), ..TemplateReport::of(&template.name, counts) }
     }
 
@@ -190,6 +186,14 @@ impl Growing {
         let cost = Cost { queries: left_out.queries, ..Cost::default() };
         let decision = Some(left_out.decision.clone());
         TemplateReport { held, cost, decision, ..TemplateReport::of(name, counts) }
+    }
+
+    /// Notes that a template keeps its last good rows; returns how many documents those are.
+    pub fn keep(&mut self, name: &str) -> u64 {
+        self.entries.get_mut(name).map_or(0, |entry| {
+            entry.status = Status::LastGood;
+            entry.count
+        })
     }
 
     /// Takes a template out of the release, with all its documents.

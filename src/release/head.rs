@@ -47,7 +47,7 @@ pub struct Head {
     /// When each template was last read whole, changed or not.
     #[serde(default)]
     pub checked: BTreeMap<String, Checked>,
-    /// The templates whose last run failed.
+    /// The templates whose last run failed, or was refused by a guard.
     #[serde(default)]
     pub failed: BTreeMap<String, Failed>,
     /// What a request that was sent and never answered may still change.
@@ -85,13 +85,16 @@ pub struct Checked {
     pub refresh: Option<Refreshed>,
 }
 
-/// The last failure of a template.
+/// The last failure of a template, or refusal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failed {
     /// When.
     pub at: DateTime<Utc>,
     /// Why.
     pub reason: String,
+    /// The release in which its rows are staged, if a guard refused them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub staged: Option<ReleaseId>,
 }
 
 /// Who is committing and activating.

@@ -17,6 +17,7 @@ use super::head::parse;
 use super::id::ReleaseId;
 use super::lines::{Line, RowReader, read_list};
 use super::row::{Row, Rows, find};
+use super::staged::Staged;
 use crate::error::Error;
 use crate::snapshot::Digest;
 use crate::store::Store;
@@ -46,6 +47,12 @@ pub struct Root {
     /// The release that a rollback shows again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub restores: Option<ReleaseId>,
+    /// What publishing it later is to take of it, if it was staged to be looked at first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub staged: Option<Staged>,
+    /// The staged release whose rows it has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub publishes: Option<ReleaseId>,
     /// What it was made by.
     pub kind: Kind,
     /// Who, as far as the run was told.

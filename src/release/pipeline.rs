@@ -14,6 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::build::{BuildError, Builder, Built, Cost, statement_error};
 use super::catalogue::Described;
 use super::finishers::{Collected, Finishers, Lot};
+use super::guard::Answers;
 use super::manifest::policy_hash;
 use super::progress::Progress;
 use super::refresh::{Consulted, Why};
@@ -49,6 +50,7 @@ pub struct Running {
     scope: Scope,
     statement: Statement,
     read: Result<u64, DatabaseError>,
+    answers: Result<Answers, Diagnostic>,
     splitter: oneshot::Receiver<Result<Option<SplitSummary>, Diagnostic>>,
     finishers: Arc<Finishers>,
     collected: Collected,
@@ -95,6 +97,7 @@ pub async fn run(builder: &Builder, transaction: &mut ReadTransaction, work: Wor
         scope,
         statement,
         read,
+        answers: Ok(Answers::default()),
         splitter,
         finishers: Arc::clone(&builder.finishers),
         collected,
@@ -134,6 +137,14 @@ impl Running {
         Running { consulted, ..self }
     }
 
+    /// Notes what the guards asked behind the statement; a connection that was lost there was lost for the template.
+    pub fn note_answers(&mut self, answers: Result<Result<Answers, Diagnostic>, DatabaseError>) {
+        match answers {
+            Ok(answers) => self.answers = answers,
+            Err(error) => self.read = Err(error),
+        }
+    }
+
     /// Waits until every document is staged.
     pub async fn finish(self) -> Result<Built, BuildError> {
         let summary = finished(self.splitter).await?;
@@ -146,11 +157,24 @@ impl Running {
         let failed = |error| statement_error(&self.template, &self.statement, error);
         let rows_read = self.read.map_err(failed)?;
         let summary = summary.ok_or_else(|| failed(DatabaseError::Stopped))?;
+        let answers = self.answers?;
         let cost = Cost { queries: self.queries, ..self.timing.cost(self.query_seconds) };
         let SplitSummary { domains, columns, rows_skipped, over_max_keys } = summary;
         let keys = Described::new(&self.template, domains);
         let (scope, origin, consulted) = (self.scope, self.origin, self.consulted);
-        Ok(Built { scope, rows, origin, keys, columns, rows_skipped, over_max_keys, rows_read, cost, consulted })
+        Ok(Built {
+            scope,
+            rows,
+            origin,
+            keys,
+            columns,
+            rows_skipped,
+            over_max_keys,
+            rows_read,
+            answers,
+            cost,
+            consulted,
+        })
     }
 }
 

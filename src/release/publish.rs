@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::base::Base;
 use super::build::{BuildError, Builder, Prepared, Seen};
-use super::commit::{commit, finish_interrupted};
+use super::commit::{commit, finish_interrupted, stage};
 use super::draft::Draft;
 use super::finishers::Finishers;
 use super::id::{ReleaseId, RunId};
@@ -29,6 +29,7 @@ use crate::template::select::Selector;
 
 /// What a run is to do.
 #[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "each is asked for by itself")]
 pub struct Job {
     /// Every template there is.
     pub templates: Vec<Arc<Template>>,
@@ -42,6 +43,12 @@ pub struct Job {
     pub unhold: bool,
     /// Templates to take out of the release; their files are gone.
     pub retire: Vec<String>,
+    /// Guards and asserts that may refuse nothing: their names, alone or behind `template/`, or `all`.
+    pub accept: Vec<String>,
+    /// The staged release that is to be published, if it is one.
+    pub publishes: Option<ReleaseId>,
+    /// Stage the release to be looked at, and commit nothing.
+    pub stage_only: bool,
     /// False for a plan, which writes nothing.
     pub commit: bool,
     /// Who asked for it.
@@ -123,7 +130,9 @@ impl<'a> Started<'a> {
         let Started { base, job, store, progress, rolled_forward, at } = self;
         progress.enter(Phase::Stage, 0);
         let mut draft = Draft::new(&Job { run: read.run, ..job.clone() }, Some(read.as_of), read.outcomes);
-        let mut report = if job.commit {
+        let mut report = if job.commit && job.stage_only {
+            stage(store, &mut draft, &base).await?
+        } else if job.commit {
             commit(job, store, &mut draft, base, progress, &mut seconds).await?
         } else {
             let drafted = draft.onto(&base, store).await?;

@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 
 use super::activate::Activated;
 use super::build::Cost;
+use super::guard::{Verdict, refusal};
 use super::id::{ReleaseId, RunId};
 use super::manifest::{Change, ChangeKind};
 use super::merge::Merged;
@@ -22,6 +23,8 @@ pub struct Report {
     pub release: Option<ReleaseId>,
     /// True if the run committed it.
     pub committed: bool,
+    /// The release that the run staged without committing it: because it was to do only that, or with what guards refused.
+    pub staged: Option<ReleaseId>,
     /// The instant whose data the run saw; none where it needed no database.
     pub as_of: Option<DateTime<Utc>>,
     /// The server that the run read; none where it needed no database.
@@ -84,6 +87,8 @@ pub struct TemplateReport {
     pub older: u64,
     /// Documents that stay as committed because a rollback holds them; of a rollback, those that it holds from now on.
     pub held: u64,
+    /// What its guards say; none where nothing was built.
+    pub verdicts: Vec<Verdict>,
     /// What it cost.
     pub cost: Cost,
     /// Whether its query ran, and why; none for what didn't get so far, and for runs without a database.
@@ -136,10 +141,34 @@ impl TemplateReport {
             over_max_keys: false,
             older: 0,
             held: 0,
+            verdicts: Vec::new(),
             cost: Cost::default(),
             decision: None,
             changes: Vec::new(),
         }
+    }
+
+    /// True if a guard refuses it, so that its last good documents stay; its counts say what would have become of them.
+    pub fn is_refused(&self) -> bool {
+        self.verdicts.iter().any(Verdict::refuses)
+    }
+
+    /// True if the committed release has documents of it.
+    pub fn has_documents(&self) -> bool {
+        let Counts { changed, removed, rewritten, unchanged, .. } = self.counts;
+        changed + removed + rewritten + unchanged > 0
+    }
+
+    /// Why a guard refuses it, in a line.
+    pub fn refusal(&self) -> Option<String> {
+        refusal(&self.verdicts)
+    }
+}
+
+impl Report {
+    /// True if a guard refuses at least one template.
+    pub fn has_refused(&self) -> bool {
+        self.templates.iter().any(TemplateReport::is_refused)
     }
 }
 

@@ -105,7 +105,7 @@ impl Document {
         head.extend_from_slice(b"\"template\":");
         write_string(&template.name, &mut head);
         head.extend_from_slice(b",\"key\":");
-        let max_size_bytes = usize::try_from(template.max_size_bytes).unwrap_or(usize::MAX);
+        let max_size_bytes = usize::try_from(template.guards.max_size_bytes()).unwrap_or(usize::MAX);
         let values = vec![Vec::new(); if template.shape == Shape::Columns { data.len() } else { 0 }];
         Ok(Document {
             shape: template.shape,

@@ -313,7 +313,7 @@ impl<'a> Splitter<'a> {
                 .template
                 .error(format!(
                     "the snapshot of {key} is larger than max_size, {}",
-                    bytesize::ByteSize(self.template.max_size_bytes)
+                    bytesize::ByteSize(self.template.guards.max_size_bytes())
                 ))
                 .hint("split it by another key column, return fewer rows, or raise [guard] max_size"),
             DocumentError::SecondRow => self

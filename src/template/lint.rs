@@ -9,6 +9,7 @@ use crate::template::{DomainValues, Refresh, Template};
 
 mod columns;
 mod domains;
+mod guards;
 mod keyed;
 mod order;
 mod outline;
@@ -33,6 +34,7 @@ pub fn lint(template: &Template) -> Vec<Diagnostic> {
     let outline = Outline::of_template(template);
     lint_sql(&outline, &mut findings);
     keyed::lint(&outline, &mut findings);
+    findings.extend(guards::lint(template));
     text::marker_placeholders(template, &mut findings);
     refresh::lint(template, &mut findings);
     for domain in &template.domains {

@@ -8,6 +8,7 @@ use super::{RESERVED_NAMES, Template};
 use crate::diagnostic::{Diagnostic, did_you_mean};
 
 mod front_matter;
+mod guard;
 mod refresh;
 mod sql;
 

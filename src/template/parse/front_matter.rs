@@ -5,10 +5,10 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytesize::ByteSize;
 use serde::Deserialize;
 use toml::Spanned;
 
+use super::guard::GuardSpec;
 use super::refresh::RefreshSpec;
 use super::{Reader, sql};
 use crate::diagnostic::{Diagnostic, did_you_mean};
@@ -16,9 +16,6 @@ use crate::key::{KeyValue, PathPattern};
 use crate::template::{ColumnRule, DomainSource, DomainValues, HeaderPolicy, OnMiss, PageUrl, Shape, Template};
 
 const DEFAULT_MAX_KEYS: usize = 200_000;
-const DEFAULT_MAX_SIZE: ByteSize = ByteSize::mib(16);
-/// The largest that may be asked for; what reads documents back stops there too.
-const MAX_MAX_SIZE: ByteSize = ByteSize::gib(1);
 const DEFAULT_MAX_AGE: Duration = Duration::from_mins(1);
 const DEFAULT_EDGE_TTL: Duration = Duration::from_hours(24);
 const DEFAULT_STALE_WHILE_REVALIDATE: Duration = Duration::from_hours(1);
@@ -62,12 +59,6 @@ struct KeySpec {
     values: Option<Vec<Spanned<toml::Value>>>,
     sql: Option<Spanned<String>>,
     publish: Option<Spanned<usize>>,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(deny_unknown_fields)]
-struct GuardSpec {
-    max_size: Option<Spanned<String>>,
 }
 
 /// Turns spanned values of the front matter into a template, gathering every finding on the way.
@@ -118,7 +109,7 @@ impl Located<'_> {
                 None
             }
         });
-        let max_size = matter.guard.max_size.as_ref().map_or(DEFAULT_MAX_SIZE, |size| self.size(size));
+        let guards = self.guards(matter.guard);
         let domains =
             matter.keys.into_iter().filter_map(|(column, spec)| self.domain(&column, spec, &columns)).collect();
         let refresh = matter.refresh.and_then(|spec| self.refresh(spec));
@@ -134,7 +125,7 @@ impl Located<'_> {
             domains,
             refresh,
             max_keys: matter.max_keys.unwrap_or(DEFAULT_MAX_KEYS),
-            max_size_bytes: max_size.as_u64(),
+            guards,
             markers,
             sql,
             file: self.reader.file.to_owned(),
@@ -210,22 +201,6 @@ impl Located<'_> {
             );
             default
         })
-    }
-
-    fn size(&mut self, text: &Spanned<String>) -> ByteSize {
-        let size = text.get_ref().parse().unwrap_or_else(|error| {
-            self.report(
-                text.span(),
-                format!("`{}` isn't a size: {error}", text.get_ref()),
-                "write for example \"1 MiB\"",
-            );
-            DEFAULT_MAX_SIZE
-        });
-        if size > MAX_MAX_SIZE {
-            let message = format!("{size} is more than {MAX_MAX_SIZE}, the most that a document may have");
-            self.report(text.span(), message, "browsers fail far below that; split the document by another key column");
-        }
-        size
     }
 
     fn domain(&mut self, column: &Spanned<String>, spec: Spanned<KeySpec>, columns: &[String]) -> Option<DomainSource> {
