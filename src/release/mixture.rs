@@ -24,5 +24,8 @@ pub fn refuse_mixture(
     };
     Err(template
         .error(format!("some keys can't be published alone: in the active release {changed}"))
-        .hint(format!("publish the template whole first: tintype publish {}", template.name)))
+        .hint(format!(
+            "publish the template whole first, which its guards ask about: tintype publish {}",
+            template.name
+        )))
 }
