@@ -128,10 +128,13 @@ pub async fn conditions(store: &Store, run: &str) -> Result<Conditions, StoreErr
     }
 }
 
-/// Refuses a store whose conditional writes don't keep two publishers apart. What an earlier probe of the same bucket at
-/// the same endpoint found is believed if it was good.
+/// Refuses a store whose conditional writes don't keep two publishers apart, where nothing else does. What an earlier
+/// probe of the same bucket at the same endpoint found is believed if it was good.
 pub async fn require_conditions(store: &Store, run: &str) -> Result<(), StoreError> {
     let Store::S3(s3) = store else { return Ok(()) };
+    if !s3.is_conditional() {
+        return Ok(());
+    }
     if s3.read_record().await?.is_some_and(|record| s3.is_about_this(&record) && record.conditions) {
         return Ok(());
     }

@@ -81,7 +81,8 @@ impl S3 {
         }
     }
 
-    fn is_conditional(&self) -> bool {
+    /// True where conditional writes are what keeps publishers apart.
+    pub(in crate::store) fn is_conditional(&self) -> bool {
         matches!(self.head, HeadPlace::Object)
     }
 

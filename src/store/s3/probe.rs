@@ -8,8 +8,8 @@ use std::time::SystemTime;
 use bytes::Bytes;
 use tokio::time::{Instant, timeout_at};
 
-use super::S3;
 use super::failure::{Class, Failure};
+use super::{HeadPlace, S3};
 use crate::store::StoreError;
 use crate::store::probe::{CHECK_LIMIT, Check, FOLDER, LIMIT, PUBLIC_NAME, RECORD, Record, Subject, Verdict};
 
@@ -79,7 +79,8 @@ impl S3 {
             checks.push(REMAINING.check(Verdict::Skipped, "nothing more can be looked at without these rights"));
             return checks;
         }
-        checks.extend(condition_checks(trial, deadline).await);
+        let conditions = condition_checks(trial, deadline).await;
+        checks.extend(conditions.into_iter().map(|check| self.needed(check)));
         match timeout_at(deadline.min(Instant::now() + CHECK_LIMIT), Box::pin(Document::write(trial))).await {
             Ok(Ok(document)) => {
                 checks.extend(document.checks());
@@ -100,14 +101,30 @@ impl S3 {
         checks
     }
 
+    /// What a condition that doesn't hold means where something else keeps publishers apart, or nothing is to.
+    fn needed(&self, check: Check) -> Check {
+        let (outcome, hint) = match (&self.head, check.outcome) {
+            (HeadPlace::Row(_), Verdict::Broken) => (Verdict::Missing, "the head is kept in the database instead"),
+            (HeadPlace::Unconditional, Verdict::Broken) => (
+                Verdict::Warning,
+                "[store] unsafe_single_publisher promises that there is never more than one publisher; \
+                 head = \"database\" would need no promise",
+            ),
+            _ => return check,
+        };
+        Check { outcome, ..check }.hint(hint)
+    }
+
     /// The part that two publishers' safety depends on. A store that fails in another way than by its conditions is an
     /// error, because nothing is known of it then.
     pub(in crate::store) async fn probe_conditions(&self, run: &str) -> Result<Vec<Check>, StoreError> {
         let trial = Trial::new(self, run).await;
         let found = timeout_at(Instant::now() + LIMIT, Box::pin(conditions::all(&trial))).await;
         let cleaned = timeout_at(Instant::now() + CHECK_LIMIT, Box::pin(trial.clean_up())).await;
-        if !matches!(&cleaned, Ok(Check { outcome: Verdict::Ok, .. })) {
-            tracing::warn!(?cleaned, "objects that the store was probed with are left");
+        match cleaned {
+            Ok(Check { outcome: Verdict::Ok, .. }) => {}
+            Ok(Check { detail, .. }) => tracing::warn!("objects that the store was probed with are left: {detail}"),
+            Err(_) => tracing::warn!("objects that the store was probed with are left: it took too long"),
         }
         let folder = trial.folder();
         match found {
