@@ -10,7 +10,8 @@ use super::Outcome;
 use super::context::{Context, run_id};
 use super::print::{self, styled};
 use crate::error::Error;
-use crate::store::probe::{self, Check, Verdict};
+use crate::release::head::{Head, HeadRead};
+use crate::store::probe::{self, Check, Subject, Verdict};
 
 mod database;
 mod edge;
@@ -19,6 +20,8 @@ mod templates;
 /// Options of `doctor`.
 #[derive(Debug, Args)]
 pub struct Doctor {}
+
+const HEAD: Subject = Subject { name: "head", means: "it is known which release is live" };
 
 /// The checks of one thing.
 struct Section {
@@ -38,6 +41,10 @@ impl Doctor {
         let application = format!("tintype/doctor/{run}");
         let asked = database::section(&project, &application);
         let (checks, database) = tokio::join!(probe::examine(&project.store, run.as_str()), asked);
+        let mut checks = checks;
+        if checks.iter().all(|check| check.outcome != Verdict::Skipped) {
+            checks.push(head(HeadRead::read(&project.store).await));
+        }
         let store = Section {
             key: "store",
             title: project.store.describe(),
@@ -58,6 +65,22 @@ impl Doctor {
             show(&sections, context.global.verbose > 0);
         }
         Ok(if is_sound { Outcome::Done } else { Outcome::Failed })
+    }
+}
+
+/// Whether the head can be read, wherever it is kept, and understood.
+fn head(read: Result<HeadRead, Error>) -> Check {
+    let Head { desired, active, .. } = match read {
+        Ok(read) => read.head,
+        Err(error) => return Check { hint: error.hint(), ..HEAD.broken(error.to_string()) },
+    };
+    let is_finished = active == desired;
+    match desired {
+        None => HEAD.ok("nothing is published yet"),
+        Some(release) if is_finished => HEAD.ok(format!("the release {release} is live")),
+        Some(release) => HEAD
+            .check(Verdict::Warning, format!("the release {release} is committed, and not every path shows it"))
+            .hint("`tintype resume` finishes it, and so does the next publish"),
     }
 }
 

@@ -51,7 +51,11 @@ async fn records(trial: &Trial<'_>) -> Vec<Check> {
         true => judged(s3, &READ_RECORDS, "s3:GetObject", &place, trial.bytes(&key).await.and_then(seen)),
         false => skipped(&READ_RECORDS),
     });
-    checks.push(match trial.list(&folder).await {
+    let listed = trial.list(&folder).await;
+    if checks.iter().all(|check| check.outcome == Verdict::Ok) && listed.as_ref().is_err_and(Failure::is_denied) {
+        trial.expect_hidden_absence();
+    }
+    checks.push(match listed {
         Ok(listed) if is_written && !listed.iter().any(|one| one.key == key) => LIST_RECORDS
             .check(Verdict::Warning, "an object that was just written isn't listed")
             .hint("the newest releases may be missing from `tintype releases` for a while"),

@@ -35,6 +35,8 @@ pub struct Trial<'a> {
     made: Mutex<BTreeSet<String>>,
     /// A conditional write was sent more than once since this was last asked.
     resent: AtomicBool,
+    /// Objects can be read and not listed: what is forbidden then isn't there.
+    hides_absence: AtomicBool,
 }
 
 /// What a conditional write asks for.
@@ -83,7 +85,14 @@ impl<'a> Trial<'a> {
     /// A probe that has made nothing yet.
     pub async fn new(s3: &'a S3, run: &'a str) -> Trial<'a> {
         let client = s3.client().await;
-        Trial { s3, client, run, made: Mutex::default(), resent: AtomicBool::new(false) }
+        Trial {
+            s3,
+            client,
+            run,
+            made: Mutex::default(),
+            resent: AtomicBool::new(false),
+            hides_absence: AtomicBool::new(false),
+        }
     }
 
     /// What the names of all its objects among the records begin with.
@@ -114,6 +123,15 @@ impl<'a> Trial<'a> {
     /// Whether a conditional write was sent more than once since the last call.
     pub fn was_resent(&self) -> bool {
         self.resent.swap(false, Ordering::Relaxed)
+    }
+
+    /// Takes what is forbidden for absent from now on, as S3 answers who may read and not list.
+    pub fn expect_hidden_absence(&self) {
+        self.hides_absence.store(true, Ordering::Relaxed);
+    }
+
+    fn is_absent(&self, failure: &Failure) -> bool {
+        failure.class == Class::NotFound || (failure.is_denied() && self.hides_absence.load(Ordering::Relaxed))
     }
 
     async fn ask<T, F>(
@@ -190,7 +208,11 @@ impl<'a> Trial<'a> {
             self.resent.fetch_or(again, Ordering::Relaxed);
             again
         };
-        understood(self.ask(&self.s3.counters.puts, again, send).await)
+        match understood(self.ask(&self.s3.counters.puts, again, send).await) {
+            // Where no object is, the condition can't hold either.
+            Err(failure) if matches!(condition, Condition::Tag(_)) && self.is_absent(&failure) => Ok(Answer::Refused),
+            answer => answer,
+        }
     }
 
     /// The same, sent once; `None` if nobody knows what became of it, and an error if the store can't do it.
@@ -217,7 +239,7 @@ impl<'a> Trial<'a> {
         let send = || self.read(key, &clock);
         match self.ask(&self.s3.counters.gets, |_| true, send).await {
             Ok(object) => Ok(Some(object)),
-            Err(failure) if failure.class == Class::NotFound => Ok(None),
+            Err(failure) if self.is_absent(&failure) => Ok(None),
             Err(failure) => Err(failure),
         }
     }
