@@ -124,8 +124,8 @@ fn show(head: &Head, root: &Root, project: &context::Project) {
             text.push_str(&format!("   {}", styled(print::RED, "last run failed")));
         }
         if entry.held > 0 {
-            let held = format!("{} held by a rollback", print::counted(entry.held, "key"));
-            text.push_str(&format!("   {}", styled(print::YELLOW, held)));
+            let keys = format!("{} held by a rollback", print::counted(entry.held, "key"));
+            text.push_str(&format!("   {}", styled(print::YELLOW, keys)));
         }
         if !project.has_file(name) {
             text.push_str(&format!("   {}", styled(print::YELLOW, "its file is gone")));

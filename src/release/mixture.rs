@@ -22,10 +22,8 @@ pub fn refuse_mixture(
     } else {
         return Ok(());
     };
-    Err(template
-        .error(format!("some keys can't be published alone: in the active release {changed}"))
-        .hint(format!(
-            "publish the template whole first, which its guards ask about: tintype publish {}",
-            template.name
-        )))
+    Err(template.error(format!("some keys can't be published alone: in the active release {changed}")).hint(format!(
+        "publish the template whole first, which its guards ask about: tintype publish {}",
+        template.name
+    )))
 }

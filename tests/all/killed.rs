@@ -53,7 +53,7 @@ fn check(
     digests: impl Fn() -> Digests,
     old: &Digests,
     new: &Digests,
-    head: serde_json::Value,
+    head: &serde_json::Value,
 ) -> bool {
     let is_committed = head["desired"].as_str().is_some_and(|id| id.starts_with("2-"));
     let settings = fs::read_to_string(project.config()).expect("read tintype.toml");
@@ -113,7 +113,7 @@ fn in_a_folder_at_32_points() {
             let before = stamp(&file);
             kill_when(&project, || stamp(&file) != before);
         }
-        match check(&project, || project.public().digests(), &old, &new, project.head()) {
+        match check(&project, || project.public().digests(), &old, &new, &project.head()) {
             true => committed += 1,
             false => lost += 1,
         }
@@ -145,7 +145,7 @@ fn in_a_bucket_at_32_points() {
         let head = bucket.server.file(&format!("{BUCKET}/_tintype/site/head.json"));
         let then = SystemTime::now() - Duration::from_mins(10);
         File::options().write(true).open(&head).and_then(|file| file.set_modified(then)).expect("date head.json");
-        match check(&project, || bucket.digests(), &old, &new, bucket.head()) {
+        match check(&project, || bucket.digests(), &old, &new, &bucket.head()) {
             true => committed += 1,
             false => lost += 1,
         }

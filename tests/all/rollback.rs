@@ -230,7 +230,7 @@ fn ten_thousand_keys_go_back_with_the_database_stopped_for_what_they_cost() {
     assert_eq!(template_of(&said, "many")["changed"], KEYS / 10);
     assert_eq!(bucket.digests(), first);
     let counts = bucket.server.counts();
-    assert_eq!(counts.copies as usize, KEYS / 10 + 1, "{counts:?}");
+    assert_eq!(counts.copies, KEYS as u64 / 10 + 1, "{counts:?}");
     assert!(counts.puts < 10 && counts.gets < 20 && counts.lists == 0 && counts.deletes == 0, "{counts:?}");
 }
 

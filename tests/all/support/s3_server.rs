@@ -138,6 +138,22 @@ struct Shared {
     conditions: Option<RwLock<()>>,
 }
 
+/// A request that is being carried out, also one whose client goes away in the middle of it.
+struct Flight<'a>(&'a AtomicUsize);
+
+impl<'a> Flight<'a> {
+    fn begin(in_flight: &'a AtomicUsize) -> Flight<'a> {
+        in_flight.fetch_add(1, Ordering::Relaxed);
+        Flight(in_flight)
+    }
+}
+
+impl Drop for Flight<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -282,11 +298,12 @@ impl Shared {
     async fn answer(self: &Arc<Self>, request: Request<Incoming>) -> io::Result<Response<s3s::Body>> {
         let asked = Asked::of(&request);
         self.counts[asked.kind as usize].fetch_add(1, Ordering::Relaxed);
-        let now = self.in_flight.fetch_add(1, Ordering::Relaxed) + 1;
+        let flight = Flight::begin(&self.in_flight);
+        let now = self.in_flight.load(Ordering::Relaxed);
         self.peak.fetch_max(now, Ordering::Relaxed);
         let headers = self.remember.then(|| request.headers().clone());
         let answer = self.faulty(&asked, request).await;
-        self.in_flight.fetch_sub(1, Ordering::Relaxed);
+        drop(flight);
         if let Some(headers) = headers {
             let status = answer.as_ref().map_or(0, |answer| answer.status().as_u16());
             if status == 200 && matches!(asked.kind, Kind::Put | Kind::Copy) {
