@@ -339,7 +339,7 @@ async fn until_signal(
         Phase::Commit => LeftBehind::Unknown,
         Phase::Activate => LeftBehind::Committed,
         Phase::Done | Phase::Serve => LeftBehind::Finished,
-        Phase::Prepare | Phase::Build | Phase::Stage => LeftBehind::Nothing,
+        Phase::Prepare | Phase::Build | Phase::Stage | Phase::Verify | Phase::Remove => LeftBehind::Nothing,
     };
     Err(if is_interrupt { Error::Interrupted { left } } else { Error::Terminated { left } })
 }

@@ -28,6 +28,7 @@ mod merge;
 mod mixture;
 mod pipeline;
 mod progress;
+pub mod prune;
 mod publish;
 mod report;
 mod restore;

@@ -1,0 +1,457 @@
+//! Random histories of publishes, rollbacks, staged releases, builds that die or take days, and prunes: what a kept
+//! release or a running build needs is there afterwards, and nothing else that is old.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::sync::Arc;
+
+use chrono::DateTime;
+use proptest::prelude::*;
+use tempfile::TempDir;
+
+use super::super::head::{FORMAT, Head, HeadRead};
+use super::super::id::RunId;
+use super::super::lines::write_list;
+use super::super::manifest::{Change, ChangeKind, ChangeList, Kind, Manifest, Root, Status, TemplateEntry};
+use super::super::progress::Progress;
+use super::super::row::{DocumentRow, Origin, Row, blob_name};
+use super::super::shards::{Writing, shard_name};
+use super::*;
+use crate::key::Key;
+use crate::snapshot::Digest;
+use crate::store::Directory;
+use crate::template::{OnMiss, Shape};
+
+/// Few, so that data reverts.
+const BODIES: u8 = 3;
+const HOUR: Duration = Duration::from_hours(1);
+/// After so long a run gives up before it commits.
+const STAGING: Duration = Duration::from_hours(6 * 24);
+const RETENTION: Retention = Retention { releases: 3, age: Duration::from_hours(4 * 24) };
+
+/// What each key shows; a key that isn't there has no document.
+type State = BTreeMap<usize, u8>;
+
+/// A release, or a build on its way to one.
+#[derive(Clone)]
+struct Build {
+    base: Option<ReleaseId>,
+    run: RunId,
+    began: SystemTime,
+    rows: Vec<Arc<Row>>,
+    changes: Vec<Change>,
+    blobs: Vec<String>,
+}
+
+struct World {
+    folder: TempDir,
+    store: Store,
+    now: SystemTime,
+    /// Files whose times are set already.
+    dated: BTreeSet<String>,
+    runs: u32,
+    builds: Vec<Build>,
+    /// What each committed release was to show.
+    states: BTreeMap<ReleaseId, State>,
+}
+
+impl World {
+    fn new() -> World {
+        // Every head is synced, which takes a while on a disk.
+        let folder = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
+        let directory = Directory::new(folder.path().join("public"), folder.path().join(".tintype"));
+        World {
+            folder,
+            store: Store::Directory(directory),
+            now: SystemTime::UNIX_EPOCH + Duration::from_hours(24 * 20_000),
+            dated: BTreeSet::new(),
+            runs: 0,
+            builds: Vec::new(),
+            states: BTreeMap::new(),
+        }
+    }
+
+    async fn head(&self) -> HeadRead {
+        HeadRead::read(&self.store).await.unwrap()
+    }
+
+    async fn manifest(&self, id: &ReleaseId) -> Manifest {
+        Manifest::read(&self.store, id).await.unwrap()
+    }
+
+    /// Names and ages of all blobs, lists and roots.
+    async fn objects(&self) -> BTreeMap<String, SystemTime> {
+        let mut objects = BTreeMap::new();
+        for folder in ["release/", "shard/", "blob/"] {
+            let mut listing = self.store.listing(crate::store::Part::Control(folder));
+            while let Some(page) = listing.next().await.unwrap() {
+                objects.extend(page.objects.into_iter().map(|object| (object.name, object.modified.unwrap())));
+            }
+        }
+        objects
+    }
+
+    /// What has just been written was written now.
+    async fn date(&mut self) {
+        for name in self.objects().await.into_keys() {
+            if self.dated.insert(name.clone()) {
+                let file = File::open(self.folder.path().join(".tintype").join(name)).unwrap();
+                file.set_modified(self.now).unwrap();
+            }
+        }
+    }
+
+    /// Writes the blobs of a build over what is committed.
+    async fn build(&mut self, edits: &[(usize, Option<u8>)]) -> Build {
+        self.runs += 1;
+        let run = RunId::new(DateTime::default(), self.runs);
+        let base = self.head().await.head.desired;
+        let rows = match &base {
+            Some(base) => self.manifest(base).await.rows["m"].as_ref().clone(),
+            None => Vec::new(),
+        };
+        let mut rows: BTreeMap<Arc<str>, Arc<Row>> = rows.into_iter().map(|row| (row.path.clone(), row)).collect();
+        let origin = Arc::new(Origin {
+            as_of: DateTime::default(),
+            changed_at: DateTime::default(),
+            run: run.clone(),
+            policy: "p".into(),
+        });
+        let mut build = Build { base, run, began: self.now, rows: Vec::new(), changes: Vec::new(), blobs: Vec::new() };
+        for (key, body) in edits {
+            let path: Arc<str> = format!("m/k{key:02}.json").into();
+            let document = body.map(|body| DocumentRow {
+                digest: Digest::of(format!("{key} {body}").as_bytes()),
+                size_bytes: 1,
+                gzip_bytes: 1,
+                rows: 1,
+            });
+            if rows.get(&path).and_then(|row| row.digest()) == document.map(|document| document.digest) {
+                continue;
+            }
+            if let Some(document) = document {
+                let blob = blob_name(&document.digest, &build.run);
+                self.store.create(&blob, "x".into()).await.unwrap();
+                build.blobs.push(blob);
+            }
+            let row = Row { path: Arc::clone(&path), key: Key(Vec::new()), document, origin: Arc::clone(&origin) };
+            rows.insert(Arc::clone(&path), Arc::new(row));
+            build.changes.push(Change { path, change: ChangeKind::Changed });
+        }
+        build.rows = rows.into_values().collect();
+        self.date().await;
+        build
+    }
+
+    /// Writes lists and root of a build onto what is committed; none if it has to give up.
+    async fn stage(&mut self, build: &Build) -> Option<(HeadRead, ReleaseId)> {
+        let read = self.head().await;
+        let serial = |id: &Option<ReleaseId>| id.as_ref().map_or(0, |id| id.serial);
+        let is_below = serial(&build.base) < serial(&read.head.floor);
+        if is_below || self.now.duration_since(build.began).unwrap() > STAGING {
+            return None;
+        }
+        // Where others have committed, their rows stay where this build found nothing new.
+        let parent = match &read.head.desired {
+            Some(parent) => Some(self.manifest(parent).await),
+            None => None,
+        };
+        let mut rows: BTreeMap<Arc<str>, Arc<Row>> = BTreeMap::new();
+        let committed = parent.iter().flat_map(|parent| parent.rows["m"].iter());
+        rows.extend(committed.map(|row| (row.path.clone(), row.clone())));
+        let changed: BTreeSet<&Arc<str>> = build.changes.iter().map(|change| &change.path).collect();
+        rows.extend(
+            build.rows.iter().filter(|row| changed.contains(&row.path)).map(|row| (row.path.clone(), row.clone())),
+        );
+        let id = ReleaseId { serial: serial(&read.head.desired) + 1, run: build.run.clone() };
+        self.write(&id, parent.as_ref(), rows.into_values().collect(), &build.changes).await;
+        Some((read, id))
+    }
+
+    async fn write(&mut self, id: &ReleaseId, parent: Option<&Manifest>, rows: Vec<Arc<Row>>, changes: &[Change]) {
+        let writing = Writing::plan("m", &Arc::new(rows), parent, &id.run);
+        writing.write(&self.store).await.unwrap();
+        let list = shard_name(&id.run, "-changes");
+        write_list(&self.store, &list, changes).await.unwrap();
+        let entry = TemplateEntry {
+            rows: writing.at,
+            path: "m/{k}.json".to_owned(),
+            shape: Shape::Rows,
+            on_miss: OnMiss::default(),
+            key_columns: vec!["k".to_owned()],
+            columns: Vec::new(),
+            count: 0,
+            as_of: DateTime::default(),
+            changed_at: DateTime::default(),
+            status: Status::Ok,
+        };
+        let root = Root {
+            format: FORMAT,
+            id: id.clone(),
+            parent: parent.map(|parent| parent.root.id.clone()),
+            kind: Kind::Publish,
+            author: None,
+            note: None,
+            created_at: DateTime::default(),
+            as_of: None,
+            tintype: String::new(),
+            policies: BTreeMap::new(),
+            templates: BTreeMap::from([("m".to_owned(), entry)]),
+            changes: ChangeList { object: list, added: 0, changed: changes.len() as u64 + 1, removed: 0, rewritten: 0 },
+            catalogue: Digest::of(b""),
+        };
+        root.write(&self.store).await.unwrap();
+        self.date().await;
+    }
+
+    async fn commit(&mut self, build: &Build) {
+        if let Some((read, id)) = self.stage(build).await {
+            let next = Head { desired: Some(id.clone()), active: Some(id.clone()), ..read.head.clone() };
+            assert!(read.swap(&self.store, next).await.unwrap().is_some());
+            let state = self.state(&id).await;
+            self.states.insert(id, state);
+        }
+    }
+
+    async fn publish(&mut self, edits: &[(usize, Option<u8>)]) {
+        let build = self.build(edits).await;
+        self.commit(&build).await;
+    }
+
+    /// A release with the rows of a kept one, so many releases back.
+    async fn roll_back(&mut self, back: usize) {
+        let kept = self.kept().await;
+        let (Some(target), Some(current)) = (kept.get(back), kept.first()) else { return };
+        self.runs += 1;
+        let run = RunId::new(DateTime::default(), self.runs);
+        let (target, current) = (self.manifest(target).await, self.manifest(current).await);
+        let paths = target.rows["m"].iter().chain(current.rows["m"].iter()).map(|row| row.path.clone());
+        let paths: BTreeSet<Arc<str>> = paths.collect();
+        let changes: Vec<Change> = paths.into_iter().map(|path| Change { path, change: ChangeKind::Changed }).collect();
+        let id = ReleaseId { serial: current.root.id.serial + 1, run };
+        self.write(&id, Some(&current), target.rows["m"].as_ref().clone(), &changes).await;
+        let read = self.head().await;
+        let next = Head { desired: Some(id.clone()), active: Some(id.clone()), ..read.head.clone() };
+        assert!(read.swap(&self.store, next).await.unwrap().is_some());
+        self.states.insert(id, self.states[&target.root.id].clone());
+    }
+
+    /// The committed releases down to the floor, newest first.
+    async fn kept(&self) -> Vec<ReleaseId> {
+        let head = self.head().await.head;
+        let mut kept = Vec::new();
+        let mut next = head.desired.clone();
+        while let Some(id) = next {
+            next = Root::read(&self.store, &id).await.unwrap().parent.filter(|_| head.floor.as_ref() != Some(&id));
+            kept.push(id);
+        }
+        kept
+    }
+
+    async fn state(&self, id: &ReleaseId) -> State {
+        let manifest = self.manifest(id).await;
+        let documents = manifest.rows["m"].iter().filter(|row| row.document.is_some());
+        let of = |row: &Arc<Row>| {
+            let key: usize = row.path[3..5].parse().unwrap();
+            let body = (0..BODIES).find(|body| row.digest() == Some(Digest::of(format!("{key} {body}").as_bytes())));
+            (key, body.unwrap())
+        };
+        documents.map(of).collect()
+    }
+
+    async fn prune(&mut self, meanwhile: Option<Build>) -> Pruned {
+        let plan = plan(&self.store, &RETENTION, Some(self.now)).await.unwrap();
+        if let Some(build) = &meanwhile {
+            self.commit(build).await;
+        }
+        let planned = plan.tally;
+        let pruned = execute(&self.store, &RETENTION, plan, Some(self.now), &Progress::default()).await.unwrap();
+        if meanwhile.is_none() {
+            assert_eq!(pruned.swept.tally, planned, "what went is what was announced");
+        }
+        assert_eq!(pruned.swept.failures, 0);
+        pruned
+    }
+
+    /// What has to be there, told by other code than a prune's.
+    async fn needed(&self) -> BTreeSet<String> {
+        let objects = self.objects().await;
+        let young = |name: &str| self.now.duration_since(objects[name]).unwrap() < LEFT_ALONE;
+        let kept = self.kept().await;
+        let staged = objects.keys().filter_map(|name| Root::id_of(name)).filter(|id| !self.states.contains_key(id));
+        let staged = staged.filter(|id| young(&Root::name(id)));
+        // A root below the floor goes whatever its age.
+        let below =
+            |name: &str| Root::id_of(name).is_some_and(|id| self.states.contains_key(&id) && !kept.contains(&id));
+        let alone = objects.keys().filter(|name| young(name) && !below(name));
+        let mut needed: BTreeSet<String> = alone.cloned().collect();
+        for id in kept.iter().cloned().chain(staged) {
+            let manifest = self.manifest(&id).await;
+            needed.extend([Root::name(&id), manifest.root.changes.object.clone()]);
+            let at = &manifest.root.templates["m"].rows;
+            needed.extend(at.shard.iter().chain(&at.patch).cloned());
+            needed.extend(manifest.rows["m"].iter().filter_map(|row| row.blob()));
+        }
+        let floor = self.head().await.head.floor.map_or(0, |floor| floor.serial);
+        for build in &self.builds {
+            let is_alive = self.now.duration_since(build.began).unwrap() <= STAGING
+                && build.base.as_ref().map_or(0, |base| base.serial) >= floor;
+            if is_alive {
+                needed.extend(build.blobs.iter().cloned());
+            }
+        }
+        needed
+    }
+
+    async fn check(&self) {
+        let (needed, there) = (self.needed().await, self.objects().await);
+        let there: BTreeSet<String> = there.into_keys().collect();
+        let (lost, left): (Vec<_>, Vec<_>) = (needed.difference(&there).collect(), there.difference(&needed).collect());
+        assert!(lost.is_empty(), "lost: {lost:#?}");
+        assert!(left.is_empty(), "left: {left:#?}");
+        for id in self.kept().await {
+            assert_eq!(self.state(&id).await, self.states[&id], "{id} says something else");
+        }
+    }
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    Publish(Vec<(usize, Option<u8>)>),
+    /// Stages a release that is never committed.
+    Refused(Vec<(usize, Option<u8>)>),
+    /// Writes blobs and dies.
+    Dies(Vec<(usize, Option<u8>)>),
+    Begin(Vec<(usize, Option<u8>)>),
+    /// The oldest build that is under way commits.
+    End,
+    RollBack(usize),
+    Hours(u32),
+    Prune,
+    /// The oldest build that is under way commits between the plan of a prune and its floor.
+    PruneMeanwhile,
+}
+
+fn edits() -> impl Strategy<Value = Vec<(usize, Option<u8>)>> {
+    // More keys than stand in a root, and now and then few enough.
+    let few = prop::collection::btree_map(0..40_usize, prop::option::weighted(0.85, 0..BODIES), 1..5);
+    let many = prop::collection::btree_map(0..40_usize, prop::option::weighted(0.9, 0..BODIES), 10..40);
+    prop_oneof![4 => few, 1 => many].prop_map(|edits| edits.into_iter().collect())
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        6 => edits().prop_map(Step::Publish),
+        1 => edits().prop_map(Step::Refused),
+        1 => edits().prop_map(Step::Dies),
+        2 => edits().prop_map(Step::Begin),
+        2 => Just(Step::End),
+        1 => (0..4_usize).prop_map(Step::RollBack),
+        4 => (1..60_u32).prop_map(Step::Hours),
+        2 => Just(Step::Prune),
+        1 => Just(Step::PruneMeanwhile),
+    ]
+}
+
+async fn run(steps: Vec<Step>) -> u64 {
+    let mut world = World::new();
+    let mut pruned = 0;
+    world.publish(&(0..20).map(|key| (key, Some(0))).collect::<Vec<_>>()).await;
+    for step in steps {
+        match step {
+            Step::Publish(edits) => world.publish(&edits).await,
+            Step::Refused(edits) => {
+                let build = world.build(&edits).await;
+                let _ = world.stage(&build).await;
+            }
+            Step::Dies(edits) => drop(world.build(&edits).await),
+            Step::Begin(edits) => {
+                let build = world.build(&edits).await;
+                world.builds.push(build);
+            }
+            Step::End if !world.builds.is_empty() => {
+                let build = world.builds.remove(0);
+                world.commit(&build).await;
+            }
+            Step::RollBack(back) => world.roll_back(back).await,
+            Step::Hours(hours) => world.now += HOUR * hours,
+            Step::PruneMeanwhile if !world.builds.is_empty() => {
+                let build = world.builds.remove(0);
+                pruned += world.prune(Some(build)).await.swept.tally.objects();
+                world.check().await;
+            }
+            Step::Prune => {
+                pruned += world.prune(None).await.swept.tally.objects();
+                world.check().await;
+            }
+            Step::End | Step::PruneMeanwhile => {}
+        }
+    }
+    world.now += LEFT_ALONE + HOUR;
+    pruned += world.prune(None).await.swept.tally.objects();
+    world.check().await;
+    // A second one finds nothing.
+    assert_eq!(world.prune(None).await.swept.tally.objects(), 0);
+    pruned
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
+}
+
+#[test]
+fn what_is_needed_stays_and_the_rest_goes() {
+    let pruned = std::cell::Cell::new(0);
+    let config = ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() };
+    proptest!(config, |(steps in prop::collection::vec(step(), 1..40))| {
+        pruned.set(pruned.get() + runtime().block_on(run(steps)));
+    });
+    assert!(pruned.get() > 64 * 20, "only {} objects were pruned in all", pruned.get());
+}
+
+#[test]
+fn a_commit_that_was_formed_before_a_prune_comes_to_nothing() {
+    runtime().block_on(async {
+        let mut world = World::new();
+        for body in 0..3 {
+            world.publish(&[(0, Some(body))]).await;
+            world.now += LEFT_ALONE + HOUR;
+        }
+        let (read, id) = {
+            let build = world.build(&[(1, Some(1))]).await;
+            world.stage(&build).await.unwrap()
+        };
+        let kept = world.kept().await.len();
+        let few = Retention { releases: 1, age: Duration::ZERO };
+        let planned = plan(&world.store, &few, Some(world.now)).await.unwrap();
+        assert!(!planned.is_empty() && planned.kept < kept);
+        execute(&world.store, &few, planned, Some(world.now), &Progress::default()).await.unwrap();
+        let late = Head { desired: Some(id), ..read.head.clone() };
+        assert!(read.swap(&world.store, late).await.unwrap().is_none(), "a late commit landed over a prune");
+    });
+}
+
+#[test]
+fn without_a_head_nothing_is_garbage() {
+    runtime().block_on(async {
+        let mut world = World::new();
+        let nothing = plan(&world.store, &RETENTION, Some(world.now)).await.unwrap();
+        assert!(nothing.is_empty() && nothing.floor.is_none());
+        world.publish(&[(0, Some(0))]).await;
+        std::fs::remove_file(world.folder.path().join(".tintype/head.json")).unwrap();
+        let error = plan(&world.store, &RETENTION, Some(world.now + LEFT_ALONE * 2)).await.unwrap_err();
+        assert!(error.to_string().contains("head.json"), "{error}");
+    });
+}
+
+#[test]
+fn a_list_that_is_lost_stops_a_prune() {
+    runtime().block_on(async {
+        let mut world = World::new();
+        world.publish(&(0..30).map(|key| (key, Some(0))).collect::<Vec<_>>()).await;
+        let shard = world.objects().await.into_keys().find(|name| name.ends_with("/m.jsonl.gz")).unwrap();
+        std::fs::remove_file(world.folder.path().join(".tintype").join(&shard)).unwrap();
+        let error = plan(&world.store, &RETENTION, Some(world.now + LEFT_ALONE * 2)).await.unwrap_err();
+        assert!(error.to_string().contains(&shard), "{error}");
+    });
+}
