@@ -14,6 +14,7 @@ use url::Url;
 use crate::database::{ReadFrom, ReadSettings};
 use crate::diagnostic::Diagnostic;
 use crate::error::Error;
+use crate::release::prune::Retention;
 use crate::store::{Location, S3Settings};
 
 mod database;
@@ -50,6 +51,8 @@ pub struct Config {
     pub store: StoreConfig,
     /// `[cdn]`
     pub cdn: CdnConfig,
+    /// `[retention]`
+    pub retention: Retention,
     /// `[paths]`
     pub paths: PathsConfig,
 }
@@ -227,6 +230,10 @@ impl Reader<'_> {
             store: self.store(database.url.as_ref()),
             database,
             cdn: CdnConfig { url: self.understood(&keys::CDN_URL, |text, _| base_url(text)) },
+            retention: Retention {
+                releases: self.number(&keys::RETENTION_RELEASES),
+                age: self.duration(&keys::RETENTION_AGE),
+            },
             paths: self.paths(),
         }
     }

@@ -40,7 +40,7 @@ mod timing;
 mod turn;
 
 pub use check::check_template;
-pub use id::RunId;
+pub use id::{ReleaseId, RunId};
 pub use inspect::{LiveRead, Release, document, live_documents, releases};
 pub use progress::{Phase, Progress};
 pub use publish::{Job, run};

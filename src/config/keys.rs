@@ -8,9 +8,11 @@ use crate::diagnostic::did_you_mean;
 
 mod database;
 mod head;
+mod retention;
 
 pub use database::{ACQUIRE_TIMEOUT, DATABASE_URL, MAX_LAG, READ, REPLICAS, SETTINGS, STATEMENT_TIMEOUT};
 pub use head::{HEAD, HEAD_URL, UNSAFE_SINGLE_PUBLISHER};
+pub use retention::{RETENTION_AGE, RETENTION_RELEASES};
 
 /// What a key's value is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -189,7 +191,7 @@ pub static TEMPLATES: Key = Key {
 };
 
 /// All keys, in the order of the written file.
-pub static KEYS: [&Key; 20] = [
+pub static KEYS: [&Key; 22] = [
     &DATABASE_URL,
     &REPLICAS,
     &READ,
@@ -209,6 +211,8 @@ pub static KEYS: [&Key; 20] = [
     &HEAD_URL,
     &UNSAFE_SINGLE_PUBLISHER,
     &CDN_URL,
+    &RETENTION_RELEASES,
+    &RETENTION_AGE,
     &TEMPLATES,
 ];
 

@@ -61,9 +61,9 @@ struct Garbage {
 }
 
 impl Plan {
-    /// True if there is nothing to remove and no floor to raise.
+    /// True if there is nothing to remove; a floor alone isn't worth a write.
     pub fn is_empty(&self) -> bool {
-        self.tally.objects() == 0 && self.floor == self.head.head.floor
+        self.tally.objects() == 0
     }
 }
 
@@ -125,9 +125,9 @@ pub async fn execute(
             continue;
         }
         progress.enter(Phase::Remove, plan.tally.objects());
-        let swept = match plan.tally.objects() {
-            0 => Swept::default(),
-            _ => sweep::remove(store, &plan, progress).await?,
+        let swept = match plan.is_empty() {
+            true => Swept::default(),
+            false => sweep::remove(store, &plan, progress).await?,
         };
         return Ok(Pruned {
             floor: plan.floor,

@@ -15,9 +15,9 @@ use crate::store::{Part, Store};
 /// How much of the history is kept: what both ask for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Retention {
-    /// At least so many releases that changed data.
+    /// At least so many releases that changed data, from 1 on. Default 10.
     pub releases: usize,
-    /// Every state that the site has had for so long.
+    /// Every state that the site has had for so long, up to 10 years. Default 7 days.
     pub age: Duration,
 }
 
@@ -87,14 +87,16 @@ impl History {
         let place = |id: &ReleaseId| self.0.iter().position(|known| known.id == *id).unwrap_or(last);
         // Without an active release every path is still to be shown, from the first release on.
         let active = head.active.as_ref().map_or(last, place);
-        let pins = [&head.purged, &head.suspect].into_iter().flatten().map(place);
+        let purged = head.purged.as_ref().map_or(0, place);
+        // A doubt about every path needs the changes of every release.
+        let suspect = head.suspect.as_ref().map_or(0, |suspect| suspect.since.as_ref().map_or(last, place));
         let data = self.0.iter().enumerate().filter(|(_, known)| known.changes_data);
         let enough = data.map(|(at, _)| at).nth(retention.releases.saturating_sub(1)).unwrap_or(last);
         // The newest that is old enough was what the site showed at the beginning of that time.
         let since = now.checked_sub(retention.age);
         let is_old = |known: &Known| known.written.zip(since).is_some_and(|(written, since)| written <= since);
         let young = self.0.iter().position(is_old).unwrap_or(last);
-        let floor = pins.chain([active, enough, young]).max().unwrap_or(last);
+        let floor = active.max(purged).max(suspect).max(enough).max(young);
         Some(self.0[floor].id.clone())
     }
 
@@ -127,12 +129,14 @@ fn changes_data(changes: &ChangeList) -> bool {
 
 /// True if two heads name the same releases, so that the same floor comes of them.
 pub fn pins_alike(a: &Head, b: &Head) -> bool {
-    let pins = |head: &Head| [&head.desired, &head.active, &head.purged, &head.suspect, &head.floor].map(Clone::clone);
-    pins(a) == pins(b)
+    let since = |head: &Head| head.suspect.as_ref().map(|suspect| suspect.since.clone());
+    let same = a.desired == b.desired && a.active == b.active && a.purged == b.purged && a.floor == b.floor;
+    same && since(a) == since(b)
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::super::head::Suspect;
     use super::super::super::id::RunId;
     use super::*;
     use chrono::DateTime;
@@ -191,7 +195,9 @@ mod tests {
         assert_eq!(floor(&old, &head(4), 1, 0), 4);
         assert_eq!(floor(&old, &head(2), 1, 0), 2);
         assert_eq!(floor(&old, &Head { purged: Some(id(3)), ..head(4) }, 1, 0), 3);
-        assert_eq!(floor(&old, &Head { suspect: Some(id(1)), ..head(4) }, 1, 0), 1);
+        let suspect = |since| Some(Suspect { since, not_before: DateTime::default() });
+        assert_eq!(floor(&old, &Head { suspect: suspect(Some(id(2))), ..head(4) }, 1, 0), 2);
+        assert_eq!(floor(&old, &Head { suspect: suspect(None), ..head(4) }, 1, 0), 1);
         assert_eq!(floor(&old, &Head::default(), 1, 0), 1, "nothing is active yet");
         // A cursor that nobody knows any more is at least as old as everything.
         assert_eq!(floor(&old, &Head { purged: Some(id(77)), ..head(4) }, 1, 0), 1);

@@ -67,7 +67,9 @@ impl Garbage {
 /// Counts what goes.
 pub async fn count(store: &Store, releases: &[(ReleaseId, u64)], garbage: &Garbage) -> Result<Tally, Error> {
     let mut tally = Tally::default();
-    releases.iter().for_each(|(_, size)| tally.add(Root::FOLDER, *size));
+    for (_, size) in releases {
+        tally.add(Root::FOLDER, *size);
+    }
     for (folder, ending) in [LISTS, BLOBS] {
         let mut listing = store.listing(Part::Control(folder));
         while let Some(page) = listing.next().await? {

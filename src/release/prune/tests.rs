@@ -116,6 +116,7 @@ impl World {
             changed_at: DateTime::default(),
             run: run.clone(),
             policy: "p".into(),
+            held: false,
         });
         let mut build = Build { base, run, began: self.now, rows: Vec::new(), changes: Vec::new(), blobs: Vec::new() };
         for (key, body) in edits {
@@ -181,6 +182,7 @@ impl World {
             key_columns: vec!["k".to_owned()],
             columns: Vec::new(),
             count: 0,
+            held: 0,
             as_of: DateTime::default(),
             changed_at: DateTime::default(),
             status: Status::Ok,
@@ -189,6 +191,7 @@ impl World {
             format: FORMAT,
             id: id.clone(),
             parent: parent.map(|parent| parent.root.id.clone()),
+            restores: None,
             kind: Kind::Publish,
             author: None,
             note: None,

@@ -102,7 +102,7 @@ impl Walk<'_> {
         // Links aren't followed: what they lead to isn't the store's.
         match entry.metadata() {
             Ok(about) if about.is_dir() => open.extend(open_folder(path)?),
-            Ok(about) => found.extend(self.listed(name, &about)),
+            Ok(about) => found.extend(self.listed(&name, &about)),
             Err(error) if is_gone(&error) => {}
             Err(error) => return Err(failed("look at", path, &error)),
         }
@@ -110,15 +110,15 @@ impl Walk<'_> {
     }
 
     /// A file of the catalogue that lies uncompressed belongs to the one beside it, unless that one isn't there.
-    fn listed(&self, name: String, about: &Metadata) -> Option<Listed> {
-        let is_twin = self.is_public && self.directory.plain(&name).is_some();
-        if is_twin && self.directory.document(&name).exists() {
+    fn listed(&self, name: &str, about: &Metadata) -> Option<Listed> {
+        let is_twin = self.is_public && self.directory.plain(name).is_some();
+        if is_twin && self.directory.document(name).exists() {
             return None;
         }
         let path = name.strip_suffix(".gz").filter(|path| self.is_public && path.ends_with(".json"));
         Some(Listed {
             is_document: !self.is_public || path.is_some(),
-            name: path.map_or_else(|| name.clone(), str::to_owned),
+            name: path.unwrap_or(name).to_owned(),
             size_bytes: about.len(),
             modified: about.modified().ok(),
         })
