@@ -27,7 +27,7 @@ const BODIES: u8 = 3;
 const HOUR: Duration = Duration::from_hours(1);
 /// After so long a run gives up before it commits.
 const STAGING: Duration = Duration::from_hours(6 * 24);
-const RETENTION: Retention = Retention { releases: 3, age: Duration::from_hours(4 * 24) };
+const RETENTION: Retention = Retention { releases: 2, age: Duration::from_hours(24) };
 
 /// What each key shows; a key that isn't there has no document.
 type State = BTreeMap<usize, u8>;
@@ -39,7 +39,6 @@ struct Build {
     run: RunId,
     began: SystemTime,
     rows: Vec<Arc<Row>>,
-    changes: Vec<Change>,
     blobs: Vec<String>,
 }
 
@@ -118,7 +117,7 @@ impl World {
             policy: "p".into(),
             held: false,
         });
-        let mut build = Build { base, run, began: self.now, rows: Vec::new(), changes: Vec::new(), blobs: Vec::new() };
+        let mut build = Build { base, run, began: self.now, rows: Vec::new(), blobs: Vec::new() };
         for (key, body) in edits {
             let path: Arc<str> = format!("m/k{key:02}.json").into();
             let document = body.map(|body| DocumentRow {
@@ -136,8 +135,7 @@ impl World {
                 build.blobs.push(blob);
             }
             let row = Row { path: Arc::clone(&path), key: Key(Vec::new()), document, origin: Arc::clone(&origin) };
-            rows.insert(Arc::clone(&path), Arc::new(row));
-            build.changes.push(Change { path, change: ChangeKind::Changed });
+            rows.insert(path, Arc::new(row));
         }
         build.rows = rows.into_values().collect();
         self.date().await;
@@ -152,20 +150,23 @@ impl World {
         if is_below || self.now.duration_since(build.began).unwrap() > STAGING {
             return None;
         }
-        // Where others have committed, their rows stay where this build found nothing new.
+        // What the build saw of every key wins, also where it found what its base shows: then that row comes back, with a
+        // blob that the committed release may not name any more.
         let parent = match &read.head.desired {
             Some(parent) => Some(self.manifest(parent).await),
             None => None,
         };
-        let mut rows: BTreeMap<Arc<str>, Arc<Row>> = BTreeMap::new();
         let committed = parent.iter().flat_map(|parent| parent.rows["m"].iter());
-        rows.extend(committed.map(|row| (row.path.clone(), row.clone())));
-        let changed: BTreeSet<&Arc<str>> = build.changes.iter().map(|change| &change.path).collect();
-        rows.extend(
-            build.rows.iter().filter(|row| changed.contains(&row.path)).map(|row| (row.path.clone(), row.clone())),
-        );
+        let mut rows: BTreeMap<Arc<str>, Arc<Row>> = committed.map(|row| (row.path.clone(), row.clone())).collect();
+        let mut changes = Vec::new();
+        for row in &build.rows {
+            if rows.get(&row.path).and_then(|row| row.digest()) != row.digest() {
+                changes.push(Change { path: Arc::clone(&row.path), change: ChangeKind::Changed });
+                rows.insert(Arc::clone(&row.path), Arc::clone(row));
+            }
+        }
         let id = ReleaseId { serial: serial(&read.head.desired) + 1, run: build.run.clone() };
-        self.write(&id, parent.as_ref(), rows.into_values().collect(), &build.changes).await;
+        self.write(&id, parent.as_ref(), rows.into_values().collect(), &changes).await;
         Some((read, id))
     }
 
@@ -431,6 +432,32 @@ fn a_commit_that_was_formed_before_a_prune_comes_to_nothing() {
         execute(&world.store, &few, planned, Some(world.now), &Progress::default()).await.unwrap();
         let late = Head { desired: Some(id), ..read.head.clone() };
         assert!(read.swap(&world.store, late).await.unwrap().is_none(), "a late commit landed over a prune");
+    });
+}
+
+#[test]
+fn a_staged_release_keeps_what_it_names_for_a_week() {
+    runtime().block_on(async {
+        let mut world = World::new();
+        let all = |body| (0..30).map(|key| (key, Some(body))).collect::<Vec<_>>();
+        world.publish(&all(0)).await;
+        world.now += LEFT_ALONE * 2;
+        let refused = world.build(&[(0, Some(1))]).await;
+        let (_, refused) = world.stage(&refused).await.unwrap();
+        for body in [1, 2] {
+            world.now += HOUR * 40;
+            world.publish(&all(body)).await;
+        }
+        world.now += HOUR * 40;
+        world.prune(None).await;
+        world.check().await;
+        // Twenty-nine of its documents are those of a release that is gone.
+        assert_eq!(world.state(&refused).await.values().filter(|body| **body == 0).count(), 29);
+        assert_eq!(world.kept().await.len(), 2);
+        world.now += LEFT_ALONE;
+        world.prune(None).await;
+        world.check().await;
+        assert!(Root::read_if_there(&world.store, &refused).await.unwrap().is_none());
     });
 }
 
