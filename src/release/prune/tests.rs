@@ -436,6 +436,27 @@ fn a_commit_that_was_formed_before_a_prune_comes_to_nothing() {
 }
 
 #[test]
+fn a_commit_that_lands_between_the_plan_and_the_floor_is_seen() {
+    runtime().block_on(async {
+        let mut world = World::new();
+        world.publish(&(0..30).map(|key| (key, Some(0))).collect::<Vec<_>>()).await;
+        world.now += LEFT_ALONE * 2;
+        // It goes on for five days, and finds what the first release shows.
+        let slow = world.build(&[]).await;
+        for body in [1, 2] {
+            world.now += HOUR * 40;
+            world.publish(&[(0, Some(body))]).await;
+        }
+        world.now += HOUR * 40;
+        let first = slow.base.clone().unwrap();
+        let pruned = world.prune(Some(slow)).await;
+        world.check().await;
+        assert!(pruned.releases.contains(&first));
+        assert_eq!(world.state(&world.kept().await[0]).await[&0], 0, "what it found isn't shown");
+    });
+}
+
+#[test]
 fn a_staged_release_keeps_what_it_names_for_a_week() {
     runtime().block_on(async {
         let mut world = World::new();
