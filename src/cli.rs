@@ -27,6 +27,7 @@ mod guards;
 mod init;
 mod print;
 mod progress;
+mod prune;
 mod publish;
 mod releases;
 mod report;
@@ -131,6 +132,8 @@ enum Command {
     Releases(releases::Releases),
     /// Print documents.
     Get(get::Get),
+    /// Remove old releases and what no release needs any more.
+    Prune(prune::Prune),
     /// Look whether store, database, templates and CDN do what a publish needs.
     Doctor(doctor::Doctor),
     /// Print a completion script for a shell.
@@ -158,6 +161,7 @@ impl Command {
             Command::Status(_) => "status",
             Command::Releases(_) => "releases",
             Command::Get(_) => "get",
+            Command::Prune(_) => "prune",
             Command::Doctor(_) => "doctor",
             Command::Completions { .. } => "completions",
             Command::Man => "man",
@@ -295,6 +299,7 @@ async fn run(context: &Context, command: Command) -> Result<Outcome, Error> {
         Command::Status(status) => status.run(context).await,
         Command::Releases(releases) => releases.run(context).await,
         Command::Get(get) => get.run(context).await,
+        Command::Prune(prune) => prune.run(context).await,
         Command::Doctor(doctor) => doctor.run(context).await,
         Command::Completions { shell } => {
             let mut script = Vec::new();
@@ -343,7 +348,7 @@ async fn until_signal(
         Phase::Commit => LeftBehind::Unknown,
         Phase::Activate => LeftBehind::Committed,
         Phase::Done | Phase::Serve => LeftBehind::Finished,
-        Phase::Prepare | Phase::Build | Phase::Stage => LeftBehind::Nothing,
+        Phase::Prepare | Phase::Build | Phase::Stage | Phase::Verify | Phase::Remove => LeftBehind::Nothing,
     };
     Err(if is_interrupt { Error::Interrupted { left } } else { Error::Terminated { left } })
 }

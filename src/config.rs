@@ -15,6 +15,7 @@ use url::Url;
 use crate::database::{ReadFrom, ReadSettings};
 use crate::diagnostic::Diagnostic;
 use crate::error::Error;
+use crate::release::prune::Retention;
 use crate::store::{Location, S3Settings};
 use crate::template::guard::{GuardSettings, size_bytes};
 
@@ -54,6 +55,8 @@ pub struct Config {
     pub cdn: CdnConfig,
     /// `[guard]`
     pub guard: GuardSettings,
+    /// `[retention]`
+    pub retention: Retention,
     /// `[paths]`
     pub paths: PathsConfig,
 }
@@ -232,6 +235,10 @@ impl Reader<'_> {
             database,
             cdn: CdnConfig { url: self.understood(&keys::CDN_URL, |text, _| base_url(text)) },
             guard: self.guard(),
+            retention: Retention {
+                releases: self.number(&keys::RETENTION_RELEASES),
+                age: self.duration(&keys::RETENTION_AGE),
+            },
             paths: self.paths(),
         }
     }

@@ -30,6 +30,7 @@ mod merge;
 mod mixture;
 mod pipeline;
 mod progress;
+pub mod prune;
 mod publish;
 mod refresh;
 mod report;
@@ -44,7 +45,7 @@ mod turn;
 
 pub use check::check_template;
 pub use guard::{Moved, MovedUnit, Verdict, grouped};
-pub use id::RunId;
+pub use id::{ReleaseId, RunId};
 pub use inspect::{LiveRead, Release, document, live_documents, releases};
 pub use progress::{Phase, Progress};
 pub use publish::{Job, run};

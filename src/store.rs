@@ -16,13 +16,17 @@ use tokio::task::coop::consume_budget;
 mod attributes;
 mod directory;
 mod head;
+mod listing;
 pub mod probe;
 mod s3;
+mod shown;
 
 pub use attributes::Attributes;
 pub use directory::{Directory, DirectoryLock};
 pub use head::{HeadObject, Swap, Version};
+pub use listing::{Listed, Listing, Page, Part};
 pub use s3::{HeadPlace, Location, S3, Settings as S3Settings};
+pub use shown::{Headers, Shown};
 
 /// A store, by kind.
 #[derive(Debug)]

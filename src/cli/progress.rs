@@ -55,7 +55,7 @@ fn update(bar: &ProgressBar, progress: &Progress, shown: &mut Option<(Phase, u64
         *shown = Some((phase, expected));
         bar.reset();
         let template = match (phase, expected) {
-            (Phase::Build | Phase::Activate, 1..) => {
+            (Phase::Build | Phase::Activate | Phase::Verify | Phase::Remove, 1..) => {
                 "{prefix:>9} {bar:30.green/dim} {human_pos}/{human_len} {msg} ETA {eta}"
             }
             _ => "{prefix:>9} {spinner} {human_pos} {msg} {elapsed}",
@@ -71,11 +71,14 @@ fn update(bar: &ProgressBar, progress: &Progress, shown: &mut Option<(Phase, u64
         Phase::Stage => "Staging",
         Phase::Commit => "Committing",
         Phase::Activate => "Activating",
+        Phase::Verify => "Verifying",
+        Phase::Remove => "Removing",
         Phase::Done | Phase::Serve => "Done",
     });
     bar.set_message(match phase {
         Phase::Build => format!("documents, {} rows", print::grouped(progress.rows())),
-        Phase::Activate => "paths".to_owned(),
+        Phase::Activate | Phase::Verify => "paths".to_owned(),
+        Phase::Remove => "objects".to_owned(),
         Phase::Prepare | Phase::Stage | Phase::Commit | Phase::Done | Phase::Serve => String::new(),
     });
     bar.set_position(done);

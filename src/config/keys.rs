@@ -9,10 +9,12 @@ use crate::diagnostic::did_you_mean;
 mod database;
 mod guard;
 mod head;
+mod retention;
 
 pub use database::{ACQUIRE_TIMEOUT, DATABASE_URL, MAX_LAG, READ, REPLICAS, SETTINGS, STATEMENT_TIMEOUT};
 pub use guard::{LEVELS, MAX_SIZE, SOURCE_AGE_SQL};
 pub use head::{HEAD, HEAD_URL, UNSAFE_SINGLE_PUBLISHER};
+pub use retention::{RETENTION_AGE, RETENTION_RELEASES};
 
 /// What a key's value is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -191,7 +193,7 @@ pub static TEMPLATES: Key = Key {
 };
 
 /// All keys, in the order of the written file.
-pub static KEYS: [&Key; 32] = [
+pub static KEYS: [&Key; 34] = [
     &DATABASE_URL,
     &REPLICAS,
     &READ,
@@ -223,6 +225,8 @@ pub static KEYS: [&Key; 32] = [
     &guard::MAX_DELETE,
     &SOURCE_AGE_SQL,
     &MAX_SIZE,
+    &RETENTION_RELEASES,
+    &RETENTION_AGE,
     &TEMPLATES,
 ];
 

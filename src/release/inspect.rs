@@ -36,18 +36,15 @@ pub struct Release {
 /// The releases of a store, newest first.
 pub async fn releases(store: &Store) -> Result<Vec<Release>, Error> {
     let head = HeadRead::read(store).await?.head;
-    let mut ids: Vec<ReleaseId> = store
-        .list("release/")
-        .await?
-        .iter()
-        .filter_map(|name| name.strip_prefix("release/")?.strip_suffix(".json")?.parse().ok())
-        .collect();
+    let names = store.list(Root::FOLDER).await?;
+    let mut ids: Vec<ReleaseId> = names.iter().filter_map(|name| Root::id_of(name)).collect();
     ids.sort_by(|a, b| b.cmp(a));
     // The history is the chain of parents; a root beside it belongs to a run that lost its commit.
     let mut next = head.desired.clone();
     let mut found = Vec::new();
     for id in ids {
-        let root = Root::read(store, &id).await?;
+        // A prune that goes on at the same time may just have removed it.
+        let Some(root) = Root::read_if_there(store, &id).await? else { continue };
         let committed = next.as_ref() == Some(&id);
         if committed {
             next.clone_from(&root.parent);

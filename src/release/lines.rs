@@ -12,6 +12,7 @@ use chrono::{DateTime, Utc};
 use flate2::Compression;
 use flate2::bufread::GzDecoder;
 use flate2::write::GzEncoder;
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -244,8 +245,7 @@ impl RowReader {
             }
         }
         let origin = self.origins.get(origin).cloned();
-        let origin =
-            origin.ok_or_else(|| corrupt(name, &format!("the row of {path} names an origin that isn't there")))?;
+        let origin = origin.ok_or_else(|| no_origin(name, &path))?;
         let document =
             document.map(|(digest, size_bytes, gzip_bytes, rows)| DocumentRow { digest, size_bytes, gzip_bytes, rows });
         Ok(Line::Row(Arc::new(Row { path: path.into(), key, document, origin })))
@@ -258,6 +258,40 @@ impl RowReader {
         self.texts.insert(Arc::clone(text));
         Arc::clone(text)
     }
+}
+
+/// Of a row, what its blob is called after; none if it isn't about a document.
+pub type Glimpse<'a> = Option<(&'a Digest, &'a RunId)>;
+
+/// A line as it is glimpsed at.
+#[derive(Deserialize)]
+struct Glimpsed(
+    Box<str>,
+    #[serde(default)] IgnoredAny,
+    #[serde(default)] usize,
+    #[serde(default)] Option<(Digest, IgnoredAny, IgnoredAny, IgnoredAny)>,
+);
+
+/// Reads a list of rows without keeping any; false if there is no such list. Each line's path is handed over, with what
+/// its blob is called after.
+pub async fn glimpse(store: &Store, name: &str, mut visit: impl FnMut(&str, Glimpse<'_>)) -> Result<bool, Error> {
+    let Some(bytes) = store.read(name).await? else { return Ok(false) };
+    let mut lines = Object::new(name, bytes);
+    let header: Header = parse(name, lines.next()?.unwrap_or_default().as_bytes())?;
+    while let Some(line) = lines.next()? {
+        let Glimpsed(path, _, origin, document) = serde_json::from_str(line).map_err(|error| corrupt(name, &error))?;
+        let Some((digest, ..)) = document else {
+            visit(&path, None);
+            continue;
+        };
+        let origin = header.origins.get(origin).ok_or_else(|| no_origin(name, &path))?;
+        visit(&path, Some((&digest, &origin.run)));
+    }
+    Ok(true)
+}
+
+fn no_origin(name: &str, path: &str) -> Error {
+    corrupt(name, &format!("the row of {path} names an origin that isn't there"))
 }
 
 /// Reads what [`write_list`] wrote.
@@ -281,9 +315,12 @@ struct Object<'a> {
 impl Object<'_> {
     async fn open<'a>(store: &Store, name: &'a str) -> Result<Object<'a>, Error> {
         let missing = || Error::Corrupt { object: name.to_owned(), reason: "is missing".to_owned() };
-        let bytes = store.read(name).await?.ok_or_else(missing)?;
+        Ok(Object::new(name, store.read(name).await?.ok_or_else(missing)?))
+    }
+
+    fn new(name: &str, bytes: Vec<u8>) -> Object<'_> {
         let reader = BufReader::with_capacity(64 * 1024, GzDecoder::new(std::io::Cursor::new(bytes)));
-        Ok(Object { name, reader, line: String::new() })
+        Object { name, reader, line: String::new() }
     }
 
     fn next(&mut self) -> Result<Option<&str>, Error> {

@@ -233,16 +233,29 @@ pub fn patched(shard: Vec<Line>, patch: Vec<Line>) -> Vec<Arc<Row>> {
 }
 
 impl Root {
+    /// The folder of all roots.
+    pub const FOLDER: &'static str = "release/";
+
     /// The root's object name.
     pub fn name(id: &ReleaseId) -> String {
-        format!("release/{id}.json")
+        format!("{}{id}.json", Root::FOLDER)
+    }
+
+    /// The release whose root is called so.
+    pub fn id_of(name: &str) -> Option<ReleaseId> {
+        name.strip_prefix(Root::FOLDER)?.strip_suffix(".json")?.parse().ok()
+    }
+
+    /// Reads a root; none if there is no such release, or none any more.
+    pub async fn read_if_there(store: &Store, id: &ReleaseId) -> Result<Option<Root>, Error> {
+        let name = Root::name(id);
+        let bytes = store.read(&name).await?;
+        bytes.map(|bytes| parse(&name, &bytes)).transpose()
     }
 
     /// Reads a root.
     pub async fn read(store: &Store, id: &ReleaseId) -> Result<Root, Error> {
-        let name = Root::name(id);
-        let bytes = store.read(&name).await?.ok_or_else(|| missing(&name))?;
-        parse(&name, &bytes)
+        Root::read_if_there(store, id).await?.ok_or_else(|| missing(&Root::name(id)))
     }
 
     /// Writes the root; from then on the release can be committed.
@@ -252,6 +265,12 @@ impl Root {
             .map_err(|error| Error::Corrupt { object: name.clone(), reason: error.to_string() })?;
         bytes.push(b'\n');
         Ok(store.create(&name, bytes.into()).await?)
+    }
+
+    /// The rows of a template that stand in the root itself.
+    pub fn inline_rows(&self, entry: &TemplateEntry) -> Result<Vec<Arc<Row>>, Error> {
+        let lines = RowReader::default().inline(&Root::name(&self.id), &entry.rows.inline)?;
+        Ok(patched(lines, Vec::new()))
     }
 
     /// Reads the changed paths of the release.

@@ -21,6 +21,10 @@ pub enum Phase {
     Done,
     /// A server is up and ends by itself on a signal.
     Serve,
+    /// Reading what is at the stable paths.
+    Verify,
+    /// Removing what no release names.
+    Remove,
 }
 
 /// Counters that a run moves and a progress bar reads.
@@ -59,7 +63,9 @@ impl Progress {
             3 => Phase::Commit,
             4 => Phase::Activate,
             5 => Phase::Done,
-            _ => Phase::Serve,
+            6 => Phase::Serve,
+            7 => Phase::Verify,
+            _ => Phase::Remove,
         }
     }
 

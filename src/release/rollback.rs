@@ -34,7 +34,10 @@ pub struct Rollback {
 pub async fn previous(store: &Store, desired: &ReleaseId) -> Result<Option<ReleaseId>, Error> {
     let root = Root::read(store, desired).await?;
     match (root.kind, root.restores) {
-        (Kind::Rollback, Some(restored)) => Ok(Root::read(store, &restored).await?.parent),
+        // What it restored may have been pruned since, and then there is nothing before it.
+        (Kind::Rollback, Some(restored)) => {
+            Ok(Root::read_if_there(store, &restored).await?.and_then(|root| root.parent))
+        }
         _ => Ok(root.parent),
     }
 }

@@ -26,8 +26,10 @@ mod probe;
 mod temporary;
 #[cfg(test)]
 mod tests;
+mod walk;
 
 use temporary::{Names, Temporary};
+pub use walk::Walk;
 
 /// How often a publisher that waits for the lock tries again.
 const LOCK_POLL: Duration = Duration::from_millis(50);

@@ -23,12 +23,14 @@ mod client;
 mod failure;
 mod head;
 mod limiter;
+mod listing;
 mod location;
 mod probe;
 mod remove;
 mod retry;
 
 pub use head::HeadPlace;
+pub use listing::Pages;
 pub use location::Location;
 
 use failure::{Class, Failure, Place};

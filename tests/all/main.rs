@@ -20,6 +20,7 @@ mod keys;
 mod killed;
 mod one_pass;
 mod pooler;
+mod prune;
 mod readme;
 mod recovery;
 mod refresh;

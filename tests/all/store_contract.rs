@@ -10,6 +10,8 @@ use crate::support::bucket::Bucket;
 use crate::support::postgres::runtime;
 use crate::support::s3_server::{Fault, Kind, What};
 
+mod listing;
+
 /// An empty store of either kind.
 enum Place {
     Directory(TempDir),

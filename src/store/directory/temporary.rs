@@ -18,6 +18,8 @@ use crate::snapshot::Digest;
 const CONTROL_FOLDER: &str = "tmp";
 /// In the public folder, and only while it is needed; file servers don't list and seldom serve names with a dot.
 const PUBLIC_FOLDER: &str = ".tintype-tmp";
+/// What the names of all those begin with that lie in the public folder.
+const MARK: &str = ".tintype-";
 /// Nothing takes a day between writing a file and renaming it.
 pub(super) const MAX_AGE: Duration = Duration::from_hours(24);
 
@@ -82,7 +84,12 @@ impl Names {
 pub(super) fn beside(path: &Path) -> PathBuf {
     let name = path.file_name().unwrap_or_default().as_encoded_bytes();
     let digest = Digest::of(name).to_string();
-    path.with_file_name(format!(".tintype-{}.tmp", &digest[..16]))
+    path.with_file_name(format!("{MARK}{}.tmp", &digest[..16]))
+}
+
+/// True for what lies among the documents only until it is renamed.
+pub(super) fn is_ours(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(MARK.as_bytes()))
 }
 
 impl Directory {

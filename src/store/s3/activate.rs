@@ -8,7 +8,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use super::failure::Class;
 use super::{GivenUp, S3};
 use crate::store::attributes::{CONTENT_ENCODING, CONTENT_TYPE};
-use crate::store::{Attributes, StoreError};
+use crate::store::{Attributes, Headers, Shown, StoreError};
 
 /// The source of a copy stands in a header, where everything else means something to some store.
 const SOURCE: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~').remove(b'/');
@@ -71,23 +71,38 @@ impl S3 {
 
     /// Whether an object came out of a copy with its headers and metadata.
     async fn has_headers(&self, key: &str, attributes: &Attributes) -> Result<bool, StoreError> {
-        let client = self.client().await;
-        let ask = || self.within(0, client.head_object().bucket(self.bucket()).key(key).send());
-        let head = match self.run(&self.counters.heads, "look at", key, ask).await {
-            Ok(head) => head,
+        let kept = match self.shown(key).await {
+            Ok(shown) => shown.headers.is_some_and(|headers| headers.keep(attributes)),
             // Who may write but not read can't find out.
             Err(given_up) if given_up.class == Class::Refused => return Ok(true),
             Err(given_up) => return Err(given_up.error),
         };
-        let kept = head.content_encoding.as_deref() == Some(CONTENT_ENCODING)
-            && head.cache_control.as_deref() == Some(attributes.cache_control.as_str())
-            && attributes.metadata().iter().all(|(name, value)| {
-                head.metadata().and_then(|metadata| metadata.get(*name)).is_some_and(|kept| kept == value)
-            });
         if !kept {
             tracing::info!(key, "the store doesn't keep the headers of a copy; documents are written twice instead");
         }
         Ok(kept)
+    }
+
+    pub(in crate::store) async fn head_public(&self, path: &str) -> Result<Option<Shown>, StoreError> {
+        match self.shown(&self.public_key(path)?).await {
+            Ok(shown) => Ok(Some(shown)),
+            Err(given_up) if given_up.class == Class::NotFound => Ok(None),
+            Err(given_up) => Err(given_up.error),
+        }
+    }
+
+    /// What the store tells of an object without its bytes.
+    async fn shown(&self, key: &str) -> Result<Shown, GivenUp> {
+        let client = self.client().await;
+        let ask = || self.within(0, client.head_object().bucket(self.bucket()).key(key).send());
+        let head = self.run(&self.counters.heads, "look at", key, ask).await?;
+        let size_bytes = head.content_length.and_then(|length| u64::try_from(length).ok()).unwrap_or_default();
+        let headers = Headers {
+            content_encoding: head.content_encoding,
+            cache_control: head.cache_control,
+            metadata: head.metadata.unwrap_or_default(),
+        };
+        Ok(Shown { size_bytes, headers: Some(headers), is_blob: false, has_twin: true })
     }
 
     /// Reads the blob and writes it to the path.

@@ -28,6 +28,10 @@ impl S3 {
         failed
     }
 
+    pub(in crate::store) async fn remove_control(&self, names: &[&str]) -> Vec<(String, StoreError)> {
+        self.remove_keys(names.iter().map(|name| ((*name).to_owned(), self.control_key(name))).collect()).await
+    }
+
     /// Removes objects, each given by what it is called in an answer and by its key.
     pub(super) async fn remove_keys(&self, keys: Vec<(String, String)>) -> Vec<(String, StoreError)> {
         let mut failed = Vec::new();
