@@ -35,6 +35,7 @@ mod resume;
 mod retire;
 mod rollback;
 mod status;
+mod verify;
 
 use context::Context;
 
@@ -132,6 +133,8 @@ enum Command {
     Releases(releases::Releases),
     /// Print documents.
     Get(get::Get),
+    /// Compare what is at every stable path with the active release, and mend it.
+    Verify(verify::Verify),
     /// Remove old releases and what no release needs any more.
     Prune(prune::Prune),
     /// Look whether store, database, templates and CDN do what a publish needs.
@@ -161,6 +164,7 @@ impl Command {
             Command::Status(_) => "status",
             Command::Releases(_) => "releases",
             Command::Get(_) => "get",
+            Command::Verify(_) => "verify",
             Command::Prune(_) => "prune",
             Command::Doctor(_) => "doctor",
             Command::Completions { .. } => "completions",
@@ -299,6 +303,7 @@ async fn run(context: &Context, command: Command) -> Result<Outcome, Error> {
         Command::Status(status) => status.run(context).await,
         Command::Releases(releases) => releases.run(context).await,
         Command::Get(get) => get.run(context).await,
+        Command::Verify(verify) => verify.run(context).await,
         Command::Prune(prune) => prune.run(context).await,
         Command::Doctor(doctor) => doctor.run(context).await,
         Command::Completions { shell } => {

@@ -42,6 +42,7 @@ mod shards;
 mod staged;
 mod timing;
 mod turn;
+pub mod verify;
 
 pub use check::check_template;
 pub use guard::{Moved, MovedUnit, Verdict, grouped};

@@ -106,7 +106,7 @@ impl Get {
 }
 
 /// The paths of a release that selectors mean; a selector that means none is a mistake.
-fn paths(project: &Project, manifest: &Manifest, selectors: &[Selector]) -> Result<Vec<String>, Error> {
+pub fn paths(project: &Project, manifest: &Manifest, selectors: &[Selector]) -> Result<Vec<String>, Error> {
     let mut found = Vec::new();
     for selector in selectors {
         let Some(template) = project.templates.iter().find(|template| template.name == selector.template) else {

@@ -96,18 +96,20 @@ impl Show<'_> {
 }
 
 /// What the attributes of a template's documents are made of.
-struct Family<'a> {
+pub struct Family<'a> {
     root: &'a Root,
     /// Takes a path apart into the slugs that stand in the tags; none for the catalogue.
     pattern: Option<PathPattern>,
 }
 
 impl<'a> Family<'a> {
-    fn new(root: &'a Root, entry: &TemplateEntry) -> Family<'a> {
+    /// Of a template of this release.
+    pub fn new(root: &'a Root, entry: &TemplateEntry) -> Family<'a> {
         Family { root, pattern: PathPattern::parse(&entry.path).ok() }
     }
 
-    fn attributes(&self, row: &Row, document: &DocumentRow) -> Attributes {
+    /// What a document is to be shown with.
+    pub fn attributes(&self, row: &Row, document: &DocumentRow) -> Attributes {
         let policy = self.root.policies.get(row.origin.policy.as_ref());
         let tags = policy.map_or(&[][..], |policy| &policy.cache_tags);
         Attributes {

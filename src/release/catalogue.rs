@@ -23,6 +23,8 @@ use crate::template::domain::{Column, Domains, Entry};
 pub const NAME: &str = "index";
 /// Its object path.
 pub const PATH: &str = "index.json";
+/// The folder of its further files.
+pub const FOLDER: &str = "index/";
 /// A column with more values than this gets a file of its own, so that the catalogue stays small.
 const MAX_INLINE_VALUES: usize = 1_000;
 
@@ -87,7 +89,7 @@ fn keys(template: &Template, domains: &Domains, rows: &[Arc<Row>]) -> Keys {
         let entries = entries(at, column, rows);
         let values = entries.iter().map(|value| described(template, domains, at, column, value));
         if entries.len() > MAX_INLINE_VALUES {
-            let path = format!("{NAME}/{}/{name}.json", template.name);
+            let path = format!("{FOLDER}{}/{name}.json", template.name);
             entry.insert("count".to_owned(), json!(entries.len()));
             let mut file = entry.clone();
             entry.insert("url".to_owned(), json!(path));

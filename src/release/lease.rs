@@ -212,22 +212,27 @@ impl<'a> Tenure<'a> {
 
     /// Lets paths show what a manifest says, while the lease is kept.
     pub async fn show(&self, changed: Changed, manifest: &Manifest, progress: &Progress) -> Result<Activated, Error> {
-        // It may have taken long to find out that the lease is ours.
-        if self.expires() && self.until_renewal().is_zero() {
-            self.renew().await?;
-        }
         let may_go_on = || self.is_fresh() && !progress.is_stopping();
-        let activated = tokio::select! {
-            biased;
-            error = self.run_out() => return Err(error),
-            error = self.keep() => return Err(error),
-            activated = activate(self.store, changed, manifest, progress, &may_go_on) => activated,
-        };
+        let activated = self.keep_during(activate(self.store, changed, manifest, progress, &may_go_on)).await?;
         if !activated.is_complete() && !self.is_fresh() {
             return Err(Error::LeaseLost { ttl: self.ttl });
         }
         self.store.settle().await?;
         Ok(activated)
+    }
+
+    /// Keeps the lease while something is done; an error as soon as it is lost.
+    pub async fn keep_during<T>(&self, work: impl Future<Output = T>) -> Result<T, Error> {
+        // It may have taken long to find out that the lease is ours.
+        if self.expires() && self.until_renewal().is_zero() {
+            self.renew().await?;
+        }
+        tokio::select! {
+            biased;
+            error = self.run_out() => Err(error),
+            error = self.keep() => Err(error),
+            done = work => Ok(done),
+        }
     }
 }
 

@@ -47,3 +47,4 @@ mod store_places;
 mod support_works;
 mod tls;
 mod turns;
+mod verify;

@@ -13,6 +13,7 @@ pub mod s3_server;
 pub mod script;
 pub mod server_log;
 pub mod servers;
+pub mod site;
 pub mod skip;
 pub mod tcp_front;
 pub mod tls_front;

@@ -1,0 +1,126 @@
+//! `verify`: what is at the stable paths, compared with the active release, and on request mended.
+
+use clap::Args;
+
+use super::Outcome;
+use super::confirm::confirm;
+use super::context::{Context, Project};
+use super::get::paths;
+use super::print::counted;
+use super::progress::Bar;
+use super::publish::{Keys, job};
+use crate::error::Error;
+use crate::release::head::HeadRead;
+use crate::release::manifest::{Kind, Manifest};
+use crate::release::verify::{Mended, Scope, Survey, mend, survey};
+
+mod parity;
+mod show;
+
+use parity::Parity;
+
+/// Options of `verify`.
+#[derive(Debug, Args)]
+pub struct Verify {
+    #[command(flatten)]
+    keys: Keys,
+    /// Read every document and every blob, and compute their digests.
+    #[arg(long)]
+    deep: bool,
+    /// Show again from their blobs the documents that aren't what they should be, and remove leftovers.
+    #[arg(long)]
+    repair: bool,
+    /// With --repair: show what it would mend; write nothing.
+    #[arg(short = 'n', long)]
+    dry_run: bool,
+    /// Build so many keys, picked by chance, from the database, and compare them with the release.
+    #[arg(long, value_name = "N", conflicts_with_all = ["keys", "conditions"])]
+    parity: Option<usize>,
+    /// What --parity picks by; the same number picks the same keys of the same release.
+    #[arg(long, value_name = "NUMBER", requires = "parity")]
+    seed: Option<u64>,
+}
+
+/// Everything that came of it.
+struct Report {
+    scope: Scope,
+    survey: Survey,
+    mended: Option<Mended>,
+    /// What is still wrong after mending.
+    remaining: Option<Survey>,
+    parity: Option<Parity>,
+}
+
+impl Verify {
+    pub async fn run(self, context: &Context) -> Result<Outcome, Error> {
+        let project = match self.parity {
+            Some(_) => context.project()?,
+            None => context.published_project()?,
+        };
+        let scope = Scope { deep: self.deep, paths: self.paths(&project).await? };
+        let bar = Bar::follow(context);
+        let survey = survey(&project.store, &scope, &context.progress).await?;
+        let parity = match self.parity {
+            Some(count) => Some(parity::compare(&project, &survey.release, count, self.seed).await?),
+            None => None,
+        };
+        drop(bar);
+        let mut report = Report { scope, survey, mended: None, remaining: None, parity };
+        if self.repair && !self.dry_run && !report.survey.is_intact() {
+            repair(context, &project, &mut report).await?;
+        }
+        show::report(context, &project, &report);
+        Ok(report.outcome())
+    }
+
+    /// The documents that are meant; none for all of them.
+    async fn paths(&self, project: &Project) -> Result<Option<Vec<String>>, Error> {
+        if self.keys.keys.is_empty() && self.keys.conditions.is_empty() {
+            return Ok(None);
+        }
+        let selectors = job(project, &self.keys)?.selectors;
+        let active = HeadRead::read(&project.store).await?.head.active;
+        let nothing = || Error::usage("nothing is active yet", "`tintype publish` makes the first release");
+        let manifest = Manifest::read(&project.store, &active.ok_or_else(nothing)?).await?;
+        paths(project, &manifest, &selectors).map(Some)
+    }
+}
+
+/// Mends what was found, and looks again.
+async fn repair(context: &Context, project: &Project, report: &mut Report) -> Result<(), Error> {
+    let leftovers = report.survey.leftovers.len() as u64;
+    let question = format!("remove {} that the release doesn't name", counted(leftovers, "object"));
+    // Without a yes everything else is mended all the same.
+    let with_leftovers = leftovers > 0 && confirm(context, &question).is_ok();
+    let bar = Bar::follow(context);
+    let job = project.job(Kind::Publish);
+    let mended = mend(&job, &project.store, &report.survey, with_leftovers, &context.progress).await?;
+    let looked_at = report.survey.flaws.iter().map(|(row, _)| row.path.to_string()).collect();
+    let again = Scope { deep: report.scope.deep, paths: Some(looked_at) };
+    report.remaining = Some(survey(&project.store, &again, &context.progress).await?);
+    report.mended = Some(mended);
+    drop(bar);
+    Ok(())
+}
+
+impl Report {
+    /// True if everything is as it should be by now.
+    fn is_well(&self) -> bool {
+        match (&self.mended, &self.remaining) {
+            (Some(mended), Some(remaining)) => mended.is_complete() && remaining.is_intact(),
+            _ => self.survey.is_intact(),
+        }
+    }
+
+    fn has_parity(&self) -> bool {
+        self.parity.as_ref().is_none_or(Parity::is_equal)
+    }
+
+    fn outcome(&self) -> Outcome {
+        match (self.is_well(), self.has_parity(), &self.mended) {
+            (true, true, _) => Outcome::Done,
+            (false, _, Some(_)) => Outcome::Behind,
+            _ => Outcome::Failed,
+        }
+    }
+}
