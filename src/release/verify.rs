@@ -24,10 +24,12 @@ mod look;
 mod mend;
 mod others;
 mod parity;
+mod settle;
 
 pub use look::{BlobFlaw, Flaw};
-pub use mend::{Mended, Settled, mend, settle};
-pub use parity::{Sample, sample};
+pub use mend::{Mended, mend};
+pub use parity::sample;
+pub use settle::{Settled, settle};
 
 use look::{Seen, look};
 use others::Others;

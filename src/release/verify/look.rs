@@ -64,9 +64,8 @@ pub async fn look(
     };
     let blob = match (shown.is_blob, flaw) {
         (true, Some(Flaw::Stale | Flaw::Corrupt)) if shown.has_twin => Some(BlobFlaw::Shared),
-        (true, _) => None,
         (false, _) if deep => look_at_blob(store, row, document).await?,
-        (false, _) => None,
+        _ => None,
     };
     Ok(Seen { document: flaw, blob })
 }

@@ -39,7 +39,7 @@ fn pick(of: usize, count: usize, seed: u64) -> BTreeSet<usize> {
     picked
 }
 
-/// SplitMix64: short, and good enough for picking.
+/// `SplitMix64`: short, and good enough for picking.
 fn next(state: &mut u64) -> u64 {
     *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
     let mut z = *state;

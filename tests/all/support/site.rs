@@ -95,8 +95,8 @@ impl Site {
     /// The file of the newest blob with a digest.
     #[track_caller]
     pub fn blob(&self, digest: &str) -> PathBuf {
-        let blobs = self.objects().into_iter().filter(|name| name.contains(digest));
-        self.control().join(blobs.last().expect("there is such a blob"))
+        let mut blobs = self.objects().into_iter().filter(|name| name.contains(digest));
+        self.control().join(blobs.next_back().expect("there is such a blob"))
     }
 
     /// Everything that is there was written so long ago.
