@@ -15,6 +15,7 @@ mod catalogue;
 mod check;
 mod commit;
 mod domain_rows;
+mod doubt;
 mod draft;
 mod finishers;
 mod growing;

@@ -221,7 +221,9 @@ pub fn outcome(report: &Report) -> Outcome {
         return Outcome::Refused;
     }
     let failed = report.templates.iter().any(|template| template.failure.is_some());
-    match (report.committed, failed, report.activated.failed.is_empty() && report.unfinished.is_none()) {
+    let is_settled = report.settled.as_ref().is_none_or(|settled| settled.activated.is_complete());
+    let is_finished = report.activated.failed.is_empty() && report.unfinished.is_none() && is_settled;
+    match (report.committed, failed, is_finished) {
         (false, true, _) => Outcome::Failed,
         (_, true, _) | (_, _, false) => Outcome::Behind,
         _ => Outcome::Done,
@@ -238,6 +240,7 @@ pub fn show(context: &Context, job: &Job, report: &Report, project: &Project) {
     }
     guards::tell(report, job, context.global.quiet);
     if !context.global.quiet {
+        report::settled(context, report.settled.as_ref());
         report::warnings(report);
     }
     if context.is_json() {
@@ -285,6 +288,7 @@ pub fn document(context: &Context, job: &Job, report: &Report, project: &Project
         "source": report.source.as_ref().map(report::source_json),
         "templates": templates,
         "rolled_forward": report.rolled_forward.as_ref().map(ToString::to_string),
+        "settled": report.settled.as_ref().map(report::settled_json),
         "pending": report.is_pending,
         "unfinished": report.unfinished.as_ref().map(ToString::to_string),
         "orphans": report.orphans,

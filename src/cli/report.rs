@@ -9,6 +9,7 @@ use super::print::{self, counted, grouped, styled};
 use super::status::instant;
 use crate::database::{PassedOver, Source};
 use crate::release::manifest::{ChangeKind, Kind};
+use crate::release::verify::Settled;
 use crate::release::{Counts, Decision, Difference, Job, Report, TemplateReport, Why};
 
 /// How many changes of a template a plan lists unless `-v` asks for all.
@@ -80,6 +81,31 @@ pub fn passed_over(source: &Source) {
     if !source.passed_over.is_empty() {
         print::note(&format!("{}: {} was read instead", styled(print::YELLOW, "warning"), source.server));
     }
+}
+
+/// What came of a look at paths that a late request may have changed.
+pub fn settled(context: &Context, settled: Option<&Settled>) {
+    let Some(settled) = settled else { return };
+    for (path, error) in settled.activated.failed.iter().take(LISTED) {
+        print::note(&format!("{}: {path} is still in doubt: {error}", styled(print::YELLOW, "warning")));
+    }
+    if !settled.differed.is_empty() {
+        let (looked_at, mended) = (counted(settled.looked_at, "path"), grouped(settled.activated.shown));
+        let words = format!("of {looked_at} that a late request may have changed, {mended} had been, and are mended");
+        print::note(&format!("{}: {words}", styled(print::YELLOW, "warning")));
+    } else if context.is_talkative() {
+        print::note(&format!("No late request has changed any of {}", counted(settled.looked_at, "path")));
+    }
+}
+
+/// The same for programs.
+pub fn settled_json(settled: &Settled) -> Value {
+    json!({
+        "looked_at": settled.looked_at,
+        "differed": settled.differed.iter().take(LISTED).collect::<Vec<_>>(),
+        "mended": settled.activated.shown + settled.activated.removed,
+        "failed": settled.activated.failed.len(),
+    })
 }
 
 /// Where a run read, for programs.

@@ -9,6 +9,7 @@ use super::confirm::confirm;
 use super::context::{Context, warn_of_single_publisher};
 use super::print::{self, counted, grouped, styled};
 use super::progress::Bar;
+use super::report;
 use crate::error::Error;
 use crate::release::head::HeadRead;
 use crate::release::manifest::Kind;
@@ -40,7 +41,8 @@ impl Resume {
         let resumed = release::resume(&job, &project.store, self.take_over, &context.progress).await?;
         drop(bar);
         show(context, &resumed);
-        Ok(if resumed.activated.is_complete() { Outcome::Done } else { Outcome::Behind })
+        let is_settled = resumed.settled.as_ref().is_none_or(|settled| settled.activated.is_complete());
+        Ok(if resumed.activated.is_complete() && is_settled { Outcome::Done } else { Outcome::Behind })
     }
 }
 
@@ -60,6 +62,7 @@ fn show(context: &Context, resumed: &Resumed) {
             "command": "resume",
             "outcome": outcome,
             "release": release,
+            "settled": resumed.settled.as_ref().map(report::settled_json),
             "activated": {
                 "shown": activated.shown,
                 "removed": activated.removed,
@@ -68,6 +71,7 @@ fn show(context: &Context, resumed: &Resumed) {
             },
         }));
     }
+    report::settled(context, resumed.settled.as_ref());
     for (path, error) in activated.failed.iter().take(LISTED) {
         let warning = styled(print::YELLOW, "warning");
         print::note(&format!("{warning}: {path} still shows what it showed before: {error}"));

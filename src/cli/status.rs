@@ -105,6 +105,13 @@ fn show(head: &Head, root: &Root, project: &context::Project) {
             print::line(&format!("lease: {}, for {}", lease.holder, age(lease.taken_at, now)));
         }
     }
+    if let Some(suspect) = &head.suspect {
+        print::line(&format!(
+            "{}: a request got no answer and may have arrived late; the first publish after {} looks at what it was about",
+            styled(print::YELLOW, "in doubt"),
+            suspect.not_before.format("%Y-%m-%d %H:%M UTC"),
+        ));
+    }
     let width = documents(root).map(|(name, _)| name.chars().count()).max().unwrap_or(0);
     for (name, entry) in documents(root) {
         let seen = head.checked.get(name).map_or(entry.as_of, |checked| checked.as_of);

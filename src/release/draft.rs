@@ -372,6 +372,7 @@ impl Draft {
             is_pending: self.has_content(&drafted),
             staged: None,
             rolled_forward: None,
+            settled: None,
             unfinished: None,
             release,
             committed,

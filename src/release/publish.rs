@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use super::base::Base;
 use super::build::{BuildError, Builder, Prepared, Seen};
 use super::commit::{commit, finish_interrupted, stage};
+use super::doubt::settle_doubt;
 use super::draft::Draft;
 use super::finishers::Finishers;
 use super::id::{ReleaseId, RunId};
@@ -20,6 +21,7 @@ use super::pipeline::Running;
 use super::progress::{Phase, Progress};
 use super::refresh::{LeftOut, Records};
 use super::report::{Report, Seconds};
+use super::verify::Settled;
 use crate::database::{Database, ReadSettings, ReadTransaction, Search, Source};
 use crate::diagnostic::Diagnostic;
 use crate::error::Error;
@@ -92,6 +94,7 @@ pub struct Started<'a> {
     store: &'a Arc<Store>,
     progress: &'a Progress,
     rolled_forward: Option<ReleaseId>,
+    settled: Option<Settled>,
     at: Instant,
 }
 
@@ -118,16 +121,20 @@ impl<'a> Started<'a> {
             // Finishing what is committed needs no database, so it comes before everything that could fail.
             (base, rolled_forward) = finish_interrupted(job, store, base, progress).await?;
         }
+        let mut settled = None;
+        if job.commit {
+            (base, settled) = settle_doubt(job, store, base, progress).await?;
+        }
         if job.commit && base.head().seq == 0 {
             // The first swap would be the first to find out, with everything staged, and perhaps not even then.
             probe::require_conditions(store, job.run.as_str()).await?;
         }
-        Ok(Started { base, job, store, progress, rolled_forward, at })
+        Ok(Started { base, job, store, progress, rolled_forward, settled, at })
     }
 
     /// Merges what was read, commits and activates it; a plan only merges.
     pub async fn conclude(self, read: Read, mut seconds: Seconds) -> Result<Report, Error> {
-        let Started { base, job, store, progress, rolled_forward, at } = self;
+        let Started { base, job, store, progress, rolled_forward, settled, at } = self;
         progress.enter(Phase::Stage, 0);
         let mut draft = Draft::new(&Job { run: read.run, ..job.clone() }, Some(read.as_of), read.outcomes);
         let mut report = if job.commit && job.stage_only {
@@ -144,6 +151,7 @@ impl<'a> Started<'a> {
         seconds.total = at.elapsed().as_secs_f64();
         report.seconds = seconds;
         report.rolled_forward = rolled_forward;
+        report.settled = settled;
         report.source = read.source;
         Ok(report)
     }

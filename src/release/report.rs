@@ -12,6 +12,7 @@ use super::manifest::{Change, ChangeKind};
 use super::merge::Merged;
 use super::refresh::Decision;
 use super::row::{Row, find};
+use super::verify::Settled;
 use crate::database::Source;
 use crate::diagnostic::Diagnostic;
 use crate::error::Error;
@@ -37,6 +38,8 @@ pub struct Report {
     pub orphans: Vec<String>,
     /// The release that an earlier run had committed but not finished, and that this one finished first.
     pub rolled_forward: Option<ReleaseId>,
+    /// What came of a look at paths that a late request may have changed, if one was due.
+    pub settled: Option<Settled>,
     /// True if there is something to commit, or to finish.
     pub is_pending: bool,
     /// What activation did, if there was anything to activate.

@@ -4,10 +4,12 @@ use std::sync::Arc;
 
 use super::activate::Activated;
 use super::base::Base;
+use super::doubt::settle_doubt;
 use super::id::ReleaseId;
 use super::progress::{Phase, Progress};
 use super::publish::Job;
 use super::turn::Turn;
+use super::verify::Settled;
 use crate::error::Error;
 use crate::store::Store;
 
@@ -20,21 +22,30 @@ pub struct Resumed {
     pub was_unfinished: bool,
     /// What activation did.
     pub activated: Activated,
+    /// What came of a look at paths that a late request may have changed, if one was due.
+    pub settled: Option<Settled>,
 }
 
 /// Finishes the committed release. With `take_over`, a lease that hasn't expired counts as that of a dead publisher.
 pub async fn resume(job: &Job, store: &Arc<Store>, take_over: bool, progress: &Progress) -> Result<Resumed, Error> {
     progress.enter(Phase::Prepare, 0);
-    let base = Base::read(store).await?;
-    let mut resumed =
-        Resumed { release: base.head().desired.clone(), was_unfinished: false, activated: Activated::default() };
+    let mut base = Base::read(store).await?;
+    let mut resumed = Resumed {
+        release: base.head().desired.clone(),
+        was_unfinished: false,
+        activated: Activated::default(),
+        settled: None,
+    };
     if base.is_unfinished() || (take_over && base.head().lease.is_some()) {
-        let turn = Turn::take(job, store, base, take_over).await?;
+        let turn = Turn::take(job, store, base.clone(), take_over).await?;
         resumed.release.clone_from(&turn.base.head().desired);
         resumed.was_unfinished = turn.base.is_unfinished();
         progress.enter(Phase::Activate, 0);
         resumed.activated = turn.tenure.roll_forward(turn.base.manifest.as_deref(), progress).await?;
+        base = turn.base.read_again(store).await?;
     }
+    let (_, settled) = settle_doubt(job, store, base, progress).await?;
+    resumed.settled = settled;
     progress.enter(Phase::Done, 0);
     Ok(resumed)
 }

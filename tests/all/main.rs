@@ -11,6 +11,7 @@ mod demo;
 mod doctor;
 mod doctor_publish;
 mod doctor_s3;
+mod doubt;
 mod head_contract;
 mod guards;
 mod interrupt;

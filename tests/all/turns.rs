@@ -15,9 +15,11 @@ use crate::support::s3_server::{Asked, Fault, Kind, What};
 /// So often are two publishers started together.
 const ROUNDS: u64 = 50;
 
-/// Starts two publishers at once, again and again; each must have got its turn.
+/// Starts two publishers at once, again and again; each must have got its turn. The one that read first and commits last
+/// has nothing to add: what it saw is older than what is there.
 fn two_at_once(project: &Project, head: &dyn Fn() -> Value) {
     project.publish();
+    let mut before = 1;
     for round in 0..ROUNDS {
         project.execute(&format!("UPDATE fact SET scholar = {} WHERE fact_id = 5", 1000 + round));
         let forced = || project.tintype(&["publish", "--force"]).start();
@@ -25,10 +27,11 @@ fn two_at_once(project: &Project, head: &dyn Fn() -> Value) {
         one.finish().expect(0);
         other.finish().expect(0);
         let head = head();
-        let serial: u64 =
-            head["desired"].as_str().and_then(|id| id.split('-').next()?.parse().ok()).expect("a release");
-        assert_eq!(serial, 3 + 2 * round, "each run makes one release of its own");
+        let desired = head["desired"].as_str().and_then(|id| id.split('-').next());
+        let serial: u64 = desired.and_then(|serial| serial.parse().ok()).expect("a release");
+        assert!((before + 1..=before + 2).contains(&serial), "{serial} after {before}");
         assert_eq!((&head["active"], &head["lease"]), (&head["desired"], &Value::Null));
+        before = serial;
     }
 }
 
