@@ -14,6 +14,7 @@ mod build;
 mod catalogue;
 mod check;
 mod commit;
+pub mod compare;
 mod domain_rows;
 mod doubt;
 mod draft;

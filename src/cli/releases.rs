@@ -12,12 +12,20 @@ use crate::error::Error;
 use crate::release::manifest::{Change, ChangeKind};
 use crate::release::{Release, releases};
 
+mod diff;
+
 /// Options of `releases`.
 #[derive(Debug, Args)]
 pub struct Releases {
     /// A release's id or serial number: shows what it changed.
     #[arg(value_name = "ID")]
     id: Option<String>,
+    /// Show which documents differ from those of another release, by id, serial number, or `active`.
+    #[arg(long, value_name = "OTHER", requires = "id")]
+    diff: Option<String>,
+    /// With --diff: also the rows that differ in changed documents.
+    #[arg(long, requires = "diff")]
+    rows: bool,
 }
 
 impl Releases {
@@ -29,6 +37,10 @@ impl Releases {
             return Ok(Outcome::Done);
         };
         let release = find(&all, id)?;
+        if let Some(other) = &self.diff {
+            diff::show(context, &project, (find(&all, other)?, release), self.rows).await?;
+            return Ok(Outcome::Done);
+        }
         let changes = release.root.changes(&project.store).await?;
         if context.is_json() {
             let mut document = described(release);
@@ -43,11 +55,12 @@ impl Releases {
     }
 }
 
-/// The release that an id, or a serial number of the history, names.
+/// The release that an id, a serial number of the history, or `active` names.
 pub fn find<'a>(all: &'a [Release], id: &str) -> Result<&'a Release, Error> {
     let by_serial = id.parse::<u64>().ok();
     let names = |release: &&Release| match by_serial {
         Some(serial) => release.committed && release.root.id.serial == serial,
+        None if id == "active" => release.active,
         None => release.root.id.to_string() == id,
     };
     all.iter().find(names).ok_or_else(|| {

@@ -26,6 +26,7 @@ mod readme;
 mod recovery;
 mod refresh;
 mod refresh_doubts;
+mod release_diff;
 mod replicas;
 mod republish;
 mod rollback;
