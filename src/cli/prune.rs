@@ -49,13 +49,18 @@ impl Prune {
 /// What is or would be removed, and what stays.
 fn text(tally: &Tally, kept: usize) -> String {
     format!(
-        "{}, {}, {}: {}; {} stay",
+        "{}, {}, {}: {}; {}",
         counted(tally.releases, "release"),
         counted(tally.lists, "list"),
         counted(tally.blobs, "blob"),
         bytesize::ByteSize(tally.bytes).display().iec(),
-        counted(kept as u64, "release"),
+        staying(kept),
     )
+}
+
+fn staying(kept: usize) -> String {
+    let verb = if kept == 1 { "stays" } else { "stay" };
+    format!("{} {verb}", counted(kept as u64, "release"))
 }
 
 /// What would go.
@@ -66,7 +71,7 @@ fn announce(context: &Context, project: &Project, plan: &Plan, is_dry_run: bool)
         print::json(&document(project, outcome, releases.collect(), &plan.tally, plan.floor.as_ref(), plan.kept));
     } else if plan.is_empty() {
         if is_dry_run || context.is_talkative() {
-            print::line(&format!("nothing to prune; {} stay", counted(plan.kept as u64, "release")));
+            print::line(&format!("nothing to prune; {}", staying(plan.kept)));
         }
     } else {
         print::line(&format!("prune would remove {}", text(&plan.tally, plan.kept)));

@@ -100,7 +100,9 @@ fn across(columns: &str) -> serde_json::Result<Vec<String>> {
             }
         }
     }
-    rows.iter_mut().for_each(|row| row.push('}'));
+    for row in &mut rows {
+        row.push('}');
+    }
     Ok(rows)
 }
 
