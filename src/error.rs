@@ -37,6 +37,14 @@ pub enum Error {
         /// Completes "the object …".
         reason: String,
     },
+    /// Others changed the head again and again. Exit code 1.
+    #[error("others changed head.json {times} times in a row; {left}")]
+    Busy {
+        /// How often it was tried.
+        times: usize,
+        /// What that leaves.
+        left: &'static str,
+    },
     /// A document of a release whose file is gone. Exit code 1.
     #[error("`{path}` is in the release {release} but not at its path")]
     Missing {
@@ -46,7 +54,7 @@ pub enum Error {
         release: String,
     },
     /// Another publisher holds the lease. Exit code 5.
-    #[error("another publisher is committing: {holder}, since {}", humantime::format_duration(Duration::from_secs(.age.as_secs())))]
+    #[error("another publisher is committing: {holder}, for {}", humantime::format_duration(Duration::from_secs(.age.as_secs())))]
     Locked {
         /// Who.
         holder: String,
@@ -127,7 +135,7 @@ impl Error {
         Error::Usage { message: message.into(), hint: Some(hint.into()) }
     }
 
-    /// The process's exit code: DESIGN's contract, which scripts rely on.
+    /// The process's exit code: a contract, which scripts rely on.
     pub fn exit_code(&self) -> u8 {
         match self {
             Error::Usage { .. } | Error::Invalid(_) | Error::Database(DatabaseError::Url { .. }) => 2,
@@ -148,16 +156,24 @@ impl Error {
                 Some("it was written by a newer tintype; `tintype --version` tells this one's version".to_owned())
             }
             Error::Corrupt { .. } => {
-                Some("nothing was changed; restore the object from a backup of the control folder".to_owned())
+                Some(
+                    "nothing was changed; restore the object from a backup of the control folder, or, if it is one of \
+                     blob/, write every document anew with `tintype publish --force`"
+                        .to_owned(),
+                )
             }
             Error::Missing { path, .. } => Some(format!("`tintype republish {path}` writes it again")),
+            Error::Busy { .. } => Some("run the command again when they have come to their end".to_owned()),
             Error::Overtaken { .. } => Some("run the command again: it starts from what is there now".to_owned()),
             Error::LeaseLost { .. } => Some(
                 "the next publish finishes the release; [store] lease_ttl lets a lease live longer without a renewal"
                     .to_owned(),
             ),
             Error::Locked { .. } => Some(
-                "wait for it and run the command again; `tintype status` shows whether it is still at work".to_owned(),
+                "wait for it and run the command again; `tintype status` shows whether it is still at work. If its process \
+                 is dead, a bucket's lease expires by itself, [store] lease_ttl and half a minute after it was taken or \
+                 renewed, and `tintype resume --take-over` takes it at once"
+                    .to_owned(),
             ),
             _ => None,
         }

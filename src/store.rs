@@ -240,10 +240,19 @@ impl Store {
     }
 
     /// Waits at most `wait` for the right to commit and activate; `None` if another publisher keeps it.
-    pub async fn lock(&self, wait: Duration) -> Result<Option<Lock>, StoreError> {
+    /// `holder` is who the others are told of.
+    pub async fn lock(&self, wait: Duration, holder: &str) -> Result<Option<Lock>, StoreError> {
         match self {
-            Store::Directory(directory) => Ok(directory.lock(wait).await?.map(|held| Lock::Directory { held })),
+            Store::Directory(directory) => Ok(directory.lock(wait, holder).await?.map(|held| Lock::Directory { held })),
             Store::S3(_) => Ok(Some(Lock::Lease)),
+        }
+    }
+
+    /// Who has the lock, and for how long, as far as it can be told; a bucket has none.
+    pub fn locked_by(&self) -> Option<(String, Duration)> {
+        match self {
+            Store::Directory(directory) => directory.locked_by(),
+            Store::S3(_) => None,
         }
     }
 

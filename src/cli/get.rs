@@ -125,7 +125,11 @@ pub fn paths(project: &Project, manifest: &Manifest, selectors: &[Selector]) -> 
                 format!("{}.json", selector.typed)
             };
             let hint = match did_you_mean(&typed, rows().map(|row| row.path.as_ref())) {
-                Some(near) => format!("did you mean `{}`?", near.trim_end_matches(".json")),
+                // Without its ending, a path is only understood where it begins with the template's name.
+                Some(near) if near.starts_with(&format!("{}/", template.name)) => {
+                    format!("did you mean `{}`?", near.trim_end_matches(".json"))
+                }
+                Some(near) => format!("did you mean `{near}`?"),
                 None => "index.json lists what is published; `--from live` asks the database".to_owned(),
             };
             return Err(Error::usage(format!("`{}` isn't in the release {}", selector.typed, manifest.root.id), hint));

@@ -50,7 +50,7 @@ pub struct Publish {
     #[arg(long)]
     force: bool,
     /// Only the templates whose last run failed.
-    #[arg(long, conflicts_with_all = ["keys", "conditions"])]
+    #[arg(long, conflicts_with_all = ["keys", "conditions", "retire"])]
     failed: bool,
     /// Take a template whose file is gone out of the site, with all its documents. May be given several times.
     #[arg(long, value_name = "NAME")]
@@ -61,7 +61,7 @@ pub struct Publish {
     #[command(flatten)]
     accept: Accept,
     /// Stage the release to be looked at and print its id; commit nothing.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "retire")]
     stage_only: bool,
     /// Publish a release that was staged, by its id, without a query.
     #[arg(long, value_name = "ID", conflicts_with_all = ["keys", "conditions", "force", "failed", "retire", "stage_only"])]
@@ -144,7 +144,7 @@ impl Publish {
             note: self.why.note,
             ..job(&project, &keys)?
         };
-        if self.failed && keys.keys.is_empty() && job.retire.is_empty() {
+        if self.failed && keys.keys.is_empty() {
             return Ok(nothing_failed(context));
         }
         let report = execute(context, &project, &job, &project.database()?).await?;

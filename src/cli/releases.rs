@@ -88,6 +88,7 @@ fn described(release: &Release) -> Value {
         "staged": root.staged,
         "publishes": root.publishes.as_ref().map(ToString::to_string),
         "parent": root.parent.as_ref().map(ToString::to_string),
+        "restores": root.restores.as_ref().map(ToString::to_string),
         "added": root.changes.added,
         "changed": root.changes.changed,
         "removed": root.changes.removed,
@@ -117,7 +118,10 @@ fn head_line(release: &Release) -> String {
         (false, false) if root.staged.is_some() => styled(print::YELLOW, "staged   "),
         (false, false) => styled(print::DIM, "abandoned"),
     };
-    let kind = format!("{:?}", root.kind).to_lowercase();
+    let kind = match &root.restores {
+        Some(restored) => format!("rollback to {}", restored.serial),
+        None => format!("{:?}", root.kind).to_lowercase(),
+    };
     let changes = &root.changes;
     let counts = format!(
         "+{} ~{} -{} ={}",

@@ -64,6 +64,9 @@ pub fn warnings(report: &Report) {
     for (path, error) in report.activated.failed.iter().take(LISTED) {
         warn(format!("{path} still shows what it showed before: {error}"));
     }
+    if let Some(hint) = report.activated.failed.iter().find_map(|(_, error)| error.hint.as_ref()) {
+        print::note(&format!("  {}: {hint}", styled(print::CYAN, "hint")));
+    }
     let more = report.activated.failed.len().saturating_sub(LISTED) as u64 + report.activated.skipped;
     if more > 0 {
         warn(format!("and {more} more paths; the next publish tries them again"));
@@ -156,7 +159,9 @@ pub fn plan(report: &Report, all: bool) {
         total(|counts| counts.unchanged),
         ByteSize(bytes),
     ));
-    print::line(&costs(report));
+    if report.source.is_some() {
+        print::line(&costs(report));
+    }
 }
 
 fn costs(report: &Report) -> String {
@@ -269,7 +274,11 @@ pub fn published(report: &Report, job: &Job, project: &Project) {
     let release = report.release.as_ref().map(ToString::to_string).unwrap_or_default();
     let total = print::duration(report.seconds.total);
     if report.committed {
-        let word = if job.kind == Kind::Republish { "Republished" } else { "Published" };
+        let word = match job.kind {
+            Kind::Publish => "Published",
+            Kind::Republish => "Republished",
+            Kind::Rollback => "Rolled back by",
+        };
         print::note(&format!(
             "{} release {}: {} written, {} removed, in {total}",
             styled(print::GREEN, word),
@@ -282,9 +291,17 @@ pub fn published(report: &Report, job: &Job, project: &Project) {
             true => styled(print::RED, "Refused"),
             false => styled(print::GREEN, "Unchanged"),
         };
+        if report.activated.shown + report.activated.removed > 0 {
+            let (shown, removed) = (counted(report.activated.shown, "path"), grouped(report.activated.removed));
+            print::note(&format!(
+                "Finished release {release}, which an earlier run had committed: {shown} written, {removed} removed"
+            ));
+        }
         print::note(&format!("{word}: release {release} is still what is live, in {total}"));
     }
-    print::note(&costs(report));
+    if report.source.is_some() {
+        print::note(&costs(report));
+    }
     if report.committed && report.documents_before == 0 {
         print::note(&styled(print::DIM, format!("in {}", project.store.describe())));
     }
@@ -293,7 +310,7 @@ pub fn published(report: &Report, job: &Job, project: &Project) {
 /// Why a template failed, or why its query ran or didn't.
 fn reason(template: &TemplateReport) -> Option<String> {
     let failure = template.failure.as_ref().map(ToString::to_string);
-    failure.or_else(|| template.decision.as_ref().map(ToString::to_string))
+    failure.or_else(|| template.refusal()).or_else(|| template.decision.as_ref().map(ToString::to_string))
 }
 
 /// What became of the question whether a template has to be read, if it has a refresh query.

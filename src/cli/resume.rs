@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::Outcome;
 use super::confirm::confirm;
-use super::context::{Context, warn_of_single_publisher};
+use super::context::{Context, Project, warn_of_single_publisher};
 use super::print::{self, counted, grouped, styled};
 use super::progress::Bar;
 use super::report;
@@ -24,16 +24,22 @@ pub struct Resume {
     /// Take the lease even if it hasn't expired: only if its holder is known to be dead.
     #[arg(long)]
     take_over: bool,
+    /// Say whether there is something to finish; write nothing.
+    #[arg(short = 'n', long)]
+    dry_run: bool,
 }
 
 impl Resume {
     pub async fn run(self, context: &Context) -> Result<Outcome, Error> {
         let project = context.published_project()?;
+        if self.dry_run {
+            return plan(context, &project).await;
+        }
         warn_of_single_publisher(context, &project);
         if self.take_over
             && let Some(lease) = HeadRead::read(&project.store).await?.head.lease
         {
-            let age = humantime::format_duration((Utc::now() - lease.taken_at).to_std().unwrap_or_default());
+            let age = print::duration((Utc::now() - lease.taken_at).num_seconds().max(0) as f64);
             confirm(context, &format!("take the lease from {}, which took it {age} ago", lease.holder))?;
         }
         let job = project.job(Kind::Publish);
@@ -46,13 +52,35 @@ impl Resume {
     }
 }
 
+/// What there is to finish.
+async fn plan(context: &Context, project: &Project) -> Result<Outcome, Error> {
+    let head = HeadRead::read(&project.store).await?.head;
+    let is_unfinished = head.active != head.desired;
+    let release = head.desired.as_ref().map(ToString::to_string);
+    if context.is_json() {
+        let outcome = "planned";
+        print::json(
+            &json!({ "version": 1, "command": "resume", "outcome": outcome, "release": release, "pending": is_unfinished }),
+        );
+    } else {
+        let release = release.unwrap_or_else(|| "none".to_owned());
+        print::line(&match is_unfinished {
+            true => format!("release {release} is committed and not every path shows it; `tintype resume` finishes it"),
+            false => format!("nothing to resume: release {release} is what every path shows"),
+        });
+    }
+    Ok(Outcome::Done)
+}
+
 fn show(context: &Context, resumed: &Resumed) {
     let activated = &resumed.activated;
     let is_complete = activated.is_complete();
+    let is_settled = resumed.settled.as_ref().is_none_or(|settled| settled.activated.is_complete());
     let release = resumed.release.as_ref().map(ToString::to_string);
     if context.is_json() {
         let failed = activated.failed.iter().map(|(path, error)| json!({ "path": path, "error": error.to_string() }));
         let outcome = match (resumed.was_unfinished, is_complete) {
+            (false, _) if !is_settled => "unfinished",
             (false, _) => "unchanged",
             (true, true) => "finished",
             (true, false) => "unfinished",

@@ -69,7 +69,10 @@ impl Rollback {
                 found.root.id.clone()
             }
             None => previous(&project.store, &replaces).await?.ok_or_else(|| {
-                Error::usage(format!("there is no release before {replaces}"), "`tintype releases` lists them")
+                Error::usage(
+                    format!("no release before {replaces} showed other documents"),
+                    "`tintype releases` lists all; name one by its number to show exactly that one",
+                )
             })?,
         };
         if !is_kept(&head, &target) {

@@ -107,7 +107,7 @@ fn show(head: &Head, root: &Root, project: &context::Project) {
     }
     if let Some(suspect) = &head.suspect {
         print::line(&format!(
-            "{}: a request got no answer and may have arrived late; the first publish after {} looks at what it was about",
+            "{}: a request got no answer and may have arrived late. Nothing is to be done: the first publish after {} looks at the paths it was about, and mends them",
             styled(print::YELLOW, "in doubt"),
             suspect.not_before.format("%Y-%m-%d %H:%M UTC"),
         ));
@@ -130,6 +130,10 @@ fn show(head: &Head, root: &Root, project: &context::Project) {
         } else if entry.status == TemplateStatus::LastGood || failed.is_some() {
             text.push_str(&format!("   {}", styled(print::RED, "last run failed")));
         }
+        if let Some(failed) = failed {
+            let reason = failed.reason.lines().next().unwrap_or_default();
+            text.push_str(&format!(" {} ago: {reason}", age(failed.at, now)));
+        }
         if entry.held > 0 {
             let keys = format!("{} held by a rollback", print::counted(entry.held, "key"));
             text.push_str(&format!("   {}", styled(print::YELLOW, keys)));
@@ -140,7 +144,15 @@ fn show(head: &Head, root: &Root, project: &context::Project) {
         print::line(&text);
     }
     for template in project.templates.iter().filter(|template| !root.templates.contains_key(&template.name)) {
-        print::line(&format!("{:width$}  {}", template.name, styled(print::YELLOW, "never published")));
+        let mut text = styled(print::YELLOW, "never published");
+        match head.failed.get(&template.name).map(|failed| &failed.staged) {
+            Some(Some(staged)) => {
+                text.push_str(&format!("   {}, staged as {staged}", styled(print::RED, "last run refused")));
+            }
+            Some(None) => text.push_str(&format!("   {}", styled(print::RED, "last run failed"))),
+            None => {}
+        }
+        print::line(&format!("{:width$}  {text}", template.name));
     }
 }
 

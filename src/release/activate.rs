@@ -69,13 +69,14 @@ impl Changed {
         let mut root = desired.clone();
         loop {
             paths.extend(root.changes(store).await?.into_iter().map(|change| change.path));
+            // Release by release, because many may be unfinished and change the same paths.
+            paths.sort_unstable();
+            paths.dedup();
             match &root.parent {
                 Some(parent) if parent.serial > floor => root = Root::read(store, parent).await?,
                 _ => break,
             }
         }
-        paths.sort_unstable();
-        paths.dedup();
         Ok(Changed::Paths(paths))
     }
 }

@@ -19,7 +19,7 @@ use super::manifest::Manifest;
 use super::progress::{Phase, Progress};
 use super::publish::Job;
 use super::report::{Report, Seconds, TemplateReport};
-use super::turn::{Contest, Turn, await_lease, leased, lock};
+use super::turn::{Contest, Turn, await_lease, leased, lock, without_dead_lease};
 use crate::error::Error;
 use crate::store::Store;
 
@@ -33,7 +33,7 @@ pub async fn commit(
     seconds: &mut Seconds,
 ) -> Result<Report, Error> {
     let started = Instant::now();
-    let _lock = lock(store, job.lease_wait).await?;
+    let _lock = lock(job, store).await?;
     let deadline = started + job.lease_wait;
     let built_on = base.head().desired.clone();
     // Where a lock keeps the others out, what they did until now is seen at once. Elsewhere the swap tells whether they
@@ -81,7 +81,7 @@ pub async fn commit(
         } else {
             let mut next = match base.is_unfinished() {
                 true => leased(store, &base, job),
-                false => base.head().clone(),
+                false => without_dead_lease(store, &base),
             };
             runs.note(&mut next);
             let lease = next.lease.clone();
@@ -148,6 +148,7 @@ pub async fn finish_interrupted(
     progress: &Progress,
 ) -> Result<(Base, Option<ReleaseId>), Error> {
     let impatient = Job { lease_wait: Duration::ZERO, ..job.clone() };
+    progress.enter(Phase::Activate, 0);
     let turn = match Turn::take(&impatient, store, base.clone(), false).await {
         Ok(turn) => turn,
         Err(Error::Locked { .. }) => return Ok((base, None)),

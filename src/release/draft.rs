@@ -173,7 +173,7 @@ impl Draft {
         }
         reports.extend(self.job.retire.iter().map(|name| growing.retire(name)));
         if let Some(restoring) = &self.restoring {
-            restoring.check(base)?;
+            restoring.check(head)?;
             reports.extend(restoring.onto(&mut growing));
         }
         // Of templates that aren't built, or whose merge has failed, the catalogue goes on saying what it says.
@@ -190,7 +190,7 @@ impl Draft {
         let orphans: Vec<String> = growing
             .entries
             .keys()
-            .filter(|name| *name != catalogue::NAME && !known.contains(name.as_str()))
+            .filter(|name| *name != catalogue::NAME && self.restoring.is_none() && !known.contains(name.as_str()))
             .cloned()
             .collect();
         let run = match self.attempt {

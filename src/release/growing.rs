@@ -11,7 +11,7 @@ use super::catalogue;
 use super::manifest::{Change, ChangeKind, Manifest, RowsAt, Status, TemplateEntry};
 use super::merge::Merged;
 use super::refresh::{LeftOut, Refreshed};
-use super::report::{Counts, TemplateReport, differences};
+use super::report::{Counts, TemplateReport, differences, listed};
 use super::row::{Row, Rows, find};
 use crate::diagnostic::Diagnostic;
 use crate::template::{HeaderPolicy, Template};
@@ -203,7 +203,7 @@ impl Growing {
         let changes: Vec<Change> =
             gone.map(|row| Change { path: Arc::clone(&row.path), change: ChangeKind::Removed }).collect();
         let counts = Counts { removed: changes.len() as u64, ..Counts::default() };
-        let differences = differences(&changes, &rows, &[], None);
+        let differences = differences(listed(&changes), &rows, &[], None);
         self.changes.extend(changes);
         self.forget(name);
         TemplateReport { changes: differences, ..TemplateReport::of(name, counts) }

@@ -7,7 +7,7 @@
 //! A share of little means little: of ten documents one is 10 %. So a limit in percent counts from [`MIN_DOCUMENTS`]
 //! documents, or [`MIN_ROWS`] rows, on; one that a template's own file sets counts always, because its author knows the
 //! template. A run of some keys is measured within its scope, and there the minimum always holds: an editor who
-//! republishes a document that is empty now is right, and fifty emptied at once are worth a question. Whether many
+//! republishes a document that is empty now is right, and twenty emptied at once are worth a question. Whether many
 //! documents changed is no question for such a run, which is ordered because they did. Before a template's first release
 //! there is nothing to compare with.
 

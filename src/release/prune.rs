@@ -136,10 +136,7 @@ pub async fn execute(
             swept,
         });
     }
-    Err(Error::Corrupt {
-        object: "head.json".to_owned(),
-        reason: format!("was changed by others {ATTEMPTS} times in a row; nothing was removed"),
-    })
+    Err(Error::Busy { times: ATTEMPTS, left: "nothing was removed" })
 }
 
 /// Swaps the head that a plan was made against for one with its floor; false if somebody has committed since.

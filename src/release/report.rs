@@ -175,6 +175,14 @@ impl Report {
     }
 }
 
+/// A run without a query lists this many changes and no more; `releases ID` lists them all.
+const MAX_LISTED: usize = 10_000;
+
+/// The first of many changes.
+pub fn listed(changes: &[Change]) -> &[Change] {
+    &changes[..changes.len().min(MAX_LISTED)]
+}
+
 /// Counts what a merge did.
 pub fn counts(merged: &Merged) -> Counts {
     let count = |kind| merged.changes.iter().filter(|change| change.change == kind).count() as u64;

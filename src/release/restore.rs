@@ -11,10 +11,12 @@ use chrono::{DateTime, Utc};
 
 use super::catalogue::{self, Catalogue};
 use super::growing::Growing;
+use super::head::Head;
 use super::id::ReleaseId;
 use super::manifest::{Change, ChangeKind, Manifest, RowsAt, TemplateEntry};
 use super::merge::Merged;
-use super::report::{TemplateReport, counts, differences};
+use super::report::{TemplateReport, counts, differences, listed};
+use super::rollback::is_kept;
 use super::row::{Origin, Row};
 use crate::error::Error;
 
@@ -33,9 +35,12 @@ pub struct Restoring {
 }
 
 impl Restoring {
-    /// Refuses a committed release that isn't the one which the order was about.
-    pub fn check(&self, base: Option<&Manifest>) -> Result<(), Error> {
-        let now = base.map(|base| &base.root.id);
+    /// Refuses a committed release that isn't the one which the order was about, and a target that is no longer kept.
+    pub fn check(&self, head: &Head) -> Result<(), Error> {
+        let (now, target) = (head.desired.as_ref(), &self.target.root.id);
+        if !is_kept(head, target) {
+            return Err(Error::Overtaken { reason: format!("the release {target} has been pruned meanwhile") });
+        }
         if now == Some(&self.replaces) {
             return Ok(());
         }
@@ -63,7 +68,7 @@ impl Restoring {
             let (counts, held) = (counts(&merged), merged.held);
             reports.push(TemplateReport {
                 held,
-                changes: differences(&merged.changes, &committed, &merged.rows, None),
+                changes: differences(listed(&merged.changes), &committed, &merged.rows, None),
                 ..TemplateReport::of(&name, counts)
             });
             self.put(growing, name, merged);

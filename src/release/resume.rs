@@ -37,10 +37,10 @@ pub async fn resume(job: &Job, store: &Arc<Store>, take_over: bool, progress: &P
         settled: None,
     };
     if base.is_unfinished() || (take_over && base.head().lease.is_some()) {
+        progress.enter(Phase::Activate, 0);
         let turn = Turn::take(job, store, base.clone(), take_over).await?;
         resumed.release.clone_from(&turn.base.head().desired);
         resumed.was_unfinished = turn.base.is_unfinished();
-        progress.enter(Phase::Activate, 0);
         resumed.activated = turn.tenure.roll_forward(turn.base.manifest.as_deref(), progress).await?;
         base = turn.base.read_again(store).await?;
     }

@@ -6,11 +6,12 @@
 use std::sync::Arc;
 
 use super::base::Base;
+use super::catalogue;
 use super::commit::commit;
 use super::draft::{Draft, committed_catalogue};
 use super::head::Head;
 use super::id::ReleaseId;
-use super::manifest::{Kind, Manifest, Root};
+use super::manifest::{ChangeKind, Kind, Manifest, Root};
 use super::progress::{Phase, Progress};
 use super::publish::Job;
 use super::report::{Report, Seconds};
@@ -29,17 +30,25 @@ pub struct Rollback {
     pub hold: bool,
 }
 
-/// The release before the committed one; before a rollback, the one before what it restored, so that going back twice
-/// goes back two releases. `None` if there is none.
+/// The last release that showed readers something else than the committed one does; after a rollback, something else than
+/// what that one restored, so that going back twice goes back two steps. `None` if there is none.
+///
+/// A release that only changed the catalogue, because a template failed for one, or that wrote documents again as they
+/// were, is no step: whoever rolls back wants another site.
 pub async fn previous(store: &Store, desired: &ReleaseId) -> Result<Option<ReleaseId>, Error> {
-    let root = Root::read(store, desired).await?;
-    match (root.kind, root.restores) {
-        // What it restored may have been pruned since, and then there is nothing before it.
-        (Kind::Rollback, Some(restored)) => {
-            Ok(Root::read_if_there(store, &restored).await?.and_then(|root| root.parent))
-        }
-        _ => Ok(root.parent),
+    let mut root = Root::read(store, desired).await?;
+    if let (Kind::Rollback, Some(restored)) = (root.kind, &root.restores) {
+        root = Root::read(store, restored).await?;
     }
+    while let Some(parent) = root.parent.clone() {
+        let changes = root.changes(store).await?;
+        let is_document = |path: &str| path != catalogue::PATH && !path.starts_with(catalogue::FOLDER);
+        if changes.iter().any(|change| change.change != ChangeKind::Rewritten && is_document(&change.path)) {
+            return Ok(Some(parent));
+        }
+        root = Root::read(store, &parent).await?;
+    }
+    Ok(None)
 }
 
 /// Says whether a release can be rolled back to.
@@ -52,6 +61,9 @@ pub async fn roll_back(job: &Job, store: &Arc<Store>, order: &Rollback, progress
     let started = tokio::time::Instant::now();
     progress.enter(Phase::Prepare, 0);
     let base = Base::read(store).await?;
+    if !is_kept(base.head(), &order.target) {
+        return Err(Error::Overtaken { reason: format!("the release {} has been pruned meanwhile", order.target) });
+    }
     let target = Arc::new(Manifest::read(store, &order.target).await?);
     let catalogue = committed_catalogue(Some(&target), store).await?;
     let restoring = Restoring { target, catalogue, replaces: order.replaces.clone(), hold: order.hold, now: job.now };

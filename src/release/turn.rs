@@ -7,7 +7,7 @@ use chrono::Utc;
 use tokio::time::Instant;
 
 use super::base::Base;
-use super::head::{Head, HeadRead, Lease};
+use super::head::{Head, Lease};
 use super::lease::Tenure;
 use super::publish::Job;
 use crate::error::Error;
@@ -36,7 +36,7 @@ impl<'a> Turn<'a> {
     /// known to be dead.
     pub async fn take(job: &Job, store: &'a Store, mut base: Base, force: bool) -> Result<Turn<'a>, Error> {
         let deadline = Instant::now() + job.lease_wait;
-        let lock = lock(store, job.lease_wait).await?;
+        let lock = lock(job, store).await?;
         base = base.read_again(store).await?;
         let mut contest = Contest::new(job);
         loop {
@@ -92,13 +92,12 @@ impl<'a> Contest<'a> {
 }
 
 /// Waits for the lock of a directory; a bucket has none.
-pub async fn lock(store: &Store, wait: Duration) -> Result<Lock, Error> {
-    if let Some(lock) = store.lock(wait).await? {
+pub async fn lock(job: &Job, store: &Store) -> Result<Lock, Error> {
+    let wait = job.lease_wait;
+    if let Some(lock) = store.lock(wait, &job.holder).await? {
         return Ok(lock);
     }
-    let lease = HeadRead::read(store).await?.head.lease;
-    let age = lease.as_ref().and_then(|lease| (Utc::now() - lease.taken_at).to_std().ok()).unwrap_or(wait);
-    let holder = lease.map_or_else(|| "a process that hasn't committed yet".to_owned(), |lease| lease.holder);
+    let (holder, age) = store.locked_by().unwrap_or_else(|| ("a process that has just begun".to_owned(), wait));
     Err(Error::Locked { holder, age })
 }
 
@@ -118,6 +117,16 @@ pub async fn await_lease(job: &Job, store: &Store, mut base: Base, deadline: Ins
         is_current = true;
     }
     Ok(base)
+}
+
+/// The head without the lease of one that is dead, whose requests may still be on their way: a swap for another reason
+/// would make that lease look young again.
+pub fn without_dead_lease(store: &Store, base: &Base) -> Head {
+    let mut next = base.head().clone();
+    if next.lease.take().is_some() && store.delivers_late() {
+        next.doubt(base.head().active.clone(), Utc::now());
+    }
+    next
 }
 
 /// The head with the lease taken by this run. Where another held it until now, requests of that one may still be on

@@ -29,7 +29,7 @@ mod settle;
 pub use look::{BlobFlaw, Flaw};
 pub use mend::{Mended, mend};
 pub use parity::sample;
-pub use settle::{Settled, settle};
+pub use settle::{Settled, look_at_doubtful};
 
 use look::{Seen, look};
 use others::Others;

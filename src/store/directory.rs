@@ -38,6 +38,9 @@ const HEAD_WAIT: Duration = Duration::from_secs(10);
 /// The catalogue and its parts also lie uncompressed; none of them comes near this.
 const MAX_CATALOGUE_BYTES: u64 = 1 << 30;
 
+/// The file whose lock publishers hold; whoever holds it writes its name into it.
+const LOCK: &str = "publish.lock";
+
 /// A store in a directory.
 #[derive(Debug)]
 pub struct Directory {
@@ -270,12 +273,22 @@ impl Directory {
         }
     }
 
-    pub(super) async fn lock(&self, wait: Duration) -> Result<Option<DirectoryLock>, StoreError> {
+    pub(super) async fn lock(&self, wait: Duration, holder: &str) -> Result<Option<DirectoryLock>, StoreError> {
         self.claim()?;
-        let Some(file) = self.exclusive("publish.lock", wait).await? else { return Ok(None) };
+        let Some(mut file) = self.exclusive(LOCK, wait).await? else { return Ok(None) };
+        // For those who wait in vain. On a full disk they are told less.
+        let _ = file.set_len(0).and_then(|()| file.write_all(holder.as_bytes()));
         // Only the holder activates, so that whatever is old here belongs to a run that was killed.
         self.sweep(temporary::MAX_AGE);
         Ok(Some(DirectoryLock { _file: file }))
+    }
+
+    /// What the holder of the lock has written into it, and how long ago.
+    pub(super) fn locked_by(&self) -> Option<(String, Duration)> {
+        let path = self.control.join(LOCK);
+        let holder = std::fs::read_to_string(&path).ok().filter(|holder| !holder.is_empty())?;
+        let age = std::fs::metadata(&path).and_then(|about| about.modified()).ok()?.elapsed().unwrap_or_default();
+        Some((holder, age))
     }
 
     /// Syncs both folders' file systems, contents and names: all that a release names is there before `head.json`

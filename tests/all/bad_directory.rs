@@ -92,3 +92,26 @@ fn one_bad_template_of_three_does_not_stop_the_others() {
         assert_eq!(project.public().catalogue()["templates"]["odd"]["status"], "ok", "{engine}");
     }
 }
+
+#[test]
+fn a_folder_that_is_closed_in_the_middle_is_told_and_shown_later() {
+    let project = places::sqlite();
+    let program = binary_for_all(&project);
+    std::fs::set_permissions(project.root(), std::fs::Permissions::from_mode(0o777)).expect("open the folder");
+    let publish = || project.tintype(&["publish"]).unprivileged(program.clone()).run();
+    publish().expect(0);
+    let closed = project.root().join("public/places/united-states/crispr");
+    let set = |mode| std::fs::set_permissions(&closed, std::fs::Permissions::from_mode(mode)).expect("set the mode");
+    set(0o555);
+    project.execute("UPDATE fact SET level = 3 WHERE fact_id = 2; UPDATE fact SET scholar = 9 WHERE fact_id = 5");
+    let finished = publish().expect(4);
+    finished.explains(&["crispr/high.json", "still shows what it showed before", "Permission denied"]);
+    let high = |project: &Project| project.public().document("places/united-states/crispr/high.json");
+    assert_eq!(high(&project)["rows"][0]["scholars"], 1);
+    assert_eq!(project.public().document("places/cote-divoire/malaria/high.json")["rows"][0]["scholars"], 1);
+    assert_ne!(project.head()["active"], project.head()["desired"]);
+    set(0o755);
+    publish().expect(0);
+    assert_eq!(high(&project)["rows"][0]["scholars"], 2);
+    assert_eq!(project.head()["active"], project.head()["desired"]);
+}

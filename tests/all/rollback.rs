@@ -63,7 +63,7 @@ fn the_release_before_is_shown_again_without_a_database() {
         (&json!("rollback"), &json!("Ada"), &json!("wrong numbers"))
     );
     // Going back twice goes back two releases, and forth again by naming one.
-    project.run(&["rollback", "--yes"]).expect(2).explains(&["there is no release before"]);
+    project.run(&["rollback", "--yes"]).expect(2).explains(&["no release before 3-", "showed other documents"]);
     project.json(&["rollback", "2", "--yes"], 0);
     assert_eq!(project.public().digests(), second);
     project.run(&["rollback", "2", "--yes"]).expect(0);
@@ -80,6 +80,22 @@ fn going_back_again_goes_further_back() {
     assert_eq!(project.public().digests(), second);
     let said = project.json(&["rollback", "--yes"], 0);
     assert_eq!((&said["serial"], &said["outcome"]), (&json!(5), &json!("published")));
+    assert_eq!(project.public().document(HIGH)["rows"][0]["scholars"], 1, "release 1 isn't shown");
+}
+
+#[test]
+fn a_release_that_changed_nothing_for_readers_is_no_step_back() {
+    let project = two_releases();
+    let text = fs::read_to_string(project.template_file("places")).expect("read the template");
+    project
+        .template("others", &text.replace("path = \"places/", "path = \"others/").replace("FROM fact", "FROM nowhere"));
+    project.json(&["publish", "--force"], 4);
+    project.template("places", &text.replacen("[keys.region]", "on_miss = \"not-found\"\n[keys.region]", 1));
+    project.json(&["publish"], 4);
+    assert_eq!(serial(&project), 4);
+    let finished = project.run(&["rollback", "--yes", "-v"]).expect(0);
+    assert!(finished.stderr.contains("→ 1-"), "{finished}");
+    assert!(!finished.stderr.contains("no file any more"), "{finished}");
     assert_eq!(project.public().document(HIGH)["rows"][0]["scholars"], 1, "release 1 isn't shown");
 }
 
@@ -206,6 +222,30 @@ fn it_is_the_way_out_of_a_release_that_cannot_be_finished() {
     assert_eq!(project.json(&["resume"], 0)["outcome"], "finished");
     assert_eq!(bucket.digests(), first);
     assert_eq!(bucket.head()["active"], bucket.head()["desired"]);
+}
+
+#[test]
+fn without_the_right_to_delete_releases_and_rollbacks_go_on() {
+    let (bucket, mut project) = (Bucket::new(), places::sqlite());
+    project.publish_to(&bucket, "");
+    project.publish();
+    let first = bucket.digests();
+    project.execute("DELETE FROM topic WHERE slug = 'malaria'");
+    let denied = |asked: &Asked| asked.kind == Kind::Delete;
+    bucket.server.play(Fault::answer(403, "AccessDenied", "no s3:DeleteObject", denied));
+    let finished = project.run(&["publish"]).expect(4);
+    finished.explains(&["places/united-states/malaria/", "still shows what it showed before", "s3:DeleteObject"]);
+    assert_eq!(bucket.paths().len(), DOCUMENTS, "nothing could be deleted");
+    // The next release isn't kept from its documents, nor is the way back.
+    project.execute("UPDATE fact SET level = 3 WHERE fact_id = 2");
+    project.run(&["publish"]).expect(4);
+    assert_eq!(bucket.document(HIGH)["rows"][0]["scholars"], 2);
+    project.json(&["rollback", "1", "--yes"], 0);
+    assert_eq!(bucket.digests(), first, "with all documents back there is nothing left to delete");
+    assert_eq!(bucket.head()["active"], bucket.head()["desired"]);
+    bucket.server.heal();
+    project.publish();
+    assert!(!bucket.has("places/united-states/malaria/low.json"));
 }
 
 #[test]

@@ -161,7 +161,7 @@ fn another_publishers_lease_is_respected_until_it_expires() {
     project.execute("UPDATE fact SET level = 3 WHERE fact_id = 2");
     let digests = bucket.digests();
     let finished = project.run(&["publish"]).expect(5);
-    finished.explains(&["another publisher is committing: db7 process 42, since 4"]);
+    finished.explains(&["another publisher is committing: db7 process 42, for 4"]);
     assert_eq!(bucket.digests(), digests);
     // Beyond its time, but a store's clock ticks in seconds and a renewal may be on its way.
     write_head(&bucket, &head, 110);

@@ -173,6 +173,18 @@ fn a_lease_whose_age_nobody_knows_is_held() {
 }
 
 #[test]
+fn an_unchanged_run_does_not_keep_a_dead_lease_alive() {
+    let (bucket, project) = in_bucket("");
+    project.publish();
+    take_over(&bucket);
+    write_head(&bucket, &bucket.head(), 300);
+    assert_eq!(project.publish()["outcome"], "unchanged");
+    let head = bucket.head();
+    assert_eq!(head["lease"], Value::Null, "the swap has made it look young: {head:#}");
+    assert_eq!(head["suspect"]["since"], head["active"], "what the dead one has sent may still arrive: {head:#}");
+}
+
+#[test]
 fn a_swap_that_nobody_can_have_got_is_sent_again() {
     runtime().block_on(async {
         let address = ([127, 0, 0, 1], closed_port()).into();

@@ -70,9 +70,30 @@ fn who_cannot_wait_is_told_who_is_at_work_and_for_how_long() {
     first.wait_for("the first copy", |_| (slow.struck() > 0).then_some(()));
     let holder = bucket.head()["lease"]["holder"].as_str().map(str::to_owned).expect("a lease");
     let finished = project.run(&["publish", "--force"]).expect(5);
-    finished.explains(&["another publisher is committing", &holder, "since "]);
+    finished.explains(&["another publisher is committing", &holder, "for "]);
     bucket.server.heal();
     first.finish().expect(0);
+}
+
+#[test]
+fn who_cannot_wait_for_a_folder_is_told_the_same() {
+    let project = places::sqlite();
+    project.publish();
+    let lock = project.root().join(".tintype/publish.lock");
+    let file = std::fs::File::options().write(true).open(&lock).expect("open the lock");
+    rustix::fs::flock(&file, rustix::fs::FlockOperation::LockExclusive).expect("take the lock");
+    std::fs::write(&lock, "db7 process 42, run x").expect("say who has it");
+    let then = std::time::SystemTime::now() - Duration::from_secs(40);
+    file.set_modified(then).expect("date the lock");
+    let settings = std::fs::read_to_string(project.config()).expect("read tintype.toml");
+    let impatient = settings.replace("[store]\n", "[store]\nlease_wait = \"0s\"\n");
+    std::fs::write(project.config(), impatient).expect("write tintype.toml");
+    let finished = project.run(&["publish", "--force"]).expect(5);
+    finished.explains(&["another publisher is committing: db7 process 42, run x, for 4"]);
+    drop(file);
+    project.json(&["publish", "--force"], 0);
+    let holder = std::fs::read_to_string(&lock).expect("read the lock");
+    assert!(holder.contains(" process "), "a publisher doesn't say who it is: {holder}");
 }
 
 /// A nightly build that takes twenty seconds over another template, and an editor in the middle of it.

@@ -54,7 +54,9 @@ async fn records_hidden(project: &Project) -> Check {
 /// A site may answer everything with a page of its own, so the answer must be one of ours.
 fn is_record(bytes: &[u8]) -> bool {
     let value: Value = serde_json::from_slice(bytes).unwrap_or_default();
-    value["format"].is_u64() && (value["seq"].is_u64() || value["probed_at"].is_string())
+    // Where the head is a row in a database, what lies in the bucket is a copy that names that database.
+    let is_copy = value["copy_of"].is_string() && value["head"].is_object();
+    is_copy || value["format"].is_u64() && (value["seq"].is_u64() || value["probed_at"].is_string())
 }
 
 #[cfg(test)]
@@ -65,6 +67,7 @@ mod tests {
     fn a_page_for_everything_is_no_record() {
         assert!(is_record(br#"{"format":1,"seq":7,"desired":null}"#));
         assert!(is_record(br#"{"format":1,"probed_at":"2026-01-01T00:00:00Z"}"#));
+        assert!(is_record(br#"{"copy_of":"a row","note":"n","head":{"format":1}}"#));
         assert!(!is_record(b"<!doctype html>"));
         assert!(!is_record(br#"{"format":1,"serial":7}"#), "index.json is public");
         assert!(!is_record(b""));

@@ -73,10 +73,7 @@ impl HeadRead {
                 }
             }
         }
-        Err(Error::Corrupt {
-            object: "head.json".to_owned(),
-            reason: format!("was changed by others {SWAP_ATTEMPTS} times in a row"),
-        })
+        Err(Error::Busy { times: SWAP_ATTEMPTS, left: "nothing was written" })
     }
 
     async fn attempt(&self, store: &Store, mut next: Head) -> Result<Swapped, Error> {

@@ -97,11 +97,11 @@ async fn a_head_that_is_kept_locked_is_given_up_and_blocks_nothing_else() {
 async fn one_publisher_at_a_time() {
     let folder = tempfile::tempdir().unwrap();
     let store = store(folder.path());
-    let first = store.lock(Duration::ZERO).await.unwrap();
+    let first = store.lock(Duration::ZERO, "test").await.unwrap();
     assert!(first.is_some());
-    assert!(store.lock(Duration::ZERO).await.unwrap().is_none());
+    assert!(store.lock(Duration::ZERO, "test").await.unwrap().is_none());
     drop(first);
-    assert!(store.lock(Duration::ZERO).await.unwrap().is_some());
+    assert!(store.lock(Duration::ZERO, "test").await.unwrap().is_some());
 }
 
 #[tokio::test]
@@ -200,7 +200,7 @@ async fn leftovers_are_in_nobodys_way_and_go_after_a_day() {
         File::options().write(true).open(place.join("old")).unwrap().set_modified(old).unwrap();
     }
     second.activate("m/x.json", "blob/bb/two.gz").unwrap();
-    drop(second.lock(Duration::ZERO).await.unwrap().unwrap());
+    drop(second.lock(Duration::ZERO, "test").await.unwrap().unwrap());
     assert_eq!(names(&folder.path().join(".tintype/tmp")), ["new"]);
     assert_eq!(names(&folder.path().join("public/.tintype-tmp")), ["new"]);
     second.sweep(Duration::ZERO);
