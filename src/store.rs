@@ -290,6 +290,14 @@ impl Store {
         }
     }
 
+    /// The prefix of the documents in their bucket; a directory keeps a record of its own of what belongs to what.
+    pub fn site(&self) -> Option<String> {
+        match self {
+            Store::Directory(_) => None,
+            Store::S3(s3) => Some(s3.site()),
+        }
+    }
+
     /// The directory of the public part, on this machine.
     pub fn public_directory(&self) -> Option<&Path> {
         match self {

@@ -94,11 +94,19 @@ pub struct Republish {
 #[derive(Debug, Clone, Args)]
 pub struct Why {
     /// Why, for the list of releases.
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", value_parser = printable)]
     pub note: Option<String>,
     /// Who, for the list of releases.
-    #[arg(long, value_name = "NAME", env = "TINTYPE_AUTHOR")]
+    #[arg(long, value_name = "NAME", env = "TINTYPE_AUTHOR", value_parser = printable)]
     pub author: Option<String>,
+}
+
+/// What others read on their terminals can't hold what a terminal obeys.
+fn printable(text: &str) -> Result<String, String> {
+    match text.chars().any(char::is_control) {
+        true => Err("it holds line breaks or other control characters".to_owned()),
+        false => Ok(text.to_owned()),
+    }
 }
 
 impl From<SelectError> for Error {

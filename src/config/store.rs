@@ -52,7 +52,12 @@ pub fn control_of(text: &str, folder: &Path, public: &Path) -> Result<PathBuf, (
         return Err((reason, format!("name a folder beside it: {}", keys::STORE_CONTROL.example())));
     }
     let control = folder.join(text);
-    match resolved(&control).starts_with(resolved(public)) && !public.as_os_str().is_empty() {
+    let (inner, outer) = (resolved(&control), resolved(public));
+    if !public.as_os_str().is_empty() && outer.starts_with(&inner) {
+        let reason = format!("the public folder lies in [store] control `{text}`, among records that `prune` removes");
+        return Err((reason, format!("put them beside each other, as by default: {}", keys::STORE_CONTROL.example())));
+    }
+    match inner.starts_with(outer) && !public.as_os_str().is_empty() {
         false => Ok(control),
         true => Err((
             format!("[store] control `{text}` lies in the public folder, where readers could fetch it"),

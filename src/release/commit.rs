@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::barrier;
 use super::base::Base;
-use super::draft::{Draft, Drafted};
+use super::draft::{CLOCKS_APART, Draft, Drafted};
 use super::head::{Head, HeadRead, Lease};
 use super::id::ReleaseId;
 use super::lease::Tenure;
@@ -175,7 +175,11 @@ pub struct Runs {
 impl Runs {
     fn note(&self, head: &mut Head) {
         for (name, checked) in &self.checked {
-            if head.checked.get(name).is_none_or(|known| known.as_of < checked.as_of) {
+            if head
+                .checked
+                .get(name)
+                .is_none_or(|known| known.as_of < checked.as_of || known.as_of > checked.at + CLOCKS_APART)
+            {
                 head.checked.insert(name.clone(), checked.clone());
             }
             head.failed.remove(name);

@@ -30,12 +30,15 @@ use crate::error::Error;
 use crate::snapshot::Digest;
 use crate::store::Store;
 use crate::template::Template;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 mod index;
 
 pub use index::committed_catalogue;
 
+/// A replica may be a day behind its primary, and clocks an hour apart. An instant that is farther ahead of what a run saw
+/// than this, beyond the time since it began, was written while a clock was wrong.
+pub const CLOCKS_APART: TimeDelta = TimeDelta::hours(25);
 /// A publish reports its changes one by one up to this number; `releases ID` lists them all.
 const MAX_LISTED: usize = 10_000;
 /// The name of the list of changes among the shards of a run; no template can be called so.
@@ -243,6 +246,7 @@ impl Draft {
             origin: Arc::clone(&built.origin),
             rewrite: self.job.rewrite,
             unhold: self.job.unhold,
+            not_after: built.origin.as_of + (Utc::now() - self.job.now).max(TimeDelta::zero()) + CLOCKS_APART,
         };
         let merged = merge(committed, checked, &observed);
         let report = self.merged(growing, seen, &merged);

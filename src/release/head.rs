@@ -36,6 +36,9 @@ pub struct Head {
     pub format: u32,
     /// Grows by one with every write.
     pub seq: u64,
+    /// Where the documents lie that it is about, on a bucket; two sites with one head would each show half of the truth.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub site: Option<String>,
     /// The committed release.
     pub desired: Option<ReleaseId>,
     /// The release that every stable path shows.
@@ -127,6 +130,7 @@ impl Default for Head {
         Head {
             format: FORMAT,
             seq: 0,
+            site: None,
             desired: None,
             active: None,
             purged: None,
@@ -159,7 +163,18 @@ impl HeadRead {
         let Some(HeadObject { bytes, version, age }) = store.read_head().await? else {
             return Ok(HeadRead { head: Head::default(), bytes: None, version: None, age: None, written: None });
         };
-        let head = parse("head.json", &bytes)?;
+        let head: Head = parse("head.json", &bytes)?;
+        if let (Some(site), Some(public)) = (&head.site, store.site())
+            && *site != public
+        {
+            let (_, control) = store.places();
+            return Err(Error::usage(
+                format!(
+                    "the records in {control} belong to the documents under `{site}`, and [store] url names `{public}`"
+                ),
+                "every site needs records of its own: leave [store] control out, or name another prefix",
+            ));
+        }
         Ok(HeadRead { head, bytes: Some(bytes), version: Some(version), age, written: None })
     }
 

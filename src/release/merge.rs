@@ -29,6 +29,8 @@ pub struct Observation<'a> {
     pub rewrite: bool,
     /// Also where a rollback holds the key, which ends that.
     pub unhold: bool,
+    /// No clock can have come so far by now: a later instant was written while one was wrong, and counts for nothing.
+    pub not_after: DateTime<Utc>,
 }
 
 /// The outcome for one template.
@@ -88,7 +90,9 @@ impl Merging<'_> {
             self.merged.held += u64::from(in_scope && digest(before) != digest(after));
             return self.keep(before);
         }
-        let known_at = before.map(|row| row.as_of()).max(checked);
+        let believed = |instant: &DateTime<Utc>| *instant <= self.seen.not_after;
+        let row_at = before.map(|row| row.as_of()).filter(believed);
+        let known_at = row_at.max(checked.filter(believed));
         let is_newer = known_at.is_none_or(|known_at| self.seen.origin.as_of >= known_at);
         if !in_scope || !is_newer {
             let differs = self.seen.rewrite || digest(before) != digest(after);

@@ -38,6 +38,9 @@ use head::StoreClock;
 use limiter::Limiter;
 use retry::{Attempts, settle};
 
+/// A larger object isn't one of ours: neither a document, whose `max_size` is at most 1 GiB, nor the rows of a template.
+const MAX_OBJECT: usize = 1 << 30;
+
 /// A body gets this much more time than a request without one, for so many bytes: a slow line, not a dead one.
 const BYTES_PER_SECOND: usize = 256 * 1024;
 
@@ -152,6 +155,10 @@ impl S3 {
         }
     }
 
+    pub(super) fn site(&self) -> String {
+        self.settings.public.prefix.clone()
+    }
+
     fn bucket(&self) -> &str {
         &self.settings.public.bucket
     }
@@ -231,6 +238,11 @@ impl S3 {
             match tokio::time::timeout(self.settings.timeout, body.next()).await {
                 Err(_) => return Err(Failure::time_out(&self.place, self.settings.timeout)),
                 Ok(None) => break,
+                Ok(Some(Ok(more))) if bytes.len() + more.len() > MAX_OBJECT => {
+                    let most = bytesize::ByteSize(MAX_OBJECT as u64);
+                    let reason = format!("it is larger than {most}, and nothing that tintype writes is");
+                    return Err(Failure::new(Class::Hopeless, reason));
+                }
                 Ok(Some(Ok(more))) => bytes.extend_from_slice(&more),
                 Ok(Some(Err(error))) => {
                     let reason = format!("the connection broke after {} bytes: {error}", bytes.len());

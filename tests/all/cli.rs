@@ -274,3 +274,11 @@ fn a_template_that_is_gone_keeps_its_documents_and_is_reported() {
     assert!(project.public().has("other/a.json"));
     assert!(!project.public().catalogue()["templates"]["other"].is_null());
 }
+
+#[test]
+fn a_note_holds_nothing_that_a_terminal_obeys() {
+    let project = places::sqlite();
+    for (flag, text) in [("--note", "x\u{1b}[2J"), ("--author", "a\nactive  9-fake")] {
+        project.run(&["publish", flag, text]).expect(2);
+    }
+}

@@ -76,7 +76,7 @@ fn a_run_that_read_before_the_committed_one_doesnt_undo_it_and_says_so() {
     let project = places::sqlite();
     project.publish();
     let mut head = project.head();
-    head["checked"]["places"]["as_of"] = json!("2999-01-01T00:00:00Z");
+    head["checked"]["places"]["as_of"] = json!(chrono::Utc::now() + chrono::TimeDelta::hours(2));
     fs::write(project.root().join(".tintype/head.json"), head.to_string()).expect("write head.json");
     let digests = project.public().digests();
     project.execute("UPDATE fact SET level = 3 WHERE fact_id = 2");
@@ -85,6 +85,19 @@ fn a_run_that_read_before_the_committed_one_doesnt_undo_it_and_says_so() {
     assert_eq!(template_of(&finished.json(), "places")["outcome"], "skipped");
     assert!(finished.stderr.contains("clock"), "{}", finished.stderr);
     assert_eq!(project.public().digests(), digests);
+}
+
+#[test]
+fn an_instant_of_a_wrong_clock_does_not_keep_a_site_as_it_is() {
+    let project = places::sqlite();
+    project.publish();
+    let mut head = project.head();
+    head["checked"]["places"]["as_of"] = json!("2999-01-01T00:00:00Z");
+    fs::write(project.root().join(".tintype/head.json"), head.to_string()).expect("write head.json");
+    project.execute("UPDATE fact SET level = 3 WHERE fact_id = 2");
+    assert_eq!(template_of(&project.publish(), "places")["changed"], 2);
+    let as_of = project.head()["checked"]["places"]["as_of"].as_str().map(str::to_owned).expect("it was read");
+    assert!(!as_of.starts_with("2999"), "the wrong instant is still there");
 }
 
 #[test]

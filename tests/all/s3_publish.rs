@@ -181,3 +181,17 @@ fn single_deletes_go_side_by_side() {
     assert_eq!(bucket.server.counts().deletes, 41);
     assert!(bucket.server.peak_in_flight() > 8, "{}", bucket.server.peak_in_flight());
 }
+
+#[test]
+fn two_sites_do_not_share_their_records() {
+    let (bucket, project) = in_bucket();
+    project.publish();
+    let other = std::fs::read_to_string(project.config()).expect("read tintype.toml").replace(
+        "url = \"s3://site-bucket/site\"",
+        "url = \"s3://site-bucket/staging\"\ncontrol = \"s3://site-bucket/_tintype/site\"",
+    );
+    std::fs::write(project.config(), other).expect("write tintype.toml");
+    let head = bucket.head();
+    project.run(&["publish"]).expect(2).explains(&["belong to the documents under `site/`", "`staging/`"]);
+    assert_eq!(bucket.head(), head);
+}

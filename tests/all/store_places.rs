@@ -141,3 +141,13 @@ fn an_empty_variable_counts_as_unset() {
     let shown = run(&["releases", second["release"].as_str().expect("a release")], "");
     assert!(shown.to_string().contains("Ada"), "{shown}");
 }
+
+#[test]
+fn a_public_folder_among_the_records_is_refused() {
+    let project = project();
+    let settings = fs::read_to_string(project.config()).expect("read tintype.toml");
+    let nested = settings.replace("url = \"file:public\"", "url = \"file:blob\"\ncontrol = \".\"");
+    assert_ne!(nested, settings);
+    fs::write(project.config(), nested).expect("write tintype.toml");
+    project.run(&["publish"]).expect(2).explains(&["the public folder lies in [store] control", "prune"]);
+}

@@ -78,6 +78,7 @@ impl HeadRead {
 
     async fn attempt(&self, store: &Store, mut next: Head) -> Result<Swapped, Error> {
         next.seq = self.head.seq + 1;
+        next.site = store.site();
         let bytes = text(&next)?;
         let began = Moment::now();
         match store.swap_head(self.version.as_ref(), bytes.clone()).await? {

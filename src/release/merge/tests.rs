@@ -35,7 +35,14 @@ fn changes(merged: &Merged) -> Vec<(&str, ChangeKind)> {
 }
 
 fn all(rows: &[Arc<Row>], second: i64) -> Observation<'_> {
-    Observation { scope: &Scope::All, rows, origin: origin(second), rewrite: false, unhold: false }
+    Observation {
+        scope: &Scope::All,
+        rows,
+        origin: origin(second),
+        rewrite: false,
+        unhold: false,
+        not_after: at(1 << 30),
+    }
 }
 
 #[test]
@@ -68,7 +75,14 @@ fn a_row_seen_again_counts_as_observed_then() {
     let committed = [row("a", Some("old"), 1)];
     let seen = [row("a", Some("stale"), 10)];
     let scope = some(&["a"]);
-    let observation = Observation { scope: &scope, rows: &seen, origin: origin(10), rewrite: true, unhold: false };
+    let observation = Observation {
+        scope: &scope,
+        rows: &seen,
+        origin: origin(10),
+        rewrite: true,
+        unhold: false,
+        not_after: at(1 << 30),
+    };
     assert!(merge(&committed, Some(at(20)), &observation).changes.is_empty());
 }
 
@@ -79,7 +93,14 @@ fn absence_is_remembered_by_a_tombstone_until_a_whole_read() {
     let gone = merge(
         &committed,
         Some(at(1)),
-        &Observation { scope: &scope, rows: &[], origin: origin(20), rewrite: false, unhold: false },
+        &Observation {
+            scope: &scope,
+            rows: &[],
+            origin: origin(20),
+            rewrite: false,
+            unhold: false,
+            not_after: at(1 << 30),
+        },
     );
     assert_eq!(changes(&gone), [("a", ChangeKind::Removed)]);
     assert_eq!(gone.rows[0], row("a", None, 20));
@@ -102,7 +123,14 @@ fn keys_outside_the_scope_are_left_alone() {
     let merged = merge(
         &committed,
         Some(at(1)),
-        &Observation { scope: &scope, rows: &seen, origin: origin(2), rewrite: true, unhold: false },
+        &Observation {
+            scope: &scope,
+            rows: &seen,
+            origin: origin(2),
+            rewrite: true,
+            unhold: false,
+            not_after: at(1 << 30),
+        },
     );
     assert_eq!(changes(&merged), [("a", ChangeKind::Rewritten)]);
     assert_eq!(merged.rows[1], committed[1]);
@@ -114,7 +142,14 @@ fn a_document_found_unchanged_keeps_its_blob_under_new_headers() {
     let committed = [row("a", Some("1"), 1), row("b", Some("1"), 1)];
     let committed = committed.map(|row| Arc::new(row.from(&committed_origin)));
     let headers = Arc::new(Origin { policy: "q".into(), ..origin(2).as_ref().clone() });
-    let seen = Observation { scope: &Scope::All, rows: &committed, origin: headers, rewrite: false, unhold: false };
+    let seen = Observation {
+        scope: &Scope::All,
+        rows: &committed,
+        origin: headers,
+        rewrite: false,
+        unhold: false,
+        not_after: at(1 << 30),
+    };
     let merged = merge(&committed, Some(at(1)), &seen);
     assert_eq!(changes(&merged), [("a", ChangeKind::Changed), ("b", ChangeKind::Changed)]);
     for (old, new) in committed.iter().zip(&merged.rows) {
@@ -178,4 +213,17 @@ fn what_a_rollback_holds_stays_until_it_is_let_go() {
     assert!(merged.rows.iter().all(|row| !row.origin.held));
     let read_whole = merge(&[held("a", None, 1)], Some(at(5)), &all(&[], 9));
     assert_eq!(read_whole.rows.len(), 1, "the memory of a removed document that is held outlives a whole read");
+}
+
+#[test]
+fn an_instant_that_no_clock_can_have_reached_keeps_nothing_out() {
+    let committed = [row("a", Some("old"), 900), row("b", Some("old"), 50)];
+    let seen = [row("a", Some("new"), 10), row("b", Some("new"), 10)];
+    let merged = merge(&committed, Some(at(900)), &Observation { not_after: at(100), ..all(&seen, 10) });
+    assert_eq!(
+        changes(&merged),
+        [("a", ChangeKind::Changed)],
+        "b was observed later, and by a clock that may be right"
+    );
+    assert_eq!(merged.older, 1);
 }

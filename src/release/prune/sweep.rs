@@ -60,7 +60,24 @@ impl Garbage {
     }
 
     fn has(&self, object: &Listed, ending: &str) -> bool {
-        self.is_old(object.modified) && object.name.ends_with(ending) && !self.names.has(&object.name)
+        self.is_old(object.modified) && is_ours(&object.name, ending) && !self.names.has(&object.name)
+    }
+}
+
+/// Says whether a name is one that tintype gives: `blob/ab/<64 digits>-<run>.gz` or `shard/<run>/<list>.jsonl.gz`. Another
+/// site's documents or records may lie below the same folder, under longer names.
+fn is_ours(name: &str, ending: &str) -> bool {
+    let parts: Vec<&str> = name.split('/').collect();
+    let [folder, middle, last] = parts[..] else { return false };
+    let Some(last) = last.strip_suffix(ending) else { return false };
+    let is_hex = |text: &str| text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+    let is_run = |text: &str| text.len() >= 25 && text.as_bytes()[8] == b'T' && text.as_bytes()[15..17] == *b"Z-";
+    match folder {
+        "blob" => {
+            let digest = last.get(..64).filter(|digest| is_hex(digest) && digest.starts_with(middle));
+            middle.len() == 2 && digest.is_some() && last[64..].strip_prefix('-').is_some_and(is_run)
+        }
+        _ => is_run(middle),
     }
 }
 
@@ -141,5 +158,22 @@ impl Swept {
         self.is_given_up = self.in_a_row >= HOPELESS || (failed.len() == batch.len() && failed[0].1.is_general);
         self.failures += failed.len() as u64;
         self.failed.extend(failed.into_iter().take(MAX_TOLD - self.failed.len().min(MAX_TOLD)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_names_of_ours_are_removed() {
+        let (run, digest) = ("20261120T021003Z-7f3a9c0d.2", "ab".repeat(32));
+        assert!(is_ours(&format!("blob/ab/{digest}-{run}.gz"), ".gz"));
+        assert!(is_ours(&format!("shard/{run}/world-map.jsonl.gz"), ".jsonl.gz"));
+        // Sites at `blob` and `shard` of the same bucket, whose records lie below those of the bucket's own site.
+        assert!(!is_ours(&format!("blob/blob/ab/{digest}-{run}.gz"), ".gz"));
+        assert!(!is_ours(&format!("shard/shard/{run}/world-map.jsonl.gz"), ".jsonl.gz"));
+        assert!(!is_ours("blob/m/low.json.gz", ".gz"));
+        assert!(!is_ours("shard/m/low.jsonl.gz", ".jsonl.gz"));
     }
 }
