@@ -1,4 +1,5 @@
-//! The CDN as a reader meets it: what can be fetched through its URL, and what must not be.
+//! The CDN as a reader meets it: what can be fetched through its URL, and what must not be. `purge` tells its edges what
+//! to forget.
 //!
 //! The store's own records lie beside the documents, and an edge whose origin is the folder or the bucket that holds both
 //! would hand them out: every release, every author and note, and documents that were removed.
@@ -11,6 +12,10 @@ use aws_smithy_runtime_api::client::http::HttpConnector as _;
 use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
 use aws_smithy_types::byte_stream::ByteStream;
 use url::Url;
+
+mod purge;
+
+pub use purge::{Cdn, CdnError, Purge};
 
 /// The longest wait for an answer and its body.
 const TIMEOUT: Duration = Duration::from_secs(5);

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::cdn::CdnError;
 use crate::database::DatabaseError;
 use crate::diagnostic::Diagnostic;
 use crate::store::StoreError;
@@ -29,6 +30,9 @@ pub enum Error {
     /// The store. Exit code 1.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The CDN. Exit code 4 after a commit, because the next run purges what this one couldn't; else 1.
+    #[error(transparent)]
+    Cdn(#[from] CdnError),
     /// The store holds something that this version can't read. Exit code 1.
     #[error("{object} in the store {reason}")]
     Corrupt {
@@ -152,6 +156,7 @@ impl Error {
             Error::Usage { hint, .. } => hint.clone(),
             Error::Database(error) => error.hint(),
             Error::Store(error) => error.hint.clone(),
+            Error::Cdn(error) => error.hint.clone(),
             Error::Corrupt { reason, .. } if reason.starts_with("has format") => {
                 Some("it was written by a newer tintype; `tintype --version` tells this one's version".to_owned())
             }

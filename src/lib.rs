@@ -25,7 +25,7 @@
 //!   every run, so a digest tells whether anything has to be written at all.
 //! - [`store`] keeps the documents under their stable paths, in a directory or a bucket, and beside them, unseen, blobs,
 //!   manifests and `head.json`, which a bucket without conditional writes leaves to a row in a database.
-//! - [`cdn`] is the edge in front of it, as readers meet it.
+//! - [`cdn`] is the edge in front of it, as readers meet it, and how it is told which paths to forget.
 //! - [`release`] is the protocol. A build changes nothing that is visible. The commit is one compare-and-swap of
 //!   `head.json`; after it, stable paths are made to show the new blobs, and if that is interrupted any later run
 //!   finishes it from the store alone. The order of these steps is what keeps a live site whole; read its essay before

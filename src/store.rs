@@ -15,6 +15,8 @@ use tokio::task::coop::consume_budget;
 
 mod attributes;
 mod directory;
+#[cfg(test)]
+mod faulty;
 mod head;
 mod listing;
 pub mod probe;
@@ -23,6 +25,10 @@ mod shown;
 
 pub use attributes::Attributes;
 pub use directory::{Directory, DirectoryLock};
+#[cfg(test)]
+pub use faulty::Faulty;
+#[cfg(test)]
+pub(crate) use faulty::{Document, Event, Fault, Place, Script, Sender, World};
 pub use head::{HeadObject, Swap, Version};
 pub use listing::{Listed, Listing, Page, Part};
 pub use s3::{HeadPlace, Location, S3, Settings as S3Settings};
@@ -35,6 +41,9 @@ pub enum Store {
     Directory(Directory),
     /// A bucket of an S3-compatible store.
     S3(Box<S3>),
+    /// A bucket in memory that does what a script says.
+    #[cfg(test)]
+    Faulty(Faulty),
 }
 
 /// What was asked of a store, by kind of request.
@@ -135,6 +144,8 @@ impl Store {
         match self {
             Store::Directory(directory) => directory.public().display().to_string(),
             Store::S3(s3) => s3.describe(),
+            #[cfg(test)]
+            Store::Faulty(_) => "the faulty store".to_owned(),
         }
     }
 
@@ -143,6 +154,8 @@ impl Store {
         match self {
             Store::Directory(directory) => directory.counters.read(),
             Store::S3(s3) => s3.counters.read(),
+            #[cfg(test)]
+            Store::Faulty(faulty) => faulty.counters.read(),
         }
     }
 
@@ -151,6 +164,8 @@ impl Store {
         match self {
             Store::Directory(_) => 1,
             Store::S3(s3) => s3.in_flight(),
+            #[cfg(test)]
+            Store::Faulty(faulty) => faulty.in_flight(),
         }
     }
 
@@ -160,6 +175,8 @@ impl Store {
         match self {
             Store::Directory(directory) => directory.create(name, &bytes),
             Store::S3(s3) => Box::pin(s3.create(name, bytes)).await,
+            #[cfg(test)]
+            Store::Faulty(faulty) => faulty.create(name, bytes).await,
         }
     }
 
@@ -169,6 +186,8 @@ impl Store {
         match self {
             Store::Directory(directory) => directory.read(name),
             Store::S3(s3) => Box::pin(s3.read(name)).await,
+            #[cfg(test)]
+            Store::Faulty(faulty) => faulty.read(name).await,
         }
     }
 
@@ -178,6 +197,8 @@ impl Store {
         match self {
             Store::Directory(directory) => directory.list(folder),
             Store::S3(s3) => Box::pin(s3.list(folder)).await,
+            #[cfg(test)]
+            Store::Faulty(faulty) => faulty.list(folder).await,
         }
     }
 
@@ -187,6 +208,8 @@ impl Store {
         match self {
             Store::Directory(directory) => directory.read_public(path),
             Store::S3(s3) => Box::pin(s3.read_public(path)).await,
+            #[cfg(test)]
+            Store::Faulty(faulty) => faulty.read_public(path).await,
         }
     }
 
@@ -196,6 +219,8 @@ impl Store {
         match self {
             Store::Directory(directory) => directory.activate(path, blob),
             Store::S3(s3) => Box::pin(s3.activate(path, blob, attributes)).await,
+            #[cfg(test)]
+            Store::Faulty(faulty) => faulty.activate(path, blob, attributes).await,
         }
     }
 
@@ -213,6 +238,8 @@ impl Store {
                 failed
             }
             Store::S3(s3) => Box::pin(s3.remove(paths)).await,
+            #[cfg(test)]
+            Store::Faulty(faulty) => faulty.remove(paths).await,
         }
     }
 
@@ -225,6 +252,8 @@ impl Store {
                 Ok(bytes.map(|bytes| HeadObject { version: Version::bytes(bytes.clone()), bytes, age: None }))
             }
             Store::S3(s3) => Box::pin(s3.read_head()).await,
+            #[cfg(test)]
+            Store::Faulty(faulty) => faulty.read_head().await,
         }
     }
 
@@ -236,6 +265,8 @@ impl Store {
                 Ok(if swapped { Swap::Swapped(Version::bytes(new)) } else { Swap::Refused })
             }
             Store::S3(s3) => Box::pin(s3.swap_head(expected, new)).await,
+            #[cfg(test)]
+            Store::Faulty(faulty) => faulty.swap_head(expected, new).await,
         }
     }
 
@@ -245,6 +276,8 @@ impl Store {
         match self {
             Store::Directory(directory) => Ok(directory.lock(wait, holder).await?.map(|held| Lock::Directory { held })),
             Store::S3(_) => Ok(Some(Lock::Lease)),
+            #[cfg(test)]
+            Store::Faulty(_) => Ok(Some(Lock::Lease)),
         }
     }
 
@@ -253,6 +286,8 @@ impl Store {
         match self {
             Store::Directory(directory) => directory.locked_by(),
             Store::S3(_) => None,
+            #[cfg(test)]
+            Store::Faulty(_) => None,
         }
     }
 
@@ -262,6 +297,8 @@ impl Store {
         match self {
             Store::Directory(_) => false,
             Store::S3(_) => true,
+            #[cfg(test)]
+            Store::Faulty(_) => true,
         }
     }
 
@@ -270,6 +307,8 @@ impl Store {
         match self {
             Store::Directory(_) => 0,
             Store::S3(s3) => s3.unanswered(),
+            #[cfg(test)]
+            Store::Faulty(faulty) => faulty.unanswered(),
         }
     }
 
@@ -279,6 +318,8 @@ impl Store {
             Store::Directory(directory) => directory.settle().await,
             // What a bucket has answered for is there.
             Store::S3(_) => Ok(()),
+            #[cfg(test)]
+            Store::Faulty(_) => Ok(()),
         }
     }
 
@@ -287,6 +328,8 @@ impl Store {
         match self {
             Store::Directory(directory) => directory.places(),
             Store::S3(s3) => s3.places(),
+            #[cfg(test)]
+            Store::Faulty(_) => (String::new(), String::new()),
         }
     }
 
@@ -295,6 +338,8 @@ impl Store {
         match self {
             Store::Directory(_) => None,
             Store::S3(s3) => Some(s3.site()),
+            #[cfg(test)]
+            Store::Faulty(_) => None,
         }
     }
 
@@ -303,6 +348,17 @@ impl Store {
         match self {
             Store::Directory(directory) => Some(directory.public()),
             Store::S3(_) => None,
+            #[cfg(test)]
+            Store::Faulty(_) => None,
+        }
+    }
+
+    /// The faulty store that it is.
+    #[cfg(test)]
+    pub fn faulty(&self) -> &Faulty {
+        match self {
+            Store::Faulty(faulty) => faulty,
+            _ => panic!("not a faulty store"),
         }
     }
 }

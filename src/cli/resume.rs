@@ -48,7 +48,8 @@ impl Resume {
         drop(bar);
         show(context, &resumed);
         let is_settled = resumed.settled.as_ref().is_none_or(|settled| settled.activated.is_complete());
-        Ok(if resumed.activated.is_complete() && is_settled { Outcome::Done } else { Outcome::Behind })
+        let is_done = resumed.activated.is_complete() && is_settled && resumed.unfinished.is_none();
+        Ok(if is_done { Outcome::Done } else { Outcome::Behind })
     }
 }
 
@@ -97,12 +98,16 @@ fn show(context: &Context, resumed: &Resumed) {
                 "failed": failed.collect::<Vec<_>>(),
                 "skipped": activated.skipped,
             },
+            "unfinished": resumed.unfinished.as_ref().map(ToString::to_string),
         }));
     }
     report::settled(context, resumed.settled.as_ref());
     for (path, error) in activated.failed.iter().take(LISTED) {
         let warning = styled(print::YELLOW, "warning");
         print::note(&format!("{warning}: {path} still shows what it showed before: {error}"));
+    }
+    if let Some(error) = &resumed.unfinished {
+        print::note(&format!("{}: {error}; the next run does it", styled(print::YELLOW, "warning")));
     }
     let release = release.unwrap_or_else(|| "none".to_owned());
     if !is_complete {

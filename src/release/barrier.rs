@@ -8,6 +8,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 
 use super::base::Base;
+use super::clock;
 use super::id::ReleaseId;
 use super::manifest::{Kind, Root};
 use crate::error::Error;
@@ -24,7 +25,7 @@ pub async fn check(
     began: DateTime<Utc>,
 ) -> Result<(), Error> {
     let stop = |reason: String| Err(Error::Overtaken { reason });
-    let age = (Utc::now() - began).to_std().unwrap_or_default();
+    let age = (clock::now() - began).to_std().unwrap_or_default();
     if age > MAX_STAGING {
         let age = humantime::format_duration(Duration::from_secs(age.as_secs()));
         return stop(format!("this run began {age} ago, and what it staged may be pruned by now"));

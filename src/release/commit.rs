@@ -18,6 +18,7 @@ use super::lease::Tenure;
 use super::manifest::Manifest;
 use super::progress::{Phase, Progress};
 use super::publish::Job;
+use super::purge;
 use super::report::{Report, Seconds, TemplateReport};
 use super::turn::{Contest, Turn, await_lease, leased, lock, without_dead_lease};
 use crate::error::Error;
@@ -65,6 +66,8 @@ pub async fn commit(
             runs.note(&mut next);
             next.desired = drafted.id();
             let lease = next.lease.clone();
+            #[cfg(test)]
+            super::fault_tests::activate_too_early(store, &base, &drafted, progress).await;
             // A signal from here on finds a release that may be committed, and then one that is.
             progress.enter(Phase::Commit, 0);
             let Some(swapped) = base.read.swap(store, next).await? else {
@@ -96,6 +99,9 @@ pub async fn commit(
         let started = Instant::now();
         let mut report = finish(store, swapped, lease.as_ref(), manifest.as_deref(), report, progress).await;
         report.staged = staged;
+        if let Err(error) = purge::catch_up(store, &job.cdn, &report.activated).await {
+            report.unfinished.get_or_insert(error);
+        }
         seconds.activate = started.elapsed().as_secs_f64();
         return Ok(report);
     }
@@ -155,6 +161,10 @@ pub async fn finish_interrupted(
         Err(error) => return Err(error),
     };
     let activated = turn.tenure.roll_forward(turn.base.manifest.as_deref(), progress).await?;
+    if let Err(error) = purge::catch_up(store, &job.cdn, &activated).await {
+        // This run purges once more at its end; it matters only if it doesn't get there.
+        tracing::warn!(%error, "what was finished couldn't be purged yet");
+    }
     let finished = turn.base.is_unfinished() && activated.is_complete();
     let finished = turn.base.head().desired.clone().filter(|_| finished);
     Ok((turn.base.read_again(store).await?, finished))

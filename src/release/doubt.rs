@@ -8,10 +8,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::Utc;
-
 use super::activate::{Activated, Changed};
 use super::base::Base;
+use super::clock;
 use super::head::{Head, Suspect};
 use super::id::ReleaseId;
 use super::manifest::{Kind, Manifest};
@@ -29,7 +28,7 @@ pub async fn settle_doubt(
     base: Base,
     progress: &Progress,
 ) -> Result<(Base, Option<Settled>), Error> {
-    let due = base.head().suspect.clone().filter(|suspect| Utc::now() >= suspect.not_before);
+    let due = base.head().suspect.clone().filter(|suspect| clock::now() >= suspect.not_before);
     let (Some(suspect), Some(manifest)) = (due, base.manifest.clone()) else { return Ok((base, None)) };
     if base.is_unfinished() || job.kind == Kind::Republish {
         return Ok((base, None));

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use super::base::Base;
 use super::build::{Built, Seen};
 use super::catalogue;
+use super::clock;
 use super::commit::Runs;
 use super::growing::Growing;
 use super::guard::{Case, accept, judge};
@@ -118,7 +119,7 @@ impl Draft {
     /// Which templates were read whole, and which failed, in the build or in the merge, or were refused and are staged in
     /// that release; for the head.
     pub fn runs(&self, drafted: &Drafted, staged: Option<&ReleaseId>) -> Runs {
-        let at = Utc::now();
+        let at = clock::now();
         let mut runs = Runs { retired: self.job.retire.clone(), restores: self.restoring.is_some(), ..Runs::default() };
         for (report, (_, seen)) in drafted.reports.iter().zip(&self.outcomes) {
             let name = report.name.clone();
@@ -323,7 +324,7 @@ impl Draft {
             kind: self.job.kind,
             author: self.job.author.clone(),
             note: self.job.note.clone(),
-            created_at: Utc::now(),
+            created_at: clock::now(),
             as_of: self.as_of,
             tintype: env!("CARGO_PKG_VERSION").to_owned(),
             policies: policies.map(|(hash, policy)| (hash.clone(), policy.clone())).collect(),

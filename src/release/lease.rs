@@ -7,10 +7,10 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use chrono::Utc;
 use tokio::time::Instant;
 
 use super::activate::{Activated, Changed, activate};
+use super::clock;
 use super::head::{Head, HeadRead, Lease};
 use super::id::ReleaseId;
 use super::manifest::Manifest;
@@ -151,7 +151,7 @@ impl<'a> Tenure<'a> {
                 head.lease = None;
             }
             if is_held && is_doubtful {
-                head.doubt(self.active.clone(), Utc::now());
+                head.doubt(self.active.clone(), clock::now());
             }
             is_held
         };

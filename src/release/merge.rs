@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
+use super::broken::{Safeguard, is_out};
 use super::manifest::{Change, ChangeKind};
 use super::row::{Origin, Row};
 use crate::template::scope::Scope;
@@ -163,7 +164,7 @@ impl Merging<'_> {
             self.merged.changes.push(Change { path: Arc::clone(&before.path), change: ChangeKind::Removed });
         }
         // After a read of every key `checked` remembers the absence; after one of some keys only a tombstone does.
-        if matches!(self.seen.scope, Scope::Some(_)) {
+        if matches!(self.seen.scope, Scope::Some(_)) && !is_out(Safeguard::Tombstones) {
             self.merged.rows.push(Arc::new(Row { document: None, ..before.from(&self.seen.origin) }));
         }
     }

@@ -22,6 +22,7 @@ use super::progress::{Phase, Progress};
 use super::refresh::{LeftOut, Records};
 use super::report::{Report, Seconds};
 use super::verify::Settled;
+use crate::cdn::Cdn;
 use crate::database::{Database, ReadSettings, ReadTransaction, Search, Source};
 use crate::diagnostic::Diagnostic;
 use crate::error::Error;
@@ -67,6 +68,8 @@ pub struct Job {
     pub lease_ttl: Duration,
     /// Who this is, for the others: host and process.
     pub holder: String,
+    /// Whose edges are to be told what has changed.
+    pub cdn: Cdn,
 }
 
 /// A template after the build: what was seen of it, or why nothing was.

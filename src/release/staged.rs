@@ -8,13 +8,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::Utc;
 use serde::{Deserialize, Serialize};
 
 use super::barrier::{self, MAX_STAGING};
 use super::base::Base;
 use super::build::{Built, Cost};
 use super::catalogue::{Described, Keys};
+use super::clock;
 use super::draft::committed_catalogue;
 use super::guard::Answers;
 use super::id::ReleaseId;
@@ -83,7 +83,7 @@ pub async fn publish_staged(
 async fn refuse_old(store: &Store, root: &Root, base: &Base) -> Result<(), Error> {
     let id = &root.id;
     let refuse = |reason: String| Err(Error::usage(reason, "build it again: tintype publish"));
-    let age = (Utc::now() - root.created_at).to_std().unwrap_or_default();
+    let age = (clock::now() - root.created_at).to_std().unwrap_or_default();
     if age > MAX_STAGING {
         let shown = |age: Duration| humantime::format_duration(Duration::from_secs(age.as_secs()));
         let (age, most) = (shown(age), shown(MAX_STAGING));

@@ -3,10 +3,10 @@
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::time::Duration;
 
-use chrono::Utc;
 use tokio::time::Instant;
 
 use super::base::Base;
+use super::clock;
 use super::head::{Head, Lease};
 use super::lease::Tenure;
 use super::publish::Job;
@@ -124,7 +124,7 @@ pub async fn await_lease(job: &Job, store: &Store, mut base: Base, deadline: Ins
 pub fn without_dead_lease(store: &Store, base: &Base) -> Head {
     let mut next = base.head().clone();
     if next.lease.take().is_some() && store.delivers_late() {
-        next.doubt(base.head().active.clone(), Utc::now());
+        next.doubt(base.head().active.clone(), clock::now());
     }
     next
 }
@@ -134,14 +134,14 @@ pub fn without_dead_lease(store: &Store, base: &Base) -> Head {
 pub fn leased(store: &Store, base: &Base, job: &Job) -> Head {
     let mut next = base.head().clone();
     if store.delivers_late() && next.lease.as_ref().is_some_and(|lease| lease.holder != job.holder) {
-        next.doubt(base.head().active.clone(), Utc::now());
+        next.doubt(base.head().active.clone(), clock::now());
     }
     next.epoch += 1;
     next.lease = Some(Lease {
         holder: job.holder.clone(),
         epoch: next.epoch,
         ttl_seconds: job.lease_ttl.as_secs(),
-        taken_at: Utc::now(),
+        taken_at: clock::now(),
     });
     next
 }

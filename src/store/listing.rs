@@ -46,6 +46,9 @@ pub enum Listing<'a> {
     Directory(Walk<'a>),
     /// Of a bucket.
     S3(Pages<'a>),
+    /// Of a faulty store.
+    #[cfg(test)]
+    Faulty(super::faulty::Pages<'a>),
 }
 
 impl Store {
@@ -54,6 +57,8 @@ impl Store {
         match self {
             Store::Directory(directory) => Listing::Directory(directory.walk(part)),
             Store::S3(s3) => Listing::S3(s3.pages(part)),
+            #[cfg(test)]
+            Store::Faulty(faulty) => Listing::Faulty(faulty.pages(part)),
         }
     }
 
@@ -73,6 +78,8 @@ impl Store {
                 }
             }
             Store::S3(s3) => failed.extend(Box::pin(s3.remove_control(&names)).await),
+            #[cfg(test)]
+            Store::Faulty(faulty) => failed.extend(faulty.remove_control(&names).await),
         }
         failed
     }
@@ -85,6 +92,8 @@ impl Listing<'_> {
         match self {
             Listing::Directory(walk) => walk.next_page(),
             Listing::S3(pages) => Box::pin(pages.next_page()).await,
+            #[cfg(test)]
+            Listing::Faulty(pages) => pages.next_page().await,
         }
     }
 }

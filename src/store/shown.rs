@@ -61,6 +61,8 @@ impl Store {
         match self {
             Store::Directory(directory) => directory.head_public(path, blob),
             Store::S3(s3) => Box::pin(s3.head_public(path)).await,
+            #[cfg(test)]
+            Store::Faulty(faulty) => faulty.head_public(path).await,
         }
     }
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::super::broken::{Safeguard, is_out};
 use super::super::lease::Moment;
 use super::{Head, HeadRead};
 use crate::error::Error;
@@ -77,7 +78,7 @@ impl HeadRead {
     }
 
     async fn attempt(&self, store: &Store, mut next: Head) -> Result<Swapped, Error> {
-        next.seq = self.head.seq + 1;
+        next.seq = self.next_seq();
         next.site = store.site();
         let bytes = text(&next)?;
         let began = Moment::now();
@@ -94,6 +95,11 @@ impl HeadRead {
         }
     }
 
+    /// Every content of the head has a number of its own, so that an expectation never comes true a second time.
+    fn next_seq(&self) -> u64 {
+        if is_out(Safeguard::Sequence) { 1 } else { self.head.seq + 1 }
+    }
+
     /// Finds out what became of a swap that got no answer.
     ///
     /// It isn't sent again: the first one may still be on its way, and a store carries out what it gets. If the head is
@@ -102,7 +108,7 @@ impl HeadRead {
     async fn recover(&self, store: &Store, lost: &Lost<'_>) -> Result<Swapped, Error> {
         tracing::warn!(error = lost.error.reason, "no answer to the swap of head.json; reading it back");
         let until = Instant::now() + lost.patience;
-        let old = Head { seq: self.head.seq + 1, ..self.head.clone() };
+        let old = Head { seq: self.next_seq(), ..self.head.clone() };
         let voiding = text(&old)?;
         let unknown = |later: &dyn std::fmt::Display| unknown(&lost.error, &later.to_string());
         let mut wait = LOOK_AGAIN;
