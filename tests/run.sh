@@ -111,14 +111,16 @@ step 'lints' cargo clippy --locked --all-targets -- -D warnings
 
 # The README's commands are a step of their own, so that a summary tells a broken promise from a broken test.
 if command -v cargo-nextest >/dev/null; then
-  step 'tests' cargo nextest run --locked --test-threads "$threads" -E 'not test(/^readme::/)'
+  step 'tests' cargo nextest run --locked --test-threads "$threads" -E 'not test(/^readme::|fault_tests::/)'
   totals=$(grep -a 'Summary \[' "$work/last" | tail -n 1 | sed 's/.*\] *//')
   step 'documentation tests' cargo test --locked --doc
 else
-  step 'tests' cargo test --locked --no-fail-fast -- --test-threads "$threads" --skip readme::
+  step 'tests' cargo test --locked --no-fail-fast -- --test-threads "$threads" --skip readme:: --skip fault_tests::
   totals=$(grep -a '^test result:' "$work/last" \
     | awk '{ passed += $4; failed += $6; ignored += $8 } END { printf "%d passed, %d failed, %d ignored", passed, failed, ignored }')
 fi
+# Each of these keeps every core busy, and says how many cases it has played.
+step 'the protocol under faults' cargo test --locked --lib -- --test-threads 1 --nocapture fault_tests::
 step "the README's commands" cargo test --locked --test all -- --test-threads 1 readme::
 
 # --- what came of it -------------------------------------------------------------------------------------------------------

@@ -20,6 +20,7 @@ impl Faulty {
         self.unanswered.load(Ordering::Relaxed)
     }
 
+    #[expect(clippy::unused_self, reason = "the stores are asked the same way")]
     pub(in crate::store) fn in_flight(&self) -> usize {
         IN_FLIGHT
     }

@@ -22,7 +22,7 @@ use crate::store::{Attributes, HeadObject, Headers, Listed, Page, Shown, Swap, V
 pub const SIGNED_FOR: Duration = Duration::from_mins(15);
 
 /// When the world began, after 1970.
-const BEGINNING: Duration = Duration::from_secs(1_800_000_000);
+const BEGINNING: Duration = Duration::from_hours(500_000);
 
 /// Whoever sends requests: a number that the test gives out.
 pub type Sender = u32;
@@ -123,13 +123,15 @@ impl World {
                 Answer::Done
             }
             Request::RemoveControl { names } => {
-                names.iter().for_each(|name| self.delete(by, name));
+                for name in names {
+                    self.delete(by, name);
+                }
                 Answer::Done
             }
             Request::ReadHead => Answer::Head(self.head.as_ref().map(|(bytes, written_at)| HeadObject {
                 bytes: bytes.clone(),
                 version: version(bytes),
-                age: Some(self.now() - *written_at),
+                age: Some(self.now().saturating_sub(*written_at)),
             })),
             Request::SwapHead { expected, new } => Answer::Swapped(self.swap(by, expected.as_ref(), new)),
             Request::Purge { paths } => {
@@ -230,7 +232,7 @@ impl World {
     /// Carries out every request that is still in the network, but for those whose signature has expired.
     pub fn deliver(&mut self) {
         for Late { from, sent_at, request } in std::mem::take(&mut self.late) {
-            if self.now() - sent_at <= SIGNED_FOR {
+            if self.now().saturating_sub(sent_at) <= SIGNED_FOR {
                 self.journal.push(Event::Note(format!("the late request of {from} arrives")));
                 self.carry_out(from, &request);
             }
