@@ -296,7 +296,7 @@ async fn run(context: &Context, command: Command) -> Result<Outcome, Error> {
         Command::Demo(demo) => demo.run(context).await,
         Command::Check(check) => check.run(context).await,
         Command::Plan(plan) => plan.run(context).await,
-        Command::Publish(publish) => Box::pin(publish.run(context)).await,
+        Command::Publish(publish) => publish.run(context).await,
         Command::Republish(republish) => republish.run(context).await,
         Command::Rollback(rollback) => rollback.run(context).await,
         Command::Resume(resume) => resume.run(context).await,

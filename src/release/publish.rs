@@ -143,7 +143,7 @@ impl<'a> Started<'a> {
         let mut report = if job.commit && job.stage_only {
             stage(store, &mut draft, &base).await?
         } else if job.commit {
-            commit(job, store, &mut draft, base, progress, &mut seconds).await?
+            Box::pin(commit(job, store, &mut draft, base, progress, &mut seconds)).await?
         } else {
             let drafted = draft.onto(&base, store).await?;
             let mut report = draft.report(drafted, base.head().desired.clone(), false);

@@ -31,7 +31,7 @@ pub use world::{Document, Event, Sender, World};
 /// How long an answer is waited for.
 const TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a store that is busy is asked again.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 /// Requests that a publisher has under way at the same time.
 const IN_FLIGHT: usize = 3;
 /// No run of a test needs as many requests, so one that sends them goes round in circles.

@@ -149,7 +149,7 @@ impl Site {
     pub async fn act(&self, store: &Arc<Store>, progress: &Arc<Progress>) {
         let sender = store.faulty().sender();
         let deed = self.deed(sender);
-        let job = self.job(&deed, store);
+        let job = Site::job(&deed, store);
         let end = match deed.actor {
             Actor::Nightly | Actor::Editor => self.publish(&job, store, sender, progress).await,
             Actor::Rollback => self.roll_back(&job, store, sender, progress).await,
@@ -210,7 +210,7 @@ impl Site {
         Ok(End::new(report.release, &report.activated, report.unfinished))
     }
 
-    fn job(&self, deed: &Deed, store: &Arc<Store>) -> Job {
+    fn job(deed: &Deed, store: &Arc<Store>) -> Job {
         let is_editor = deed.actor == Actor::Editor;
         Job {
             templates: vec![Arc::clone(&TEMPLATE)],

@@ -209,9 +209,9 @@ impl Judge {
     /// A control object is gone, which no release may need that can still be shown.
     fn deleted(&mut self, by: Sender, name: &str) {
         let kept = self.releases.iter().filter(|release| release.is_kept(&self.head));
-        let needs =
+        let mut needs =
             kept.filter(|release| release.names().any(|named| named == name)).map(|release| release.id().clone());
-        if let Some(id) = needs.last() {
+        if let Some(id) = needs.next_back() {
             self.find(Promise::ObjectsAreThere, format!("{by} deleted {name}, which {id} names"));
         }
     }

@@ -82,7 +82,9 @@ fn store(judge: &mut Judge, manifest: &Manifest) {
         }
     }
     wrong.extend(shown.keys().map(|path| format!("{path} belongs to no release")));
-    wrong.into_iter().for_each(|wrong| judge.find(Promise::StoreShowsTheRelease, wrong));
+    for wrong in wrong {
+        judge.find(Promise::StoreShowsTheRelease, wrong);
+    }
 }
 
 /// The release, and the catalogue that stands for it, say what the database says.
