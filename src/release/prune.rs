@@ -85,11 +85,6 @@ pub struct Pruned {
 pub async fn plan(store: &Store, retention: &Retention, now: Option<SystemTime>) -> Result<Plan, Error> {
     let head = HeadRead::read(store).await?;
     let roots = history::roots(store).await?;
-    if head.head.desired.is_none() && !roots.listed.is_empty() {
-        // Without it every release would look abandoned.
-        let reason = "names no release, although there are releases".to_owned();
-        return Err(Error::Corrupt { object: "head.json".to_owned(), reason });
-    }
     let Some(now) = now.or(roots.now) else { return Err(no_clock(store)) };
     let history = History::read(store, &head.head, &roots).await?;
     let floor = history.floor(&head.head, retention, now);
@@ -105,6 +100,10 @@ pub async fn plan(store: &Store, retention: &Retention, now: Option<SystemTime>)
         going.map(|id| (id.clone(), roots.listed.get(id).map_or(0, |(_, size)| *size))).collect();
     releases.sort();
     let garbage = Garbage { names: Names::of(store, &kept, &young).await?, written_before };
+    if floor.is_none() {
+        // Before the first release everything may belong to it, and with a head that was lost everything looks abandoned.
+        releases.clear();
+    }
     let tally = match floor {
         Some(_) => sweep::count(store, &releases, &garbage).await?,
         None => Tally::default(),
