@@ -66,7 +66,7 @@ impl Verify {
         };
         drop(bar);
         let mut report = Report { scope, survey, mended: None, remaining: None, parity };
-        if self.repair && !self.dry_run && !report.survey.is_intact() {
+        if self.repair && !self.dry_run && (!report.survey.is_intact() || report.survey.is_stuck) {
             repair(context, &project, &mut report).await?;
         }
         show::report(context, &project, &report);
@@ -107,8 +107,8 @@ impl Report {
     /// True if everything is as it should be by now.
     fn is_well(&self) -> bool {
         match (&self.mended, &self.remaining) {
-            (Some(mended), Some(remaining)) => mended.is_complete() && remaining.is_intact(),
-            _ => self.survey.is_intact(),
+            (Some(mended), Some(remaining)) => mended.is_complete() && remaining.is_intact() && !remaining.is_stuck,
+            _ => self.survey.is_intact() && !self.survey.is_stuck,
         }
     }
 

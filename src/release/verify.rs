@@ -64,6 +64,8 @@ pub struct Survey {
     pub foreign: Foreign,
     /// Paths that weren't judged because a later release changes them.
     pub moving: u64,
+    /// True if that release is unfinished and nobody is at it: its paths show what they showed before until somebody is.
+    pub is_stuck: bool,
 }
 
 /// What lies among the documents and is none of ours.
@@ -90,7 +92,10 @@ impl Survey {
 
     /// Leaves out what a release after the active one changes.
     async fn leave_out_moving(&mut self, store: &Store) -> Result<(), Error> {
-        let head = HeadRead::read(store).await?.head;
+        let read = HeadRead::read(store).await?;
+        let is_idle = read.head.lease.is_none() || (store.delivers_late() && read.lease_of_another("").is_none());
+        let head = read.head;
+        self.is_stuck = is_idle && head.active != head.desired;
         let Some(desired) = head.desired.filter(|desired| *desired != self.release) else { return Ok(()) };
         let root = Root::read(store, &desired).await?;
         self.moved_to = Some(desired);
@@ -143,6 +148,7 @@ pub async fn survey(store: &Store, scope: &Scope, progress: &Progress) -> Result
         leftovers: Vec::new(),
         foreign: Foreign::default(),
         moving: 0,
+        is_stuck: false,
     };
     let only: Option<HashSet<&str>> = scope.paths.as_ref().map(|paths| paths.iter().map(String::as_str).collect());
     let is_wanted = |row: &Row| only.as_ref().is_none_or(|only| only.contains(row.path.as_ref()));

@@ -43,6 +43,18 @@ fn an_unfinished_activation_is_finished_without_a_database() {
 }
 
 #[test]
+fn a_release_that_nobody_finishes_is_found() {
+    let project = died_in_activation();
+    let mut head = project.head();
+    head["lease"] = Value::Null;
+    fs::write(project.root().join(".tintype/head.json"), head.to_string()).expect("write head.json");
+    let finished = project.run(&["verify"]).expect(1);
+    finished.explains(&["isn't active yet", "nobody is at it", "tintype resume"]);
+    project.json(&["resume"], 0);
+    project.run(&["verify"]).expect(0);
+}
+
+#[test]
 fn a_publish_says_that_it_finished_an_earlier_one() {
     let project = died_in_activation();
     let desired = project.head()["desired"].clone();

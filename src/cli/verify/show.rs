@@ -198,6 +198,10 @@ fn notes(survey: &Survey) {
             "{warning}: the release {moved_to} isn't active yet, or has become so meanwhile; {left_out} that it changes \
              were left out"
         ));
+        if survey.is_stuck {
+            let hint = styled(print::CYAN, "hint");
+            print::note(&format!("  {hint}: nobody is at it; `tintype resume` goes on, and says what is in its way"));
+        }
     }
     if survey.foreign.count > 0 {
         let first = survey.foreign.some.first().map(String::as_str).unwrap_or_default();
