@@ -53,7 +53,7 @@ pub fn control_of(text: &str, folder: &Path, public: &Path) -> Result<PathBuf, (
     }
     let control = folder.join(text);
     let (inner, outer) = (resolved(&control), resolved(public));
-    if !public.as_os_str().is_empty() && outer.starts_with(&inner) {
+    if !public.as_os_str().is_empty() && outer != inner && outer.starts_with(&inner) {
         let reason = format!("the public folder lies in [store] control `{text}`, among records that `prune` removes");
         return Err((reason, format!("put them beside each other, as by default: {}", keys::STORE_CONTROL.example())));
     }

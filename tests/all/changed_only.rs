@@ -36,7 +36,7 @@ fn unchanged_data_writes_nothing_but_the_head() {
         assert_eq!(second["outcome"], "unchanged", "{engine}");
         assert_eq!(template_of(&second, "places")["outcome"], "unchanged", "{engine}");
         let touched = differences(&before, &project.stamps());
-        assert_eq!(touched, [".tintype/head.json"], "{engine}");
+        assert_eq!(touched, [".tintype/head.json", ".tintype/publish.lock"], "{engine}");
         let after = project.head();
         assert!(after["seq"].as_u64() > head["seq"].as_u64(), "{engine}: {after}");
         assert_eq!(after["desired"], head["desired"], "{engine}");

@@ -44,7 +44,7 @@ fn no_serve_builds_the_demo_and_a_second_run_reuses_it() {
     let before = stamps(&folder);
     demo(&folder, &["--no-serve"]).run().expect(0);
     let touched = differences(&before, &stamps(&folder));
-    assert_eq!(touched, [".tintype/head.json"], "the second run");
+    assert_eq!(touched, [".tintype/head.json", ".tintype/publish.lock"], "the second run");
     // It is a project as any other: every command works there without options.
     for command in ["status", "check", "publish"] {
         Tintype::new([command]).in_directory(&folder).run().expect(0);
