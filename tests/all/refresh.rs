@@ -25,7 +25,11 @@ fn an_unchanged_answer_leaves_the_heavy_query_out() {
         assert!(reason.ends_with(": 1, 1"), "{engine}: {reason}");
         let since = &template_of(&said, "places")["refresh"]["since"];
         assert_eq!(*since, before.2["templates"][0]["checked"]["as_of"], "{engine}");
-        assert_eq!(differences(&before.0, &project.stamps()), [".tintype/head.json", ".tintype/publish.lock"], "{engine}");
+        assert_eq!(
+            differences(&before.0, &project.stamps()),
+            [".tintype/head.json", ".tintype/publish.lock"],
+            "{engine}"
+        );
         // Evidence is no read: what was looked at, and when, is told apart from when it was read.
         let (was, is) = (before.1, checked(&project));
         assert_eq!((&is["as_of"], &is["at"], &is["refresh"]), (&was["as_of"], &was["at"], &was["refresh"]), "{engine}");

@@ -124,7 +124,11 @@ fn a_partial_publish_of_unchanged_keys_changes_nothing() {
         let before = project.stamps();
         let said = project.json(&["publish", "places", "--where", "region=United States"], 0);
         assert_eq!(said["outcome"], "unchanged", "{engine}");
-        assert_eq!(differences(&before, &project.stamps()), [".tintype/head.json", ".tintype/publish.lock"], "{engine}");
+        assert_eq!(
+            differences(&before, &project.stamps()),
+            [".tintype/head.json", ".tintype/publish.lock"],
+            "{engine}"
+        );
     }
 }
 
