@@ -8,6 +8,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 
 use super::base::Base;
+use super::broken::{Safeguard, is_out};
 use super::clock;
 use super::id::ReleaseId;
 use super::manifest::{Kind, Root};
@@ -50,7 +51,7 @@ pub async fn rollback_since(store: &Store, release: Option<&ReleaseId>, base: &B
     let since = release.map_or(0, |release| release.serial);
     let mut root = manifest.root.clone();
     while root.id.serial > since {
-        if root.kind == Kind::Rollback {
+        if root.kind == Kind::Rollback && !is_out(Safeguard::Barrier) {
             return Ok(Some(root));
         }
         let Some(parent) = root.parent.filter(|parent| parent.serial > since) else { break };

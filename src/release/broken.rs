@@ -21,6 +21,10 @@ pub enum Safeguard {
     PruneSwap,
     /// What has to be purged is everything since the last purge.
     PurgeCursor,
+    /// A run that began before a rollback stops.
+    Barrier,
+    /// Paths that a late request may change are looked at once nothing can arrive any more.
+    Doubt,
 }
 
 /// True if a test has taken this safeguard out.

@@ -10,6 +10,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use super::broken::{Safeguard, is_out};
 use super::id::ReleaseId;
 use super::lease::Moment;
 use super::refresh::Refreshed;
@@ -117,6 +118,9 @@ impl Head {
     /// Notes that requests which were sent while `active` was the active release may be delivered yet. An older doubt
     /// goes on, for as long as the newer one.
     pub fn doubt(&mut self, active: Option<ReleaseId>, now: DateTime<Utc>) {
+        if is_out(Safeguard::Doubt) {
+            return;
+        }
         let since = match self.suspect.take() {
             Some(older) => older.since.min(active),
             None => active,

@@ -17,6 +17,7 @@ use crate::release::publish::{Job, Read, Started};
 use crate::release::report::Seconds;
 use crate::release::resume::resume;
 use crate::release::rollback::{Rollback, previous, roll_back};
+use crate::release::staged::publish_staged;
 use crate::store::{Faulty, Script, Sender, Store, StoreError, World};
 use crate::template::scope::Scope;
 
@@ -28,10 +29,16 @@ pub const LEASE_TTL: Duration = Duration::from_secs(90);
 pub enum Actor {
     /// Publishes everything.
     Nightly,
+    /// Publishes everything, unless a key is gone: that its guard refuses.
+    Guarded,
+    /// Publishes what was refused last.
+    Staged,
     /// Republishes the first key.
     Editor,
     /// Goes back to the release before.
     Rollback,
+    /// Goes back, and holds what changes by that.
+    Hold,
     /// Finishes what is committed.
     Resume,
     /// Keeps the last release that changed data, and what is younger than a week.
@@ -75,6 +82,14 @@ pub enum End {
     Failed(String),
     /// Nobody knows.
     Unknown,
+}
+
+impl Deed {
+    /// True if a release is of this run.
+    pub fn made(&self, id: &ReleaseId) -> bool {
+        let (run, made) = (self.run.as_str(), id.run.as_str());
+        made.strip_prefix(run).is_some_and(|attempt| attempt.is_empty() || attempt.starts_with('.'))
+    }
 }
 
 impl End {
@@ -151,8 +166,9 @@ impl Site {
         let deed = self.deed(sender);
         let job = Site::job(&deed, store);
         let end = match deed.actor {
-            Actor::Nightly | Actor::Editor => self.publish(&job, store, sender, progress).await,
-            Actor::Rollback => self.roll_back(&job, store, sender, progress).await,
+            Actor::Nightly | Actor::Guarded | Actor::Editor => self.publish(&job, store, sender, progress).await,
+            Actor::Staged => self.publish_staged(&job, store, sender, progress).await,
+            Actor::Rollback | Actor::Hold => self.roll_back(&job, store, sender, progress).await,
             Actor::Prune => Site::prune(store, progress).await,
             Actor::Resume => resume(&job, store, false, progress)
                 .await
@@ -181,6 +197,27 @@ impl Site {
         let outcomes = vec![(Arc::clone(&TEMPLATE), Ok(building.build(seen).await?.into()))];
         let read = Read { run: job.run.clone(), as_of: seen.as_of, source: None, outcomes };
         let report = run.conclude(read, Seconds::default()).await?;
+        Ok(match report.staged {
+            Some(_) if !report.committed => End::Failed("refused".to_owned()),
+            _ => End::new(report.release, &report.activated, report.unfinished),
+        })
+    }
+
+    async fn publish_staged(
+        &self,
+        job: &Job,
+        store: &Arc<Store>,
+        sender: Sender,
+        progress: &Arc<Progress>,
+    ) -> Result<End, Error> {
+        let nothing = || Ok(End::Failed("nothing was refused".to_owned()));
+        let head = HeadRead::read(store).await?.head;
+        let Some(id) = head.failed.get(&TEMPLATE.name).and_then(|failed| failed.staged.clone()) else {
+            return nothing();
+        };
+        let seen = locked(&self.deeds).iter().find(|deed| deed.made(&id)).and_then(|deed| deed.seen);
+        self.note(sender, |deed| deed.seen = seen);
+        let report = publish_staged(job, store, &id, progress).await?;
         Ok(End::new(report.release, &report.activated, report.unfinished))
     }
 
@@ -205,7 +242,7 @@ impl Site {
         let Some(replaces) = HeadRead::read(store).await?.head.desired else { return nothing() };
         let Some(target) = previous(store, &replaces).await? else { return nothing() };
         self.note(sender, |deed| deed.replaces = Some(replaces.clone()));
-        let order = Rollback { target, replaces, hold: false };
+        let order = Rollback { target, replaces, hold: self.deed(sender).actor == Actor::Hold };
         let report = roll_back(job, store, &order, progress).await?;
         Ok(End::new(report.release, &report.activated, report.unfinished))
     }
@@ -217,13 +254,13 @@ impl Site {
             selectors: Vec::new(),
             kind: match deed.actor {
                 Actor::Editor => Kind::Republish,
-                Actor::Rollback => Kind::Rollback,
+                Actor::Rollback | Actor::Hold => Kind::Rollback,
                 _ => Kind::Publish,
             },
             rewrite: is_editor,
             unhold: is_editor,
             retire: Vec::new(),
-            accept: vec!["all".to_owned()],
+            accept: if deed.actor == Actor::Guarded { Vec::new() } else { vec!["all".to_owned()] },
             publishes: None,
             stage_only: false,
             commit: true,

@@ -20,7 +20,7 @@ pub struct History {
     pub after: Data,
 }
 
-use Actor::{Editor, Nightly, Prune, Resume, Rollback};
+use Actor::{Editor, Guarded, Nightly, Prune, Resume, Rollback};
 use Step::{Begin, Deliver, Interrupt, Kill, Pass, Run, Rush, Wake, WakeBeside};
 
 const fn half(actor: Actor) -> Step {
@@ -117,8 +117,17 @@ pub const HISTORIES: &[History] = &[
     },
 ];
 
-/// Who something happens to.
-pub const MAINS: &[Actor] = &[Nightly, Editor, Rollback, Resume, Prune];
+impl History {
+    /// Who something happens to.
+    pub fn mains(&self) -> Vec<Actor> {
+        let last = self.past.iter().rev().find_map(|step| if let Step::Data(data) = step { Some(*data) } else { None });
+        let is_gone = |(before, after): (char, char)| before != '-' && after == '-';
+        let removes = last.is_some_and(|last| last.chars().zip(self.seen.chars()).any(is_gone));
+        // Where nothing is removed its guard refuses nothing.
+        [Nightly, Editor, Rollback, Resume, Prune].into_iter().chain(removes.then_some(Guarded)).collect()
+    }
+}
+
 /// Who comes in between.
 const OTHERS: [Actor; 4] = [Nightly, Editor, Rollback, Prune];
 
@@ -159,7 +168,9 @@ pub fn of_request(history: usize, main: Actor, number: usize) -> Vec<Case> {
     add("no answer to any write from there on, and then they arrive", from_here, Fault::Late, &[Deliver]);
     for fault in [Fault::StopBefore, Fault::StopAfter] {
         add("delayed past the lease", here, fault, &[Pass(LEASE_OVER), Wake(0)]);
-        for other in OTHERS {
+        // Whether the request was carried out before matters less than who comes in between.
+        let others = if fault == Fault::StopBefore { &OTHERS[..] } else { &OTHERS[number % OTHERS.len()..][..1] };
+        for &other in others {
             let meanwhile = Step::Data(meanwhile);
             add(
                 "delayed past the lease, others at work",

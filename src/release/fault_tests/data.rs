@@ -31,12 +31,11 @@ pub const EDITED: &str = "x";
 /// The values of the keys, one letter for each; `-` means that the key is absent: `"AB-"`.
 pub type Data = &'static str;
 
-/// The only template.
+/// The only template. Its guard refuses every removal from those who accept none.
 pub static TEMPLATE: LazyLock<Arc<Template>> = LazyLock::new(|| {
     let folder = tempfile::tempdir().expect("make a folder");
     let file = folder.path().join("doc.sql");
-    let text =
-        "/*---\npath = \"doc/{k}.json\"\ncache_tags = [\"doc\", \"k:{k}\"]\n---*/\nSELECT k, v FROM t ORDER BY k\n";
+    let text = "/*---\npath = \"doc/{k}.json\"\ncache_tags = [\"doc\", \"k:{k}\"]\n[guard]\nmax_delete = \"0\"\n---*/\nSELECT k, v FROM t ORDER BY k\n";
     std::fs::write(&file, text).expect("write the template");
     Arc::new(Template::load(&file, Path::new("doc.sql")).expect("a template that can be read"))
 });

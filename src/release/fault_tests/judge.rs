@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use super::actors::{Actor, Deed, End, Site, locked};
-use super::data::{EDITED, KEYS, digest, path};
+use super::data::{EDITED, KEYS, digest, path, value};
 use super::rest;
 use crate::release::head::{Head, parse};
 use crate::release::id::ReleaseId;
@@ -92,6 +92,12 @@ pub struct Judge {
     archive: Store,
 }
 
+/// The keys that no rollback holds.
+pub fn free(manifest: &Manifest) -> Vec<&'static str> {
+    let is_free = |key: &&str| manifest.row(&path(key)).is_none_or(|row| !row.origin.held);
+    KEYS.into_iter().filter(is_free).collect()
+}
+
 /// What is wrong with a site after everything has come to rest.
 pub async fn judge(site: &Site, hangs: bool) -> Vec<Violation> {
     let world = locked(&site.world).clone();
@@ -150,7 +156,8 @@ impl Judge {
         } else if before.checked != self.head.checked {
             // Nothing has changed, says the run.
             let documents = self.documents().cloned().unwrap_or_default();
-            self.observations(&deed, &documents, &documents);
+            let free = self.releases.last().map(|release| free(&release.manifest)).unwrap_or_default();
+            self.observations(&deed, &free, &documents, &documents);
         }
     }
 
@@ -174,15 +181,28 @@ impl Judge {
             // Whoever looked before that wants something that was given up on purpose.
             self.seen_at = KEYS.into_iter().map(|key| (key, at)).collect();
         } else {
-            self.observations(deed, &old, &documents);
+            self.observations(deed, &free(&manifest), &old, &documents);
         }
         self.releases.push(Committed { manifest, documents });
     }
 
     /// A run's observations became the committed state, or were found to be it already.
-    fn observations(&mut self, deed: &Deed, old: &BTreeMap<String, Digest>, new: &BTreeMap<String, Digest>) {
+    fn observations(
+        &mut self,
+        deed: &Deed,
+        keys: &[&'static str],
+        old: &BTreeMap<String, Digest>,
+        new: &BTreeMap<String, Digest>,
+    ) {
         let Some((seen_at, seen)) = deed.seen else { return };
-        for key in KEYS {
+        let is_gone = |key: &&str| old.contains_key(&path(key)) && value(seen.data, key).is_none();
+        if deed.actor == Actor::Guarded && keys.iter().any(is_gone) {
+            if keys.iter().any(|key| old.get(&path(key)) != new.get(&path(key))) {
+                self.find(Promise::FailuresStayUnseen, format!("{} became what its guard refuses", deed.run));
+            }
+            return;
+        }
+        for &key in keys {
             let path = path(key);
             let (old, new, seen) = (old.get(&path), new.get(&path), digest(seen.data, key));
             let is_in_scope = deed.actor != Actor::Editor || key == EDITED;
@@ -238,16 +258,13 @@ impl Judge {
     /// What each run said of itself, against what was committed.
     fn words(&mut self) {
         for deed in self.deeds.clone() {
-            let is_of_it = |run: &str| run == deed.run.as_str() || run.starts_with(&format!("{}.", deed.run));
-            let mut runs = self.releases.iter().map(|release| release.manifest.root.id.run.as_str());
-            let is_committed = runs.any(is_of_it);
+            let is_committed = self.releases.iter().any(|release| deed.made(release.id()));
             match &deed.end {
                 Some(End::Failed(why)) if is_committed => {
                     self.find(Promise::FailuresStayUnseen, format!("{} said: {why}", deed.run));
                 }
                 Some(End::Done { release: Some(id) } | End::Behind { release: Some(id), .. }) => {
-                    let mut ids = self.releases.iter().map(|release| &release.manifest.root.id);
-                    if ids.all(|known| known != id) {
+                    if self.releases.iter().all(|release| release.id() != id) {
                         self.find(Promise::SuccessIsCommitted, format!("{} said that {id} was", deed.run));
                     }
                 }

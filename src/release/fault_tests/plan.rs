@@ -122,8 +122,8 @@ impl Stage {
         }
     }
 
-    /// Ends everybody, lets the network come to rest, and adds two clean nights over unchanged data. What is wrong after
-    /// that is wrong for ever.
+    /// Ends everybody, lets the network come to rest, and adds a night to recover in and two clean ones over unchanged
+    /// data. What is wrong after that is wrong for ever.
     pub async fn settle(&mut self) {
         self.workers.iter_mut().for_each(|worker| drop(worker.take()));
         // The first recovers: it may take over a dead one's lease, after which paths are in doubt that the second looks at.

@@ -28,8 +28,18 @@ impl Random {
 }
 
 const DATA: [Data; 7] = ["AAA", "BAA", "BBA", "-AA", "AB-", "A-B", "--B"];
-const ACTORS: [Actor; 6] =
-    [Actor::Nightly, Actor::Nightly, Actor::Editor, Actor::Rollback, Actor::Resume, Actor::Prune];
+const ACTORS: [Actor; 10] = [
+    Actor::Nightly,
+    Actor::Nightly,
+    Actor::Nightly,
+    Actor::Guarded,
+    Actor::Staged,
+    Actor::Editor,
+    Actor::Rollback,
+    Actor::Hold,
+    Actor::Resume,
+    Actor::Prune,
+];
 const FAULTS: [Fault; 13] = [
     Fault::StopBefore,
     Fault::StopBefore,

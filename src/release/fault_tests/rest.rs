@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::actors::End;
-use super::data::{Data, KEYS, TEMPLATE, digest, path, value};
-use super::judge::{Judge, Promise};
+use super::data::{Data, KEYS, TEMPLATE, digest, path};
+use super::judge::{Judge, Promise, free};
 use crate::release::catalogue;
 use crate::release::manifest::Manifest;
 use crate::snapshot::{Digest, gunzip};
@@ -89,7 +89,7 @@ fn store(judge: &mut Judge, manifest: &Manifest) {
 
 /// The release, and the catalogue that stands for it, say what the database says.
 fn database(judge: &mut Judge, manifest: &Manifest, data: Data) {
-    for key in KEYS {
+    for key in free(manifest) {
         let row = manifest.row(&path(key)).and_then(|row| row.digest());
         if row != digest(data, key) {
             judge.find(Promise::ReleaseIsTheDatabase, format!("{key} of {data} is another in {}", manifest.root.id));
@@ -101,9 +101,10 @@ fn database(judge: &mut Judge, manifest: &Manifest, data: Data) {
     let entry = &catalogue["templates"][&TEMPLATE.name];
     let listed: Vec<&Value> =
         entry["keys"][0]["values"].as_array().into_iter().flatten().map(|key| &key["slug"]).collect();
-    let there: Vec<&str> = KEYS.into_iter().filter(|key| value(data, key).is_some()).collect();
+    let is_there = |key: &&str| manifest.row(&path(key)).is_some_and(|row| row.document.is_some());
+    let there: Vec<&str> = KEYS.into_iter().filter(is_there).collect();
     if listed != there || entry["count"] != there.len() {
-        judge.find(Promise::ReleaseIsTheDatabase, format!("the catalogue lists {listed:?} for {data}"));
+        judge.find(Promise::ReleaseIsTheDatabase, format!("the catalogue lists {listed:?}, and there are {there:?}"));
     }
 }
 

@@ -96,3 +96,13 @@ fn names_of_blobs_are_used_once() {
 fn a_prune_replaces_the_head_it_read() {
     is_needed(Safeguard::PruneSwap, Promise::ObjectsAreThere);
 }
+
+#[test]
+fn nobody_undoes_a_rollback_by_accident() {
+    is_needed(Safeguard::Barrier, Promise::NewerWins);
+}
+
+#[test]
+fn late_requests_are_looked_for() {
+    is_needed(Safeguard::Doubt, Promise::StoreShowsTheRelease);
+}
