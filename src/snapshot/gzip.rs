@@ -1,50 +1,59 @@
 //! Gzip, the same bytes for the same body within one build of tintype: no name and no time in the header.
+//!
+//! A body is there as a whole before it is compressed, which is what libdeflate is made for: it takes half as long as
+//! zlib for as few bytes. What comes in a stream (lists, and whatever is read) goes through flate2.
 
 use std::io::Read as _;
 
+use flate2::Crc;
 use flate2::read::GzDecoder;
-use flate2::{Compress, Compression, Crc, FlushCompress, Status};
+use libdeflater::{CompressionLvl, Compressor};
 
-/// Measured with zlib-rs 0.6.8 on map JSON: 6 saves one percent of the bytes of 4 and takes 1.1 to 1.6 times as long, 9
-/// saves two to six percent and takes 1.4 to 3.3 times as long, 3 costs up to three percent and saves up to a quarter.
-const LEVEL: u32 = 4;
-/// Deflate's largest window, 2¹⁵ bytes.
-const WINDOW_BITS: u8 = 15;
+/// Bodies up to this many bytes are compressed at [`SMALL`]'s level.
+///
+/// Measured with libdeflate 1.26 and zlib-rs 0.6.8 on map JSON. Bodies of 1.3 KB: level 1 takes half the time of zlib's
+/// level 4 for as many bytes. Of 10 KB and more: level 6 takes 1.0 to 1.3 times as long as zlib's level 4 and saves 6 to
+/// 17 percent of its bytes.
+const SMALL_BYTES: usize = 4096;
+/// The level of small bodies.
+const SMALL: i32 = 1;
+/// The level of all others.
+const LARGE: i32 = 6;
+/// Room up to this many bytes is kept for the next body.
+const KEPT_BYTES: usize = 64 * 1024;
 
 /// A compressor that is used again for body after body: setting one up costs more than compressing a small body.
-pub struct Gzip(Compress);
+pub struct Gzip {
+    small: Compressor,
+    large: Compressor,
+    room: Vec<u8>,
+}
 
 impl Default for Gzip {
     fn default() -> Gzip {
-        Gzip(Compress::new_gzip(Compression::new(LEVEL), WINDOW_BITS))
+        let compressor = |level| Compressor::new(CompressionLvl::new(level).unwrap_or_default());
+        Gzip { small: compressor(SMALL), large: compressor(LARGE), room: Vec::new() }
     }
 }
 
 impl Gzip {
     /// Compresses a body.
     pub fn compress(&mut self, body: &[u8]) -> Vec<u8> {
-        self.0.reset();
-        // zlib refuses only a state that is broken, which no body can bring about. A document is still a document then.
-        self.deflate(body).unwrap_or_else(|| {
-            *self = Gzip::default();
-            stored(body)
-        })
-    }
-
-    /// `None` if zlib doesn't come to an end, which waiting or more room wouldn't change.
-    fn deflate(&mut self, body: &[u8]) -> Option<Vec<u8>> {
-        let mut out = Vec::with_capacity(body.len() / 4 + 128);
-        loop {
-            let before = (self.0.total_in(), self.0.total_out());
-            let rest = body.get(usize::try_from(before.0).ok()?..)?;
-            match self.0.compress_vec(rest, &mut out, FlushCompress::Finish) {
-                Ok(Status::StreamEnd) => return Some(out),
-                Ok(Status::Ok | Status::BufError) if before != (self.0.total_in(), self.0.total_out()) => {
-                    out.reserve(out.capacity().max(1024));
-                }
-                Ok(Status::Ok | Status::BufError) | Err(_) => return None,
-            }
+        let compressor = if body.len() <= SMALL_BYTES { &mut self.small } else { &mut self.large };
+        let most = compressor.gzip_compress_bound(body.len());
+        if self.room.len() < most {
+            // Zeros that are asked for as a whole cost nothing before they are written over.
+            self.room = vec![0; most];
         }
+        let bytes = match compressor.gzip_compress(body, &mut self.room) {
+            Ok(length) => self.room[..length].to_vec(),
+            // There is room for whatever may become of the body. If there weren't, a document is a document all the same.
+            Err(_) => stored(body),
+        };
+        if self.room.len() > KEPT_BYTES {
+            self.room = Vec::new();
+        }
+        bytes
     }
 }
 
@@ -94,15 +103,6 @@ mod tests {
     }
 
     #[test]
-    fn a_compressor_that_refuses_ends() {
-        let mut gzip = Gzip::default();
-        gzip.deflate(b"{}").unwrap();
-        // The stream has ended, so zlib takes nothing more.
-        assert_eq!(gzip.deflate(b"{\"longer\":true}"), None);
-        assert_eq!(gzip.compress(b"{}"), Gzip::default().compress(b"{}"));
-    }
-
-    #[test]
     fn what_is_stored_unpacks() {
         for length in [0, 1, 65_534, 65_535, 65_536, 131_070, 200_000] {
             let body: Vec<u8> = (0..length).map(|at| u8::try_from(at % 251).unwrap()).collect();
@@ -112,11 +112,11 @@ mod tests {
 
     proptest! {
         #[test]
-        fn there_and_back_whatever_was_compressed_before(bodies in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..5000), 1..5)) {
+        fn there_and_back_whatever_was_compressed_before(bodies in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..9000), 1..5)) {
             let mut gzip = Gzip::default();
             for body in bodies {
                 let first = gzip.compress(&body);
-                prop_assert_eq!(gunzip(&first, 10_000).unwrap(), body.clone());
+                prop_assert_eq!(gunzip(&first, 20_000).unwrap(), body.clone());
                 prop_assert_eq!(Gzip::default().compress(&body), first);
             }
         }
