@@ -4,7 +4,7 @@
 //! nothing. The exit code is the gravest of what happened; [`Outcome`] and [`Error::exit_code`] say which.
 
 use std::ffi::{OsStr, OsString};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +12,9 @@ use std::time::Duration;
 use clap::builder::styling::{AnsiColor, Effects};
 use clap::builder::{Resettable, Styles};
 use clap::{Arg, ArgAction, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
+use tokio::signal::unix::{SignalKind, signal};
 
+use crate::config::FILE_NAME;
 use crate::error::{Error, LeftBehind};
 use crate::logging::Logging;
 use crate::release::{Phase, Progress};
@@ -87,6 +89,16 @@ pub struct Global {
     /// Answer every question with yes.
     #[arg(short, long, global = true)]
     yes: bool,
+}
+
+impl Global {
+    /// Has messages name the config file in the commands they propose, unless every command finds it by itself.
+    fn show_config(&self) {
+        let is_known = |variable: OsString| Path::new(&variable) == self.config;
+        if self.config != Path::new(FILE_NAME) && !std::env::var_os("TINTYPE_CONFIG").is_some_and(is_known) {
+            print::set_config(&self.config);
+        }
+    }
 }
 
 /// How results are written.
@@ -220,6 +232,7 @@ pub fn main() -> ExitCode {
         }
     };
     print::set_color(cli.global.color);
+    cli.global.show_config();
     if let Err(error) = start_logging(&cli.global) {
         if cli.global.format == Format::Json {
             print::json(&print::error_json(cli.command.name(), &error));
@@ -334,6 +347,8 @@ async fn until_signal(
     progress: &Progress,
     command: impl Future<Output = Result<Outcome, Error>>,
 ) -> Result<Outcome, Error> {
+    // With a handler, a file that may not grow any more is an error like a full disk, and not the end of the process.
+    let _handled = signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()));
     let mut command = std::pin::pin!(command);
     let is_interrupt = tokio::select! {
         result = &mut command => return result,
@@ -360,7 +375,6 @@ async fn until_signal(
 
 /// Waits for Ctrl-C (true) or SIGTERM (false).
 async fn interrupted(progress: &Progress) -> bool {
-    use tokio::signal::unix::{SignalKind, signal};
     let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
     else {
         return std::future::pending().await;

@@ -160,13 +160,16 @@ impl Error {
             Error::Corrupt { reason, .. } if reason.starts_with("has format") => {
                 Some("it was written by a newer tintype; `tintype --version` tells this one's version".to_owned())
             }
-            Error::Corrupt { .. } => {
-                Some(
-                    "nothing was changed; restore the object from a backup of the control folder, or, if it is one of \
-                     blob/, write every document anew with `tintype publish --force`"
-                        .to_owned(),
-                )
+            Error::Corrupt { object, .. } if object.starts_with("blob/") => {
+                Some("nothing was changed; `tintype publish --force` writes every document anew".to_owned())
             }
+            Error::Corrupt { .. } => Some(
+                "nothing was changed; restore the object from a backup of the control folder. Without one, begin anew: \
+                 remove the control folder with all that is in it, and the catalogue (index.json and index.json.gz); \
+                 then `tintype publish` writes every document over itself, and `tintype verify --repair --yes` removes those \
+                 that are no more"
+                    .to_owned(),
+            ),
             Error::Missing { path, .. } => Some(format!("`tintype republish {path}` writes it again")),
             Error::Busy { .. } => Some("run the command again when they have come to their end".to_owned()),
             Error::Overtaken { .. } => Some("run the command again: it starts from what is there now".to_owned()),

@@ -12,6 +12,10 @@ use crate::diagnostic::{Diagnostic, Severity};
 use crate::error::Error;
 pub use crate::release::grouped;
 
+mod typed;
+
+pub use typed::{as_typed, set_config};
+
 /// Good news.
 pub const GREEN: Style = AnsiColor::Green.on_default();
 /// Something to look at.
@@ -85,7 +89,7 @@ pub fn json(document: &Value) {
 
 /// Writes a line to stderr.
 pub fn note(text: &str) {
-    let _ = writeln!(anstream::stderr().lock(), "{text}");
+    let _ = writeln!(anstream::stderr().lock(), "{}", as_typed(text));
 }
 
 /// Writes a question to stderr, to be answered on the same line.

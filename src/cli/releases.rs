@@ -103,7 +103,7 @@ fn list(context: &Context, all: &[Release]) {
         return;
     }
     if all.is_empty() {
-        print::line("no releases yet; `tintype publish` makes the first");
+        print::line(&print::as_typed("no releases yet; `tintype publish` makes the first"));
     }
     for release in all {
         print::line(&head_line(release));

@@ -25,10 +25,9 @@ impl Status {
                     &json!({ "version": 1, "command": "status", "outcome": "empty", "release": null, "templates": [] }),
                 );
             } else {
-                print::line(&format!(
-                    "nothing is published in {} yet; `tintype publish` does it",
-                    project.store.describe()
-                ));
+                let place = project.store.describe();
+                let nothing = format!("nothing is published in {place} yet; `tintype publish` does it");
+                print::line(&print::as_typed(&nothing));
             }
             return Ok(Outcome::Done);
         };

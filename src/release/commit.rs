@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::barrier;
 use super::base::Base;
 use super::draft::{CLOCKS_APART, Draft, Drafted};
-use super::head::{Head, HeadRead, Lease};
+use super::head::{Checked, Head, HeadRead, Lease};
 use super::id::ReleaseId;
 use super::lease::Tenure;
 use super::manifest::Manifest;
@@ -174,7 +174,7 @@ pub async fn finish_interrupted(
 #[derive(Debug, Default)]
 pub struct Runs {
     pub retired: Vec<String>,
-    pub checked: BTreeMap<String, super::head::Checked>,
+    pub checked: BTreeMap<String, Checked>,
     pub failed: BTreeMap<String, super::head::Failed>,
     /// Templates whose query was left out: the last whole read that the answer stands for, and when it was looked at.
     pub looked: BTreeMap<String, (DateTime<Utc>, DateTime<Utc>)>,
@@ -188,11 +188,14 @@ impl Runs {
             if head
                 .checked
                 .get(name)
-                .is_none_or(|known| known.as_of < checked.as_of || known.as_of > checked.at + CLOCKS_APART)
+                .is_none_or(|known| known.as_of != checked.as_of && !is_newer(known.as_of, checked))
             {
                 head.checked.insert(name.clone(), checked.clone());
             }
-            head.failed.remove(name);
+            // What failed later than this run looked has failed on newer data.
+            if head.failed.get(name).is_some_and(|failed| !is_newer(failed.at, checked)) {
+                head.failed.remove(name);
+            }
         }
         head.failed.extend(self.failed.clone());
         for (name, (since, at)) in &self.looked {
@@ -210,6 +213,11 @@ impl Runs {
             head.failed.remove(name);
         }
     }
+}
+
+/// True for an instant after the one whose data a run saw. One far ahead of the run's own clock is no instant at all.
+fn is_newer(instant: DateTime<Utc>, checked: &Checked) -> bool {
+    instant > checked.as_of && instant <= checked.at + CLOCKS_APART
 }
 
 impl Drafted {

@@ -2,9 +2,10 @@
 //!
 //! A release is a *root* (who, when, why, and one entry a template) and the rows of each template: in the root itself
 //! while they are few, else in a *shard*, a gzipped list. What later releases change of it they put into a *patch* that
-//! is laid over the shard, until it grows too large and the shard is written anew; so a manifest costs what has changed,
-//! whatever the number of documents, and a template that a run didn't change costs nothing. The changed paths of a release stand in a list of their own: what has to be
-//! activated is the union of those lists, never the difference of two manifests.
+//! is laid over the shard, until it grows too large and the shard is written anew; so a manifest costs what has
+//! changed, whatever the number of documents, and a template that a run didn't change costs nothing. The changed paths
+//! of a release stand in a list of their own: what has to be activated is the union of those lists, never the
+//! difference of two manifests.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

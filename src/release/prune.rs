@@ -1,13 +1,13 @@
 //! Prune: old releases go, and with them every blob and list that no release names any more.
 //!
-//! It needs no lease, because a name is never used twice: what is garbage stays garbage, and a removal that arrives late
-//! harms nothing. The order is what keeps it safe. Garbage is told against one head: what the listing has, less what the
-//! releases from the new *floor* on name, less what is younger than a week, which may belong to a run that is still
-//! building (such a run gives up after six days). Only the roots of the history below the floor go whatever their age: a
-//! run that builds on one of them gives up anyway, and a root must not stay behind what it names. Then that very head is swapped for one that names the floor. A commit
-//! that was on its way expects another head from then on and comes to nothing; it is merged again onto what is there, or
-//! gives up. Only then anything is removed: roots first, the oldest before all, then lists, then blobs, so that whatever
-//! a crash leaves is named by nothing.
+//! It needs no lease, because a name is never used twice: what is garbage stays garbage, and a removal that arrives
+//! late harms nothing. The order is what keeps it safe. Garbage is told against one head: what the listing has, less
+//! what the releases from the new *floor* on name, less what is younger than a week, which may belong to a run that is
+//! still building (such a run gives up after six days). Only the roots of the history below the floor go whatever their
+//! age: a run that builds on one of them gives up anyway, and a root must not stay behind what it names. Then that very
+//! head is swapped for one that names the floor. A commit that was on its way expects another head from then on and
+//! comes to nothing; it is merged again onto what is there, or gives up. Only then anything is removed: roots first,
+//! the oldest before all, then lists, then blobs, so that whatever a crash leaves is named by nothing.
 
 use std::time::{Duration, SystemTime};
 
@@ -101,7 +101,8 @@ pub async fn plan(store: &Store, retention: &Retention, now: Option<SystemTime>)
     releases.sort();
     let garbage = Garbage { names: Names::of(store, &kept, &young).await?, written_before };
     if floor.is_none() {
-        // Before the first release everything may belong to it, and with a head that was lost everything looks abandoned.
+        // Before the first release everything may belong to it, and with a head that was lost everything looks
+        // abandoned.
         releases.clear();
     }
     let tally = match floor {

@@ -71,8 +71,8 @@ impl Evidence {
     }
 }
 
-/// Who reads: another tintype may write the same rows in other bytes, and another database, role or search path may find other
-/// rows. `database` is what it is told from others by, `settings` are those of the transaction.
+/// Who reads: another tintype may write the same rows in other bytes, and another database, role or search path may
+/// find other rows. `database` is what it is told from others by, `settings` are those of the transaction.
 pub fn digest_of_reader(database: &str, settings: &[(String, String)]) -> Digest {
     let mut reader = Digesting::default();
     for part in [env!("CARGO_PKG_VERSION"), database] {

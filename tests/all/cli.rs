@@ -197,6 +197,9 @@ fn init_writes_a_project_that_publishes_at_once() {
     for section in ["[database]", "[store]", "[cdn]", "[paths]"] {
         assert!(config.contains(section), "no {section} in {config}");
     }
+    // What is proposed next can be typed as it stands.
+    let status = Tintype::new(["status", "-c", "site/tintype.toml"]).in_directory(root.path()).run().expect(0);
+    assert!(status.text().contains("`tintype -c site/tintype.toml publish`"), "{status}");
     Tintype::new(["-c"]).arg(folder.join("tintype.toml")).arg("publish").run().expect(0);
     assert!(folder.join("public/index.json").exists());
     // A second time nothing that somebody may have edited is overwritten.

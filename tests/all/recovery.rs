@@ -84,6 +84,44 @@ fn forcing_writes_a_lost_blob_again() {
 }
 
 #[test]
+fn without_a_list_and_a_backup_a_site_begins_anew_in_place() {
+    let project = places::sqlite();
+    project.publish();
+    let digests = project.public().digests();
+    fs::remove_dir_all(project.root().join(".tintype/release")).expect("lose the manifests");
+    project.run(&["publish"]).expect(1).explains(&["is missing", "remove the control folder", "index.json.gz"]);
+    assert_eq!(project.public().digests(), digests);
+    // As the hint says. What is there of a document that is no more is remembered by nothing.
+    fs::remove_dir_all(project.root().join(".tintype")).expect("remove the control folder");
+    for catalogue in ["index.json", "index.json.gz"] {
+        let _ = fs::remove_file(project.root().join("public").join(catalogue));
+    }
+    let gone = project.public().file("places/atlantis/crispr/high.json");
+    fs::create_dir_all(gone.parent().expect("it has a folder")).expect("make its folder");
+    fs::copy(project.public().file(DOCUMENT), &gone).expect("leave a document");
+    project.publish();
+    let stale = project.json(&["verify", "--repair", "--yes"], 0);
+    assert_eq!((&stale["counts"]["leftovers"], gone.exists()), (&json!(1), false), "{stale:#}");
+    project.run(&["verify", "--deep"]).expect(0);
+}
+
+#[test]
+fn a_success_on_older_data_leaves_a_newer_failure_known() {
+    let project = places::sqlite();
+    project.publish();
+    let fail_at = |at: chrono::DateTime<chrono::Utc>| {
+        let mut head = project.head();
+        head["failed"]["places"] = json!({ "at": at, "reason": "no such table: fact" });
+        fs::write(project.root().join(".tintype/head.json"), head.to_string()).expect("write head.json");
+        project.publish();
+        project.head()["failed"]["places"].clone()
+    };
+    let hour = chrono::TimeDelta::hours(1);
+    assert_ne!(fail_at(chrono::Utc::now() + hour), Value::Null, "a run an hour before knows nothing of it");
+    assert_eq!(fail_at(chrono::Utc::now() - hour), Value::Null);
+}
+
+#[test]
 fn a_run_that_read_before_the_committed_one_doesnt_undo_it_and_says_so() {
     let project = places::sqlite();
     project.publish();

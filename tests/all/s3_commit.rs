@@ -125,7 +125,7 @@ fn a_signal_while_the_commit_is_under_way_says_that_nobody_knows() {
     running.signal(Signal::TERM);
     let finished = running.finish().expect(143);
     assert!(finished.stderr.contains("unknown whether the release was committed"), "{finished}");
-    assert!(finished.stderr.contains("tintype status"), "{finished}");
+    assert!(finished.stderr.contains("status` tells"), "{finished}");
     wait_until("the late commit", Duration::from_secs(20), || bucket.server.late() == [200]);
     let head = bucket.head();
     write_head(&bucket, &head, 300);

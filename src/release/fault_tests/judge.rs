@@ -263,10 +263,10 @@ impl Judge {
                 Some(End::Failed(why)) if is_committed => {
                     self.find(Promise::FailuresStayUnseen, format!("{} said: {why}", deed.run));
                 }
-                Some(End::Done { release: Some(id) } | End::Behind { release: Some(id), .. }) => {
-                    if self.releases.iter().all(|release| release.id() != id) {
-                        self.find(Promise::SuccessIsCommitted, format!("{} said that {id} was", deed.run));
-                    }
+                Some(End::Done { release: Some(id) } | End::Behind { release: Some(id), .. })
+                    if self.releases.iter().all(|release| release.id() != id) =>
+                {
+                    self.find(Promise::SuccessIsCommitted, format!("{} said that {id} was", deed.run));
                 }
                 _ => {}
             }

@@ -79,8 +79,8 @@ impl Tintype {
         self
     }
 
-    /// Starts `program`, a copy of the binary, as the unprivileged user 65534 when the tests run as root: no mode of a file
-    /// stops root.
+    /// Starts `program`, a copy of the binary, as the unprivileged user 65534 when the tests run as root: no mode of a
+    /// file stops root.
     pub fn unprivileged(mut self, program: PathBuf) -> Self {
         self.program = program;
         if rustix::process::geteuid().is_root() {
@@ -89,9 +89,9 @@ impl Tintype {
         self
     }
 
-    /// Lets no file grow beyond 16 KiB; a write beyond fails as it would on a full disk, instead of killing the process.
+    /// Lets no file grow beyond 16 KiB. A write beyond brings SIGXFSZ, and fails as on a full disk if that is survived.
     pub fn small_files(mut self) -> Self {
-        self.prepare = Some(r#"trap '' XFSZ; ulimit -f 16; exec "$0" "$@""#);
+        self.prepare = Some(r#"ulimit -f 16; exec "$0" "$@""#);
         self
     }
 
@@ -307,13 +307,18 @@ impl Finished {
         String::from_utf8(self.stdout.clone()).expect("stdout is UTF-8")
     }
 
-    /// Fails the test unless stderr holds every one of these, and a hint.
+    /// Fails the test unless stderr holds every one of these, and a hint. Commands may leave out which config file is
+    /// theirs.
     #[track_caller]
     pub fn explains(&self, parts: &[&str]) -> &Self {
         // A report may be wrapped to the width of a terminal, with a rule in front of each line.
         let squeeze = |text: &str| {
             let kept = text.replace(['│', '·', '╭', '╰', '─'], " ");
-            kept.split_whitespace().collect::<Vec<_>>().join(" ").to_lowercase()
+            let mut words: Vec<&str> = kept.split_whitespace().collect();
+            while let Some(at) = words.windows(2).position(|pair| pair[0].ends_with("tintype") && pair[1] == "-c") {
+                words.drain(at + 1..words.len().min(at + 3));
+            }
+            words.join(" ").to_lowercase()
         };
         let said = squeeze(&self.stderr);
         for part in parts {
