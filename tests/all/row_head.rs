@@ -9,7 +9,7 @@ use crate::support::places::{self, DOCUMENTS};
 use crate::support::postgres::{self, Database, Session};
 use crate::support::process::{Finished, Running};
 use crate::support::project::Project;
-use crate::support::s3_server::{Fault, What};
+use crate::support::s3_server::{Fault, Part, What};
 use crate::support::servers::{Bouncer, Replicas};
 
 mod lost;
@@ -17,7 +17,7 @@ mod lost;
 /// A bucket of a server that does what it is asked to, whatever the conditions.
 fn careless_bucket() -> Bucket {
     let bucket = Bucket::new();
-    bucket.server.play(Fault::new(What::IgnoreConditions, |asked| asked.conditional));
+    bucket.server.play(Fault::new(What::Ignore(Part::Conditions), |asked| asked.conditional));
     bucket
 }
 

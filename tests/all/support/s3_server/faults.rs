@@ -36,8 +36,6 @@ pub enum What {
     LoseAnswer,
     /// It is carried out, and the connection is closed in the middle of the answer's body.
     CutBody,
-    /// It is carried out whatever its `If-Match` and `If-None-Match` say, as by stores that don't know them.
-    IgnoreConditions,
     /// It is carried out, and the headers of the answer are changed.
     Headers(fn(&mut HeaderMap)),
     /// It is carried out, and the answer has another body.
