@@ -6,12 +6,9 @@
 
 use std::time::Duration;
 
-use aws_smithy_http_client::Connector;
-use aws_smithy_http_client::tls::{self, rustls_provider::CryptoMode};
-use aws_smithy_runtime_api::client::http::HttpConnector as _;
-use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
-use aws_smithy_types::byte_stream::ByteStream;
 use url::Url;
+
+use crate::http::{self, Answer};
 
 mod purge;
 
@@ -19,46 +16,10 @@ pub use purge::{Cdn, CdnError, Purge};
 
 /// The longest wait for an answer and its body.
 const TIMEOUT: Duration = Duration::from_secs(5);
-/// More of a body than this is never looked at.
-const MAX_BYTES: usize = 1 << 20;
-
-/// An answer.
-#[derive(Debug)]
-pub struct Answer {
-    /// The HTTP status; a redirection isn't followed.
-    pub status: u16,
-    /// The first mebibyte of the body.
-    pub bytes: Vec<u8>,
-}
 
 /// Fetches a URL once, as a browser would that stores nothing. An error is a reason, as a fragment.
 pub async fn fetch(url: &Url) -> Result<Answer, String> {
-    match tokio::time::timeout(TIMEOUT, get(url)).await {
-        Ok(answer) => answer,
-        Err(_) => Err(format!("no answer within {}", humantime::format_duration(TIMEOUT))),
-    }
-}
-
-async fn get(url: &Url) -> Result<Answer, String> {
-    // The same client as the store's, with the same certificates.
-    let connector = Connector::builder().tls_provider(tls::Provider::Rustls(CryptoMode::Ring)).build();
-    let request = HttpRequest::get(url.as_str()).map_err(|error| error.to_string())?;
-    let answer = connector.call(request).await.map_err(|error| innermost(&error))?;
-    let status = answer.status().as_u16();
-    let mut body = ByteStream::new(answer.into_body());
-    let mut bytes = Vec::new();
-    while let Some(more) = body.next().await {
-        bytes.extend_from_slice(&more.map_err(|error| innermost(&error))?);
-        if bytes.len() > MAX_BYTES {
-            bytes.truncate(MAX_BYTES);
-            break;
-        }
-    }
-    Ok(Answer { status, bytes })
-}
-
-fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
-    std::iter::successors(Some(error), |&error| error.source()).last().map(ToString::to_string).unwrap_or_default()
+    http::send("GET", url, &[], Vec::new(), TIMEOUT).await
 }
 
 /// The addresses under which a record could be fetched by mistake. `public` and `control` are the places of documents and

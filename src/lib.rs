@@ -25,6 +25,7 @@
 //!   every run, so a digest tells whether anything has to be written at all.
 //! - [`store`] keeps the documents under their stable paths, in a directory or a bucket, and beside them, unseen, blobs,
 //!   manifests and `head.json`, which a bucket without conditional writes leaves to a row in a database.
+//! - [`http`] sends a request to somebody else than the store, and reads a bounded answer.
 //! - [`cdn`] is the edge in front of it, as readers meet it, and how it is told which paths to forget.
 //! - [`release`] is the protocol. A build changes nothing that is visible. The commit is one compare-and-swap of
 //!   `head.json`; after it, stable paths are made to show the new blobs, and if that is interrupted any later run
@@ -41,6 +42,7 @@ mod template;
 mod database;
 mod snapshot;
 pub mod store;
+mod http;
 mod cdn;
 mod error;
 mod release;
