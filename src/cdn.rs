@@ -10,9 +10,17 @@ use url::Url;
 
 use crate::http::{self, Answer};
 
+pub mod cloudflare;
+pub mod cloudfront;
+pub mod fastly;
+mod persist;
+mod plan;
 mod purge;
+pub mod webhook;
 
-pub use purge::{Cdn, CdnError, Purge};
+pub use persist::Patience;
+pub use plan::{Group, Limits, Plan, Request, TagOf};
+pub use purge::{Cdn, CdnError, Driver, Service, Token};
 
 /// The longest wait for an answer and its body.
 const TIMEOUT: Duration = Duration::from_secs(5);

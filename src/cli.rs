@@ -31,6 +31,7 @@ mod print;
 mod progress;
 mod prune;
 mod publish;
+mod purge;
 mod releases;
 mod report;
 mod resume;
@@ -149,6 +150,8 @@ enum Command {
     Verify(verify::Verify),
     /// Remove old releases and what no release needs any more.
     Prune(prune::Prune),
+    /// Make the CDN's edges forget documents: all, some, or what they weren't told yet.
+    Purge(purge::Purge),
     /// Look whether store, database, templates and CDN do what a publish needs.
     Doctor(doctor::Doctor),
     /// Print a completion script for a shell.
@@ -178,6 +181,7 @@ impl Command {
             Command::Get(_) => "get",
             Command::Verify(_) => "verify",
             Command::Prune(_) => "prune",
+            Command::Purge(_) => "purge",
             Command::Doctor(_) => "doctor",
             Command::Completions { .. } => "completions",
             Command::Man => "man",
@@ -318,6 +322,7 @@ async fn run(context: &Context, command: Command) -> Result<Outcome, Error> {
         Command::Get(get) => get.run(context).await,
         Command::Verify(verify) => verify.run(context).await,
         Command::Prune(prune) => prune.run(context).await,
+        Command::Purge(purge) => purge.run(context).await,
         Command::Doctor(doctor) => doctor.run(context).await,
         Command::Completions { shell } => {
             let mut script = Vec::new();
@@ -367,6 +372,7 @@ async fn until_signal(
     let left = match progress.phase() {
         Phase::Commit => LeftBehind::Unknown,
         Phase::Activate => LeftBehind::Committed,
+        Phase::Purge => LeftBehind::Unpurged,
         Phase::Done | Phase::Serve => LeftBehind::Finished,
         Phase::Prepare | Phase::Build | Phase::Stage | Phase::Verify | Phase::Remove => LeftBehind::Nothing,
     };

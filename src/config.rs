@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use url::Url;
 
+use crate::cdn::Cdn;
 use crate::database::{ReadFrom, ReadSettings};
 use crate::diagnostic::Diagnostic;
 use crate::error::Error;
@@ -19,6 +20,7 @@ use crate::release::prune::Retention;
 use crate::store::{Location, S3Settings};
 use crate::template::guard::{GuardSettings, size_bytes};
 
+mod cdn;
 mod database;
 mod environment;
 mod file;
@@ -126,10 +128,12 @@ pub enum StorePlace {
 }
 
 /// `[cdn]`: where readers fetch.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct CdnConfig {
     /// The base URL, http or https. Its path always ends in `/`, so that joining an object path appends it.
     pub url: Option<Url>,
+    /// Who is told what has changed. Default nobody.
+    pub purge: Cdn,
 }
 
 /// `[paths]`: folders that are read.
@@ -233,7 +237,7 @@ impl Reader<'_> {
             folder: self.folder.to_owned(),
             store: self.store(database.url.as_ref()),
             database,
-            cdn: CdnConfig { url: self.understood(&keys::CDN_URL, |text, _| base_url(text)) },
+            cdn: self.cdn(),
             guard: self.guard(),
             retention: Retention {
                 releases: self.number(&keys::RETENTION_RELEASES),
@@ -344,25 +348,4 @@ impl Reader<'_> {
         let written = self.understood(&keys::TEMPLATES, |text, _| Ok(PathBuf::from(text))).unwrap_or_default();
         PathsConfig { templates: self.folder.join(&written), templates_shown: shown.join(&written) }
     }
-}
-
-fn base_url(text: &str) -> Result<Url, (String, String)> {
-    let hint = || "write for example url = \"https://cdn.example.org\"".to_owned();
-    let mut url = Url::parse(text).map_err(|error| (format!("[cdn] url isn't a URL: {error}"), hint()))?;
-    if !matches!(url.scheme(), "http" | "https") {
-        return Err((
-            format!("[cdn] url has the scheme {}, and browsers fetch by http or https", url.scheme()),
-            hint(),
-        ));
-    }
-    if !url.username().is_empty() || url.password().is_some() {
-        return Err(("[cdn] url names a user, and readers have none".to_owned(), hint()));
-    }
-    if url.query().is_some() || url.fragment().is_some() {
-        return Err(("[cdn] url has a query or a fragment, and object paths are appended to it".to_owned(), hint()));
-    }
-    if !url.path().ends_with('/') {
-        url.set_path(&format!("{}/", url.path()));
-    }
-    Ok(url)
 }

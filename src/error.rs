@@ -115,6 +115,8 @@ pub enum LeftBehind {
     Unknown,
     /// A committed release, some paths of which are still as before.
     Committed,
+    /// What was to be published, live; the edges weren't all told.
+    Unpurged,
     /// What the run was to do, done.
     Finished,
 }
@@ -126,6 +128,10 @@ impl std::fmt::Display for LeftBehind {
             LeftBehind::Unknown => {
                 "it is unknown whether the release was committed: `tintype status` tells, and the next publish goes on \
                  from what it finds"
+            }
+            LeftBehind::Unpurged => {
+                "what was published is live, and the edges weren't all told: `tintype purge --resume` does that, and so \
+                 does the next publish"
             }
             LeftBehind::Finished => "the run had done its work",
             LeftBehind::Committed => "the release is committed and partly activated, and the next publish finishes it",

@@ -57,6 +57,7 @@ pub use id::{ReleaseId, RunId};
 pub use inspect::{LiveRead, Release, document, live_documents, releases};
 pub use progress::{Phase, Progress};
 pub use publish::{Job, run};
+pub use purge::{Debt, PurgeOutcome, Purged, Wanted, debt, purge};
 pub use refresh::{Decision, Why};
 pub use report::{Counts, Difference, Report, TemplateReport};
 pub use resume::{Resumed, resume};

@@ -1,11 +1,20 @@
 //! The CDN in front of the store: its edges keep documents for as long as `edge_ttl` says, unless they are told that a
 //! path shows something else now.
 //!
-//! A driver makes paths forgotten, and says so only when the CDN has promised it. It need not know which release is
+//! A driver makes documents forgotten, and says so only when the CDN has promised it. It need not know which release is
 //! live: `release::purge` asks it for every path that may have changed, again if it has to, and remembers how far it got.
 
 use std::sync::Arc;
 
+use futures_util::stream::{FuturesUnordered, StreamExt as _};
+use url::Url;
+
+use super::cloudflare::Cloudflare;
+use super::cloudfront::CloudFront;
+use super::fastly::Fastly;
+use super::persist::{Patience, Refusal};
+use super::plan::{Limits, Plan, Request};
+use super::webhook::Webhook;
 #[cfg(test)]
 use crate::store::Store;
 
@@ -14,18 +23,37 @@ use crate::store::Store;
 pub enum Cdn {
     /// Nothing keeps documents, or nobody is to tell it.
     None,
+    /// One that is told over HTTP.
+    Service(Arc<Service>),
     /// Edges that keep whatever they can, behind the same network as a faulty store.
     #[cfg(test)]
     Edge(Arc<Store>),
 }
 
-/// What is to be forgotten.
-#[derive(Debug, Clone, Copy)]
-pub enum Purge<'a> {
-    /// Every document of the store.
-    Everything,
-    /// What these object paths show, each named once.
-    Paths(&'a [Arc<str>]),
+/// A CDN that is told over HTTP.
+#[derive(Debug)]
+pub struct Service {
+    /// Where readers fetch the documents; its path ends in `/`.
+    pub site: Url,
+    /// For how long each request is tried.
+    pub patience: Patience,
+    /// The most paths, folders and tags that one purge names; none for the driver's own default.
+    pub max_paths: Option<usize>,
+    /// Whom to tell.
+    pub driver: Driver,
+}
+
+/// Whom to tell, and how.
+#[derive(Debug)]
+pub enum Driver {
+    /// Amazon CloudFront.
+    CloudFront(CloudFront),
+    /// Cloudflare.
+    Cloudflare(Cloudflare),
+    /// Fastly.
+    Fastly(Fastly),
+    /// An address of one's own: a program that knows another CDN, or a cache such as Varnish.
+    Webhook(Webhook),
 }
 
 /// Why a purge isn't known to have been carried out.
@@ -40,42 +68,130 @@ pub struct CdnError {
     pub hint: Option<String>,
 }
 
+/// A text that never appears in a message or a `Debug` text: a token, or an address that may hold one.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Token(String);
+
+impl Token {
+    /// Takes the text in.
+    pub fn new(text: impl Into<String>) -> Token {
+        Token(text.into())
+    }
+
+    /// The text itself: for a request, never for a message.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for Token {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("…")
+    }
+}
+
 impl Cdn {
     /// True if there is nobody to tell.
     pub fn is_none(&self) -> bool {
         matches!(self, Cdn::None)
     }
 
-    /// Makes every edge forget documents. An error says nothing of what was forgotten, and it is safe to ask again.
-    pub async fn purge(&self, purge: Purge<'_>) -> Result<(), CdnError> {
+    /// What it takes.
+    pub fn limits(&self) -> Limits {
         match self {
-            Cdn::None => {
-                let _ = purge;
-                Ok(())
-            }
+            Cdn::None => Limits::unbounded(),
+            Cdn::Service(service) => service.limits(),
             #[cfg(test)]
-            Cdn::Edge(store) => {
-                let paths = match purge {
-                    Purge::Everything => None,
-                    Purge::Paths(paths) => Some(paths.to_vec()),
-                };
-                let failed = |error: crate::store::StoreError| CdnError {
-                    what: purge.to_string(),
-                    reason: error.reason,
-                    hint: None,
-                };
-                store.faulty().purge(paths).await.map_err(failed)
+            Cdn::Edge(_) => Limits::unbounded(),
+        }
+    }
+
+    /// Makes every edge forget documents. An error says nothing of what was forgotten, and it is safe to ask again.
+    pub async fn purge(&self, plan: &Plan) -> Result<(), CdnError> {
+        let sent = match self {
+            Cdn::None => Ok(()),
+            Cdn::Service(service) => service.carry_out(plan).await,
+            #[cfg(test)]
+            Cdn::Edge(store) => on_faulty_edge(store, plan).await,
+        };
+        sent.map_err(|Refusal { reason, hint }| CdnError {
+            what: plan.to_string(),
+            reason,
+            hint: Some(match hint {
+                Some(hint) => format!("{hint}; then `tintype purge --resume` tells the edges what they have missed"),
+                None => "`tintype purge --resume` tries it again, and so does the next publish".to_owned(),
+            }),
+        })
+    }
+}
+
+impl Service {
+    fn limits(&self) -> Limits {
+        let mut limits = match &self.driver {
+            Driver::CloudFront(cloudfront) => cloudfront.limits(),
+            Driver::Cloudflare(cloudflare) => cloudflare.limits(),
+            Driver::Fastly(fastly) => fastly.limits(),
+            Driver::Webhook(webhook) => webhook.limits(),
+        };
+        if let Some(most) = self.max_paths {
+            limits.items = most;
+        }
+        limits
+    }
+
+    /// Sends everything, some requests at a time; the first that fails ends it.
+    async fn carry_out(&self, plan: &Plan) -> Result<(), Refusal> {
+        let at_a_time = match &self.driver {
+            // One after the other: they are few, and each of them counts against a rate.
+            Driver::CloudFront(_) | Driver::Cloudflare(_) => 1,
+            Driver::Fastly(_) | Driver::Webhook(_) => 8,
+        };
+        // What is sent again can be told from what is new.
+        let run = getrandom::u64().map_err(|error| Refusal::new(format!("no random number: {error}")))?;
+        let mut waiting = plan.requests.iter().enumerate();
+        let mut running = FuturesUnordered::new();
+        loop {
+            while running.len() < at_a_time {
+                let Some((number, request)) = waiting.next() else { break };
+                running.push(self.send(request, format!("tintype-{run:016x}-{number}")));
             }
+            match running.next().await {
+                None => return Ok(()),
+                Some(sent) => sent?,
+            }
+        }
+    }
+
+    async fn send(&self, request: &Request, name: String) -> Result<(), Refusal> {
+        let Service { site, patience, driver, .. } = self;
+        match driver {
+            Driver::CloudFront(cloudfront) => cloudfront.send(site, request, &name, *patience).await,
+            Driver::Cloudflare(cloudflare) => cloudflare.send(site, request, *patience).await,
+            Driver::Fastly(fastly) => fastly.send(site, request, *patience).await,
+            Driver::Webhook(webhook) => webhook.send(site, request, *patience).await,
         }
     }
 }
 
-impl std::fmt::Display for Purge<'_> {
+#[cfg(test)]
+async fn on_faulty_edge(store: &Store, plan: &Plan) -> Result<(), Refusal> {
+    for request in &plan.requests {
+        let paths = match request {
+            Request::Paths(paths) => Some(paths.clone()),
+            _ => None,
+        };
+        store.faulty().purge(paths).await.map_err(|error| Refusal::new(error.reason))?;
+    }
+    Ok(())
+}
+
+/// What is to be forgotten.
+impl std::fmt::Display for Plan {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Purge::Everything => f.write_str("every path"),
-            Purge::Paths([path]) => f.write_str(path),
-            Purge::Paths(paths) => write!(f, "{} paths", paths.len()),
+        match (self.requests.as_slice(), self.paths) {
+            ([Request::Paths(paths)], _) if paths.len() == 1 => f.write_str(&paths[0]),
+            (_, Some(paths)) => write!(f, "{paths} paths"),
+            (_, None) => f.write_str("everything"),
         }
     }
 }

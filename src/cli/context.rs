@@ -6,7 +6,6 @@ use chrono::Utc;
 use url::Url;
 
 use super::{Format, Global, print};
-use crate::cdn::Cdn;
 use crate::config::{Config, HeadConfig, StorePlace};
 use crate::database::{Database, ReadFrom, ReadSettings};
 use crate::diagnostic::{Diagnostic, Severity};
@@ -184,7 +183,8 @@ impl Project {
             now: Utc::now(),
             lease_wait: self.config.store.lease_wait,
             lease_ttl: self.config.store.lease_ttl,
-            cdn: Cdn::None,
+            cdn: self.config.cdn.purge.clone(),
+            purge: true,
         }
     }
 

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::context::{Context, Project, warn_of_single_publisher};
 use super::guards::{self, Accept, asserts_in, asserts_of};
 use super::progress::Bar;
+use super::purge::purge_json;
 use super::releases::find;
 use super::retire::{failed_templates, nothing_failed, retired};
 use super::status::instant;
@@ -69,6 +70,9 @@ pub struct Publish {
     /// Show what would change; write nothing.
     #[arg(short = 'n', long)]
     dry_run: bool,
+    /// Leave it to a later run, or to `purge --resume`, to tell the CDN what has changed.
+    #[arg(long)]
+    no_purge: bool,
     #[command(flatten)]
     why: Why,
 }
@@ -147,6 +151,7 @@ impl Publish {
             retire: retired(context, &project, self.retire, !self.dry_run).await?,
             accept: self.accept.names(context, &asserts_of(&project), !self.dry_run && !self.stage_only)?,
             stage_only: self.stage_only,
+            purge: !self.no_purge,
             commit: !self.dry_run,
             author: self.why.author,
             note: self.why.note,
@@ -169,6 +174,7 @@ impl Publish {
             templates: project.templates.clone(),
             unhold: self.unhold,
             accept: self.accept.names(context, &asserts_in(&found.root), !self.dry_run)?,
+            purge: !self.no_purge,
             commit: !self.dry_run,
             author: self.why.author.clone(),
             note: self.why.note.clone(),
@@ -281,6 +287,7 @@ pub fn document(context: &Context, job: &Job, report: &Report, project: &Project
         .iter()
         .map(|(path, error)| json!({ "path": path, "error": error.to_string() }))
         .collect();
+    let purge_error = report.unfinished.as_ref().filter(|error| matches!(error, Error::Cdn(_)));
     let seconds = &report.seconds;
     let round = |seconds: f64| (seconds * 1000.0).round() / 1000.0;
     json!({
@@ -301,6 +308,7 @@ pub fn document(context: &Context, job: &Job, report: &Report, project: &Project
         "unfinished": report.unfinished.as_ref().map(ToString::to_string),
         "orphans": report.orphans,
         "activated": { "shown": report.activated.shown, "removed": report.activated.removed, "failed": behind, "skipped": report.activated.skipped },
+        "purge": purge_json(&report.purge, purge_error),
         "store": Arc::clone(&project.store).requests(),
         "seconds": {
             "query": round(seconds.query),
@@ -311,6 +319,7 @@ pub fn document(context: &Context, job: &Job, report: &Report, project: &Project
             "stage": round(seconds.compress + seconds.write),
             "commit": round(seconds.commit),
             "activate": round(seconds.activate),
+            "purge": round(seconds.purge),
             "total": round(seconds.total),
         },
     })

@@ -6,8 +6,10 @@ use serde_json::{Value, json};
 use super::context::{Context, Project};
 use super::guards;
 use super::print::{self, counted, grouped, styled};
+use super::purge;
 use super::status::instant;
 use crate::database::{PassedOver, Source};
+use crate::error::Error;
 use crate::release::manifest::{ChangeKind, Kind};
 use crate::release::verify::Settled;
 use crate::release::{Counts, Decision, Difference, Job, Report, TemplateReport, Why};
@@ -54,7 +56,7 @@ pub fn warnings(report: &Report) {
         ));
     }
     if let Some(error) = &report.unfinished {
-        warn(format!("the release is committed, but not finished: {error}; the next publish goes on from there"));
+        unfinished(error);
     }
     for orphan in &report.orphans {
         warn(format!(
@@ -70,6 +72,20 @@ pub fn warnings(report: &Report) {
     let more = report.activated.failed.len().saturating_sub(LISTED) as u64 + report.activated.skipped;
     if more > 0 {
         warn(format!("and {more} more paths; the next publish tries them again"));
+    }
+}
+
+/// What went wrong after the commit, and what it leaves.
+pub fn unfinished(error: &Error) {
+    let warning = styled(print::YELLOW, "warning");
+    match error {
+        Error::Cdn(_) => print::note(&format!("{warning}: the edges may still show older documents: {error}")),
+        _ => print::note(&format!(
+            "{warning}: the release is committed, but not finished: {error}; the next publish goes on from there"
+        )),
+    }
+    if let (Error::Cdn(_), Some(hint)) = (error, error.hint()) {
+        print::note(&format!("  {}: {hint}", styled(print::CYAN, "hint")));
     }
 }
 
@@ -299,6 +315,7 @@ pub fn published(report: &Report, job: &Job, project: &Project) {
         }
         print::note(&format!("{word}: release {release} is still what is live, in {total}"));
     }
+    purge::tell(&report.purge);
     if report.source.is_some() {
         print::note(&costs(report));
     }

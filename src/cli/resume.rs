@@ -9,6 +9,7 @@ use super::confirm::confirm;
 use super::context::{Context, Project, warn_of_single_publisher};
 use super::print::{self, counted, grouped, styled};
 use super::progress::Bar;
+use super::purge::purge_json;
 use super::report;
 use crate::error::Error;
 use crate::release::head::HeadRead;
@@ -98,6 +99,7 @@ fn show(context: &Context, resumed: &Resumed) {
                 "failed": failed.collect::<Vec<_>>(),
                 "skipped": activated.skipped,
             },
+            "purge": purge_json(&resumed.purge, resumed.unfinished.as_ref()),
             "unfinished": resumed.unfinished.as_ref().map(ToString::to_string),
         }));
     }
@@ -107,7 +109,7 @@ fn show(context: &Context, resumed: &Resumed) {
         print::note(&format!("{warning}: {path} still shows what it showed before: {error}"));
     }
     if let Some(error) = &resumed.unfinished {
-        print::note(&format!("{}: {error}; the next run does it", styled(print::YELLOW, "warning")));
+        report::unfinished(error);
     }
     let release = release.unwrap_or_else(|| "none".to_owned());
     if !is_complete {

@@ -10,6 +10,7 @@ use super::{Outcome, context};
 use crate::error::Error;
 use crate::release::head::{Checked, Head, HeadRead};
 use crate::release::manifest::{Root, Status as TemplateStatus};
+use crate::release::{Debt, debt};
 
 /// Options of `status`.
 #[derive(Debug, Args)]
@@ -32,10 +33,16 @@ impl Status {
             return Ok(Outcome::Done);
         };
         let root = Root::read(&project.store, desired).await?;
+        let debt = match project.config.cdn.purge.is_none() {
+            true => None,
+            false => debt(&project.store, &head).await?,
+        };
         if context.is_json() {
-            print::json(&document(&head, &root, &project));
+            let mut document = document(&head, &root, &project);
+            document["purge"] = debt_json(&project, debt.as_ref());
+            print::json(&document);
         } else {
-            show(&head, &root, &project);
+            show(&head, &root, &project, debt.as_ref());
         }
         Ok(Outcome::Done)
     }
@@ -80,6 +87,18 @@ fn document(head: &Head, root: &Root, project: &context::Project) -> Value {
     })
 }
 
+/// Whether the edges know everything; null where nobody tells them.
+fn debt_json(project: &context::Project, debt: Option<&Debt>) -> Value {
+    if project.config.cdn.purge.is_none() {
+        return Value::Null;
+    }
+    json!({
+        "outcome": if debt.is_some() { "pending" } else { "done" },
+        "since": debt.and_then(|debt| debt.since.as_ref()).map(ToString::to_string),
+        "paths": debt.and_then(|debt| debt.paths),
+    })
+}
+
 /// The last whole read, and when a later run left another one out.
 fn checked_json(checked: &Checked) -> Value {
     let looked_at = checked.looked_at.map(instant);
@@ -90,7 +109,7 @@ fn documents(root: &Root) -> impl Iterator<Item = (&String, &crate::release::man
     root.templates.iter().filter(|(name, _)| *name != "index")
 }
 
-fn show(head: &Head, root: &Root, project: &context::Project) {
+fn show(head: &Head, root: &Root, project: &context::Project, debt: Option<&Debt>) {
     let now = Utc::now();
     let by = root.author.as_ref().map(|author| format!(" by {author}")).unwrap_or_default();
     print::line(&format!("release {}  {} ago{by}", styled(print::CYAN, &root.id), age(root.created_at, now)));
@@ -103,6 +122,14 @@ fn show(head: &Head, root: &Root, project: &context::Project) {
         if let Some(lease) = &head.lease {
             print::line(&format!("lease: {}, for {}", lease.holder, age(lease.taken_at, now)));
         }
+    }
+    if let Some(Debt { since, paths }) = debt {
+        let since = since.as_ref().map_or_else(|| "ever".to_owned(), |since| format!("since release {since}"));
+        let paths = paths.map_or_else(String::new, |paths| format!(", {}", print::counted(paths, "path")));
+        print::line(&format!(
+            "{}: the edges weren't told what has changed {since}{paths}. `tintype purge --resume` or the next publish does that",
+            styled(print::YELLOW, "purge pending")
+        ));
     }
     if let Some(suspect) = &head.suspect {
         print::line(&format!(

@@ -1,7 +1,6 @@
 //! `[store] head` and what belongs to it: who keeps the head of the store.
 
 use super::keys::{self, Key};
-use super::values::{Origin, Value};
 use super::{HeadConfig, Reader, Secret, StorePlace};
 use crate::database::Database;
 
@@ -92,7 +91,7 @@ impl Reader<'_> {
         }
     }
 
-    fn switch(&mut self, key: &'static Key) -> bool {
+    pub(super) fn switch(&mut self, key: &'static Key) -> bool {
         let switch = self.understood(key, |text, _| match text.trim() {
             "true" => Ok(true),
             "false" => Ok(false),
@@ -101,11 +100,5 @@ impl Reader<'_> {
             }
         });
         switch.unwrap_or_default()
-    }
-
-    /// Refuses a value that can be understood, and doesn't go with another one.
-    fn refuse_key(&mut self, key: &'static Key, reason: &str, hint: &str) {
-        let origin = self.values.get(key).map_or(Origin::Default, |Value { origin, .. }| origin);
-        self.refuse(origin, (reason.to_owned(), hint.to_owned()));
     }
 }

@@ -6,11 +6,17 @@ use std::time::Duration;
 use super::secret::holds_password;
 use crate::diagnostic::did_you_mean;
 
+mod cdn;
 mod database;
 mod guard;
 mod head;
 mod retention;
 
+pub use cdn::{
+    CDN_PURGE, CDN_URL, CLOUDFLARE_API, CLOUDFLARE_TAGS, CLOUDFLARE_TOKEN, CLOUDFRONT_API, CLOUDFRONT_TAGS,
+    DISTRIBUTION, EVERYTHING, EVERYTHING_METHOD, FASTLY_API, FASTLY_TAGS, FASTLY_TOKEN, HEADER, MAX_PATHS, METHOD,
+    ORIGINS, PROFILE, PURGE_TIMEOUT, SERVICE, SOFT, WEBHOOK_SECRET, WEBHOOK_URL, ZONE,
+};
 pub use database::{ACQUIRE_TIMEOUT, DATABASE_URL, MAX_LAG, READ, REPLICAS, SETTINGS, STATEMENT_TIMEOUT};
 pub use guard::{LEVELS, MAX_SIZE, SOURCE_AGE_SQL};
 pub use head::{HEAD, HEAD_URL, UNSAFE_SINGLE_PUBLISHER};
@@ -169,19 +175,6 @@ pub static LEASE_TTL: Key = Key {
     ],
 };
 
-/// Where readers fetch.
-pub static CDN_URL: Key = Key {
-    section: "cdn",
-    name: "url",
-    kind: Kind::Text,
-    default: None,
-    shown: "\"https://cdn.example.org\"",
-    comment: &[
-        "The address under which readers fetch the snapshots; none by default. Its path, if it has one, is left out of",
-        "a document's URL that is pasted from the browser to name a key.",
-    ],
-};
-
 /// Where the templates are.
 pub static TEMPLATES: Key = Key {
     section: "paths",
@@ -193,7 +186,7 @@ pub static TEMPLATES: Key = Key {
 };
 
 /// All keys, in the order of the written file.
-pub static KEYS: [&Key; 34] = [
+pub static KEYS: [&Key; 57] = [
     &DATABASE_URL,
     &REPLICAS,
     &READ,
@@ -213,6 +206,29 @@ pub static KEYS: [&Key; 34] = [
     &HEAD_URL,
     &UNSAFE_SINGLE_PUBLISHER,
     &CDN_URL,
+    &CDN_PURGE,
+    &PURGE_TIMEOUT,
+    &MAX_PATHS,
+    &DISTRIBUTION,
+    &PROFILE,
+    &CLOUDFRONT_TAGS,
+    &CLOUDFRONT_API,
+    &ZONE,
+    &CLOUDFLARE_TOKEN,
+    &ORIGINS,
+    &CLOUDFLARE_TAGS,
+    &CLOUDFLARE_API,
+    &SERVICE,
+    &FASTLY_TOKEN,
+    &SOFT,
+    &FASTLY_TAGS,
+    &FASTLY_API,
+    &WEBHOOK_URL,
+    &METHOD,
+    &WEBHOOK_SECRET,
+    &HEADER,
+    &EVERYTHING,
+    &EVERYTHING_METHOD,
     &guard::ROWS_DROP,
     &guard::KEYS_DROP,
     &guard::EMPTY,
@@ -260,7 +276,7 @@ impl Key {
     }
 }
 
-const HEADER: &str = "\
+const OPENING: &str = "\
 # Settings of tintype. A key that is commented out shows its default, or an example where there is none.
 # Relative paths count from this file's folder. The environment outranks this file: TINTYPE_STORE_URL is [store] url.
 ";
@@ -274,7 +290,7 @@ const PASSWORD_COMMENT: &str = "\
 ///
 /// Without `database` the demo's own, without `store` a folder `public`.
 pub fn file_text(database: Option<&str>, store: Option<&str>) -> String {
-    let mut text = HEADER.to_owned();
+    let mut text = OPENING.to_owned();
     let mut section = "";
     for key in KEYS {
         if key.section != section {

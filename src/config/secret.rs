@@ -67,7 +67,7 @@ pub fn masked(text: &str) -> String {
     String::from_utf8(bytes).unwrap_or_default()
 }
 
-/// Hides whole values under `[database]`, and anywhere else those with an `@` or a word like "password" or "postgres": a
+/// Hides whole values under `[database]` and `[cdn.webhook]`, and anywhere else those with an `@` or a word like "password" or "postgres": a
 /// URL that is misspelt in a way that nobody thought of must not show what is in it.
 fn hide_database_values(text: &str, hide: &mut impl FnMut(usize, usize)) {
     let mut inside = false;
@@ -77,13 +77,16 @@ fn hide_database_values(text: &str, hide: &mut impl FnMut(usize, usize)) {
         start += line.len();
         let trimmed = content.trim_start();
         if trimmed.starts_with('[') && !trimmed.contains('=') {
-            inside = trimmed.starts_with("[database]");
+            inside = ["[database]", "[cdn.webhook]"].iter().any(|section| trimmed.starts_with(section));
             continue;
         }
         let lower = trimmed.to_ascii_lowercase();
-        let suspicious = ["@", "passw", "pwd", "postgres", "head_url"].iter().any(|part| lower.contains(part));
+        let is_prose = trimmed.starts_with("# ");
+        let suspicious = ["@", "passw", "pwd", "postgres", "head_url"].iter().any(|part| lower.contains(part))
+            || (!is_prose && ["token", "secret", "bearer"].iter().any(|part| lower.contains(part)));
         // The keys of the section that hold no URL; whoever misspells one of them wants to see the line.
-        let plain = ["read ", "read=", "max_lag "].iter().any(|key| trimmed.starts_with(key));
+        let plain =
+            ["read ", "read=", "max_lag ", "method", "everything_method"].iter().any(|key| trimmed.starts_with(key));
         let harmless = trimmed.is_empty() || trimmed.starts_with('#') || trimmed.contains("sqlite:") || plain;
         if suspicious || (inside && !harmless) {
             let value = content.find('=').map_or(0, |at| at + 1);

@@ -130,7 +130,7 @@ impl<'a> Family<'a> {
 }
 
 /// A tag with the slugs of a path in place of the columns' names.
-fn filled(pattern: Option<&PathPattern>, tag: &str, path: &str) -> String {
+pub fn filled(pattern: Option<&PathPattern>, tag: &str, path: &str) -> String {
     let mut tag = tag.to_owned();
     let Some(pattern) = pattern.filter(|_| tag.contains('{')) else { return tag };
     for (column, slug) in pattern.columns().iter().zip(pattern.slugs(path).unwrap_or_default()) {

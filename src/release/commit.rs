@@ -99,10 +99,11 @@ pub async fn commit(
         let started = Instant::now();
         let mut report = finish(store, swapped, lease.as_ref(), manifest.as_deref(), report, progress).await;
         report.staged = staged;
-        if let Err(error) = purge::catch_up(store, &job.cdn, &report.activated).await {
-            report.unfinished.get_or_insert(error);
-        }
         seconds.activate = started.elapsed().as_secs_f64();
+        let started = Instant::now();
+        report.purge = purge::catch_up(store, &job.cdn, job.purge, &report.activated, progress).await;
+        seconds.purge = started.elapsed().as_secs_f64();
+        report.unfinished = report.unfinished.or(report.purge.error.take());
         return Ok(report);
     }
 }
@@ -161,10 +162,11 @@ pub async fn finish_interrupted(
         Err(error) => return Err(error),
     };
     let activated = turn.tenure.roll_forward(turn.base.manifest.as_deref(), progress).await?;
-    if let Err(error) = purge::catch_up(store, &job.cdn, &activated).await {
+    if let Some(error) = purge::catch_up(store, &job.cdn, job.purge, &activated, progress).await.error {
         // This run purges once more at its end; it matters only if it doesn't get there.
         tracing::warn!(%error, "what was finished couldn't be purged yet");
     }
+    progress.enter(Phase::Prepare, 0);
     let finished = turn.base.is_unfinished() && activated.is_complete();
     let finished = turn.base.head().desired.clone().filter(|_| finished);
     Ok((turn.base.read_again(store).await?, finished))

@@ -20,6 +20,7 @@ use super::manifest::{Change, ChangeKind, ChangeList, Manifest, Root, policy_has
 use super::merge::{Merged, Observation, merge};
 use super::mixture::refuse_mixture;
 use super::publish::{Job, Outcome};
+use super::purge::Purged;
 use super::refresh::Refreshed;
 use super::report::{Report, Seconds, TemplateReport, counts, differences};
 use super::restore::Restoring;
@@ -378,6 +379,7 @@ impl Draft {
             staged: None,
             rolled_forward: None,
             settled: None,
+            purge: Purged::default(),
             unfinished: None,
             release,
             committed,

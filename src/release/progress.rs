@@ -25,6 +25,8 @@ pub enum Phase {
     Verify,
     /// Removing what no release names.
     Remove,
+    /// Every path shows the release, and the edges are being told. Whoever comes next tells them what they weren't told.
+    Purge,
 }
 
 /// Counters that a run moves and a progress bar reads.
@@ -65,7 +67,8 @@ impl Progress {
             5 => Phase::Done,
             6 => Phase::Serve,
             7 => Phase::Verify,
-            _ => Phase::Remove,
+            8 => Phase::Remove,
+            _ => Phase::Purge,
         }
     }
 

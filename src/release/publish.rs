@@ -70,6 +70,8 @@ pub struct Job {
     pub holder: String,
     /// Whose edges are to be told what has changed.
     pub cdn: Cdn,
+    /// Tell them; false leaves that to a later run.
+    pub purge: bool,
 }
 
 /// A template after the build: what was seen of it, or why nothing was.

@@ -10,6 +10,7 @@ use super::guard::{Verdict, refusal};
 use super::id::{ReleaseId, RunId};
 use super::manifest::{Change, ChangeKind};
 use super::merge::Merged;
+use super::purge::Purged;
 use super::refresh::Decision;
 use super::row::{Row, find};
 use super::verify::Settled;
@@ -44,6 +45,8 @@ pub struct Report {
     pub is_pending: bool,
     /// What activation did, if there was anything to activate.
     pub activated: Activated,
+    /// What came of telling the edges.
+    pub purge: Purged,
     /// What went wrong after the commit; the next run goes on from there.
     pub unfinished: Option<Error>,
     /// Where the time went, in seconds.
@@ -67,6 +70,8 @@ pub struct Seconds {
     pub commit: f64,
     /// Changing stable paths.
     pub activate: f64,
+    /// Telling the edges.
+    pub purge: f64,
     /// Everything.
     pub total: f64,
 }

@@ -8,7 +8,7 @@ use super::doubt::settle_doubt;
 use super::id::ReleaseId;
 use super::progress::{Phase, Progress};
 use super::publish::Job;
-use super::purge;
+use super::purge::{self, Purged};
 use super::turn::Turn;
 use super::verify::Settled;
 use crate::error::Error;
@@ -25,6 +25,8 @@ pub struct Resumed {
     pub activated: Activated,
     /// What came of a look at paths that a late request may have changed, if one was due.
     pub settled: Option<Settled>,
+    /// What came of telling the edges.
+    pub purge: Purged,
     /// What couldn't be done after that; the next run does it.
     pub unfinished: Option<Error>,
 }
@@ -38,6 +40,7 @@ pub async fn resume(job: &Job, store: &Arc<Store>, take_over: bool, progress: &P
         was_unfinished: false,
         activated: Activated::default(),
         settled: None,
+        purge: Purged::default(),
         unfinished: None,
     };
     if base.is_unfinished() || (take_over && base.head().lease.is_some()) {
@@ -50,7 +53,8 @@ pub async fn resume(job: &Job, store: &Arc<Store>, take_over: bool, progress: &P
     }
     let (_, settled) = settle_doubt(job, store, base, progress).await?;
     resumed.settled = settled;
-    resumed.unfinished = purge::catch_up(store, &job.cdn, &resumed.activated).await.err();
+    resumed.purge = purge::catch_up(store, &job.cdn, job.purge, &resumed.activated, progress).await;
+    resumed.unfinished = resumed.purge.error.take();
     progress.enter(Phase::Done, 0);
     Ok(resumed)
 }

@@ -268,6 +268,7 @@ impl Site {
             note: None,
             now: clock::now(),
             cdn: Cdn::Edge(Arc::clone(store)),
+            purge: true,
             lease_wait: deed.patience,
             lease_ttl: LEASE_TTL,
             holder: deed.run.to_string(),

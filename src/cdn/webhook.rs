@@ -1,0 +1,129 @@
+//! An address of one's own that is told what to forget: a program that knows another CDN, or a cache such as Varnish.
+//!
+//! A plain address gets `POST`s of JSON, a thousand paths each, signed if there is a secret. An address with `{path}` in
+//! it gets one request for every path, with a method such as `PURGE` and the host name of readers' URLs, because caches
+//! keep a document under both; what to send so that everything is forgotten has to be configured besides, and where it
+//! isn't, every path of the site is named.
+
+use ring::hmac;
+use serde_json::{Value, json};
+use url::Url;
+
+use super::persist::{Patience, Refusal, Verdict, judge, persist};
+use super::plan::{Limits, Request};
+use super::purge::Token;
+use crate::http;
+
+/// What stands for the path in an address.
+pub const PATH: &str = "{path}";
+/// The header of a signature.
+const SIGNATURE: &str = "x-tintype-signature";
+/// About 100 KB of JSON.
+const PATHS_PER_REQUEST: usize = 1_000;
+/// As many as nobody minds who hasn't said otherwise.
+const MAX_PATHS: usize = 100_000;
+
+/// Whom to tell.
+#[derive(Debug)]
+pub struct Webhook {
+    /// The address, perhaps with `{path}` in it. It may hold a token.
+    pub url: Token,
+    /// The method of requests for a path.
+    pub method: String,
+    /// The key that requests are signed with.
+    pub secret: Option<Token>,
+    /// A further header, name and value.
+    pub header: Option<(String, Token)>,
+    /// Method and address that make everything forgotten, where each path has an address of its own.
+    pub everything: Option<(String, Token)>,
+}
+
+impl Webhook {
+    fn is_by_path(&self) -> bool {
+        self.url.expose().contains(PATH)
+    }
+
+    /// What it takes.
+    pub fn limits(&self) -> Limits {
+        Limits {
+            items: MAX_PATHS,
+            paths_per_request: if self.is_by_path() { 1 } else { PATHS_PER_REQUEST },
+            bulk_per_request: PATHS_PER_REQUEST,
+            folders: None,
+            tags: false,
+            everything: !self.is_by_path() || self.everything.is_some(),
+        }
+    }
+
+    /// Sends a purge.
+    pub async fn send(&self, site: &Url, request: &Request, patience: Patience) -> Result<(), Refusal> {
+        match request {
+            Request::Paths(paths) if self.is_by_path() => {
+                for path in paths {
+                    let path = format!("{}{path}", site.path().trim_start_matches('/'));
+                    self.call(&self.method, &self.url.expose().replace(PATH, &path), site, Vec::new(), patience)
+                        .await?;
+                }
+                Ok(())
+            }
+            _ if self.is_by_path() => {
+                let Some((method, url)) = &self.everything else {
+                    return Err(Refusal::new("[cdn.webhook] everything is missing"));
+                };
+                self.call(method, url.expose(), site, Vec::new(), patience).await
+            }
+            _ => {
+                let body = document(site, request).to_string().into_bytes();
+                self.call("POST", self.url.expose(), site, body, patience).await
+            }
+        }
+    }
+
+    async fn call(
+        &self,
+        method: &str,
+        address: &str,
+        site: &Url,
+        body: Vec<u8>,
+        patience: Patience,
+    ) -> Result<(), Refusal> {
+        let url = Url::parse(address).map_err(|error| Refusal::new(format!("[cdn.webhook] url isn't one: {error}")))?;
+        // The address itself may hold a secret.
+        let who = format!("the webhook at {}", &url[url::Position::BeforeHost..url::Position::AfterPort]);
+        let signature = self.secret.as_ref().map(|secret| signature(secret, &body));
+        let mut headers = Vec::new();
+        match body.is_empty() {
+            true => headers.push(("host", &site[url::Position::BeforeHost..url::Position::AfterPort])),
+            false => headers.push(("content-type", "application/json")),
+        }
+        headers.extend(signature.as_ref().map(|signature| (SIGNATURE, signature.as_str())));
+        headers.extend(self.header.as_ref().map(|(name, value)| (name.as_str(), value.expose())));
+        persist(patience, async |timeout| {
+            let answer = http::send(method, &url, &headers, body.clone(), timeout).await;
+            match &answer {
+                // Squid and nginx's cache_purge answer so if they don't keep the document.
+                Ok(answer) if answer.status == 404 && body.is_empty() && method == "PURGE" => Verdict::Done,
+                _ => judge(&who, &answer, "[cdn.webhook] header can carry what it asks for"),
+            }
+        })
+        .await
+    }
+}
+
+/// What a webhook is told.
+fn document(site: &Url, request: &Request) -> Value {
+    match request {
+        Request::Paths(paths) => {
+            let paths: Vec<String> = paths.iter().map(|path| format!("{}{path}", site.path())).collect();
+            json!({ "version": 1, "purge": "paths", "site": site.as_str(), "paths": paths })
+        }
+        _ => json!({ "version": 1, "purge": "everything", "site": site.as_str() }),
+    }
+}
+
+/// HMAC-SHA-256 of a body, as hex digits behind the name of the hash.
+fn signature(secret: &Token, body: &[u8]) -> String {
+    let key = hmac::Key::new(hmac::HMAC_SHA256, secret.expose().as_bytes());
+    let tag = hmac::sign(&key, body);
+    format!("sha256={}", tag.as_ref().iter().map(|byte| format!("{byte:02x}")).collect::<String>())
+}
