@@ -53,7 +53,7 @@ const LAST_WORDS: Duration = Duration::from_secs(3);
 
 const EXIT_CODES: &str = "\
 Exit codes: 0 done, or nothing to do · 1 nothing committed and something failed · 2 usage, config or template invalid ·
-3 a guard refused a template · 4 committed, but a template or some paths are behind · 5 another publisher is committing ·
+3 a guard refused a template · 4 committed, but a template, some paths or the CDN are behind · 5 another publisher is committing ·
 10 plan --exit-code with changes · 130/143 interrupted";
 
 /// Runs hot aggregation queries once and publishes the answers as gzipped JSON snapshots.

@@ -124,15 +124,11 @@ impl CloudFront {
             aws_smithy_http_client::Builder::new().tls_provider(tls::Provider::Rustls(CryptoMode::Ring)).build_https();
         let providers =
             ProviderConfig::without_region().with_http_client(http).with_region(Some(Region::new(self.region())));
-        match &self.profile {
-            Some(name) => SharedCredentialsProvider::new(
-                ProfileFileCredentialsProvider::builder().configure(&providers).profile_name(name).build(),
-            ),
-            None => {
-                let chain = DefaultCredentialsChain::builder().configure(providers).build();
-                SharedCredentialsProvider::new(chain.await)
-            }
+        if let Some(name) = &self.profile {
+            let profile = ProfileFileCredentialsProvider::builder().configure(&providers).profile_name(name).build();
+            return SharedCredentialsProvider::new(profile);
         }
+        SharedCredentialsProvider::new(DefaultCredentialsChain::builder().configure(providers).build().await)
     }
 
     /// The region that requests are signed for: `cloudfront.REGION.…` names it, and the API of the world is in us-east-1.

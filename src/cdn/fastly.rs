@@ -21,8 +21,8 @@ use super::plan::{Limits, Request};
 use super::purge::Token;
 use crate::http;
 
-/// Twenty such purges an hour stay within the limit.
-const MAX_PATHS: usize = 5_000;
+/// Ten such purges an hour stay within the limit.
+const MAX_PATHS: usize = 10_000;
 const KEYS_PER_REQUEST: usize = 256;
 
 /// A service.

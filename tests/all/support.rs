@@ -1,6 +1,7 @@
 //! What the tests stand on: real PostgreSQL clusters, the real binary, throw-away projects, and eyes for a published directory.
 
 pub mod bucket;
+pub mod cdn_api;
 pub mod demo_world;
 pub mod directory;
 pub mod http;

@@ -51,7 +51,7 @@ pub static MAX_PATHS: Key = Key {
     default: None,
     shown: "1000",
     comment: &[
-        "The most paths that one purge names; by default 30 (cloudfront, which bills them), 10000 (cloudflare), 5000 (fastly),",
+        "The most paths that one purge names; by default 30 (cloudfront, which bills them), 10000 (cloudflare and fastly),",
         "100000 (webhook). With more, folders or tags stand for them, which drops unchanged documents from the edges too.",
     ],
 };

@@ -1,0 +1,129 @@
+//! What is owed to the edges: told by `status`, and paid by whoever comes next.
+
+use std::time::Duration;
+
+use rustix::process::Signal;
+use serde_json::{Value, json as value};
+
+use crate::support::cdn_api::{Asked, CdnApi, Play, behind_cdn, json, many, tintype};
+use crate::support::project::Project;
+use crate::support::wait::wait_until;
+
+fn ok(_: &Asked) -> Play {
+    Play::Say(200, Vec::new(), String::new())
+}
+
+/// A published project of three documents behind a CDN that knows everything.
+fn published() -> (Project, CdnApi) {
+    let api = CdnApi::start(ok);
+    let project = many(3);
+    let own = format!("purge_timeout = \"1s\"\n[cdn.webhook]\nurl = \"{}/hook\"", api.url());
+    behind_cdn(&project, &format!("purge = \"webhook\"\n{own}"));
+    json(&project, &["publish"], 0);
+    assert_eq!(api.take().len(), 1);
+    assert_eq!(json(&project, &["status"], 0)["purge"], value!({ "outcome": "done", "since": null, "paths": null }));
+    (project, api)
+}
+
+/// The paths that the CDN was told of, request by request.
+fn told(api: &CdnApi) -> Vec<Value> {
+    api.take().iter().map(|asked| asked.json()["paths"].clone()).collect()
+}
+
+fn paths(names: &[&str]) -> Value {
+    let documents = names.iter().map(|name| format!("/m%C3%A4ps/many/{name}.json"));
+    // Every release is named in the catalogue.
+    std::iter::once("/m%C3%A4ps/index.json".to_owned()).chain(documents).collect::<Vec<_>>().into()
+}
+
+#[test]
+fn an_api_that_is_down_makes_nothing_forgotten() {
+    let (project, api) = published();
+    let first = project.head()["active"].clone();
+    api.play(|_| Play::Say(503, Vec::new(), "maintenance".to_owned()));
+    project.execute("UPDATE t SET n = 100 WHERE k = 'k0001'");
+    let document = json(&project, &["publish"], 4);
+    let purge = &document["purge"];
+    assert_eq!(
+        (&document["outcome"], &purge["outcome"], &purge["paths"]),
+        (&"published".into(), &"pending".into(), &2.into())
+    );
+    assert!(api.take().len() > 1, "it is tried for a while");
+    assert_eq!(json(&project, &["status"], 0)["purge"], value!({ "outcome": "pending", "since": first, "paths": 2 }));
+    let shown = project.run(&["status"]).expect(0);
+    assert!(shown.text().contains("purge pending"), "{shown}");
+    // A -> B -> A: nothing differs any more, and an edge may have kept what was there in between.
+    project.execute("UPDATE t SET n = 1 WHERE k = 'k0001'; UPDATE t SET n = 200 WHERE k = 'k0002'");
+    let ended = tintype(&project, &["publish"]).run().expect(4);
+    ended.explains(&["503: maintenance", "purge_timeout", "purge --resume"]);
+    assert_eq!(json(&project, &["purge", "--resume"], 4)["outcome"], "pending");
+    api.take();
+    api.play(ok);
+    let document = json(&project, &["purge", "--resume"], 0);
+    assert_eq!((&document["outcome"], &document["purge"]["paths"]), (&"done".into(), &3.into()));
+    assert_eq!(told(&api), [paths(&["r1/k0001", "r2/k0002"])]);
+    assert_eq!(json(&project, &["status"], 0)["purge"]["outcome"], "done");
+    json(&project, &["purge", "--resume"], 0);
+    assert_eq!(api.count(), 0, "nothing is owed any more");
+}
+
+#[test]
+fn a_run_that_is_killed_before_the_purge_leaves_the_debt() {
+    for next in [&["purge", "--resume"][..], &["publish"], &["resume"]] {
+        let (project, api) = published();
+        api.play(|_| Play::Hang);
+        project.execute("UPDATE t SET n = 100 WHERE k = 'k0003'");
+        let mut running = tintype(&project, &["publish"]).start();
+        wait_until("the purge to be sent", Duration::from_secs(60), || api.count() > 0 || running.has_ended());
+        running.signal(Signal::KILL);
+        let _ = running.finish();
+        let head = project.head();
+        assert!(head["active"] == head["desired"] && head["purged"] != head["active"], "{head}");
+        api.take();
+        api.play(ok);
+        json(&project, next, 0);
+        assert_eq!(told(&api), [paths(&["r3/k0003"])], "{next:?}");
+        assert_eq!(project.head()["purged"], project.head()["active"]);
+    }
+}
+
+#[test]
+fn a_signal_in_the_purge_says_what_it_leaves() {
+    let (project, api) = published();
+    api.play(|_| Play::Hang);
+    project.execute("UPDATE t SET n = 100 WHERE k = 'k0003'");
+    let mut running = tintype(&project, &["publish"]).start();
+    wait_until("the purge to be sent", Duration::from_secs(60), || api.count() > 0 || running.has_ended());
+    running.signal(Signal::TERM);
+    let ended = running.finish().expect(143);
+    assert!(ended.stderr.contains("is live, and the edges weren't all told: `tintype purge --resume`"), "{ended}");
+}
+
+#[test]
+fn an_editor_purges_what_is_named() {
+    let (project, api) = published();
+    let url = "https://cdn.example.org/m%C3%A4ps/many/r2/k0002.json";
+    let document = json(&project, &["republish", url], 0);
+    assert_eq!(document["purge"]["outcome"], "done");
+    assert_eq!(told(&api), [paths(&["r2/k0002"])], "also what didn't change");
+    let document = json(&project, &["purge", "many/r1/*", url], 0);
+    assert_eq!((&document["purge"]["paths"], &document["purge"]["requests"]), (&2.into(), &1.into()));
+    let named = ["/m%C3%A4ps/many/r1/k0001.json", "/m%C3%A4ps/many/r2/k0002.json"];
+    assert_eq!(told(&api), [value!(named)]);
+    project.run(&["purge", "many/r1/k9"]).expect(2).explains(&["isn't in the release"]);
+    project.run(&["purge"]).expect(2).explains(&["purge every document", "--yes"]);
+    let planned = project.run(&["purge", "-n", "many"]).expect(0);
+    assert!(planned.text().contains("many/r3/k0003.json"), "{planned}");
+    assert_eq!(api.count(), 0);
+    json(&project, &["purge", "-y"], 0);
+    assert_eq!(api.take()[0].json()["purge"], "everything");
+    project.execute("DELETE FROM t WHERE k = 'k0001'");
+    json(&project, &["publish", "--accept-guard", "all", "-y"], 0);
+    let gone = told(&api);
+    assert!(gone[0].as_array().is_some_and(|told| told.contains(&"/m%C3%A4ps/many/r1/k0001.json".into())), "{gone:?}");
+    json(&project, &["rollback", "-y"], 0);
+    let back = told(&api);
+    assert!(back[0].as_array().is_some_and(|told| told.contains(&"/m%C3%A4ps/index.json".into())), "{back:?}");
+    project.configure("sqlite:gone.db", "");
+    project.run(&["purge", "-y"]).expect(2).explains(&["no CDN to purge", "[cdn] purge"]);
+}

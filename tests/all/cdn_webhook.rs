@@ -1,0 +1,72 @@
+//! Purging through an address of one's own: JSON for a program, or a request for every path as a cache takes it.
+
+use std::collections::BTreeSet;
+
+use crate::support::cdn_api::{CdnApi, Play, behind_cdn, hex, hmac, json, many, names, tintype};
+
+fn ok() -> Play {
+    Play::Say(204, Vec::new(), String::new())
+}
+
+#[test]
+fn a_program_gets_json_and_knows_who_sends_it() {
+    let api = CdnApi::start(|_| ok());
+    let project = many(1_500);
+    let own = format!(
+        "[cdn.webhook]\nurl = \"{}/hook?key=hunter2\"\nsecret = \"s3cret\"\nheader = \"X-Key: k y\"",
+        api.url()
+    );
+    behind_cdn(&project, &format!("purge = \"webhook\"\n{own}"));
+    json(&project, &["publish"], 0);
+    project.execute("UPDATE t SET n = -n");
+    let document = json(&project, &["publish"], 0);
+    assert_eq!((&document["purge"]["paths"], &document["purge"]["requests"]), (&1_501.into(), &2.into()));
+    let asked = api.take();
+    for one in &asked {
+        assert_eq!((one.method.as_str(), one.path.as_str(), one.header("x-key")), ("POST", "/hook", "k y"));
+        let signature = format!("sha256={}", hex(&hmac(b"s3cret", one.body.as_bytes())));
+        assert_eq!(one.header("x-tintype-signature"), signature);
+    }
+    let site = "https://cdn.example.org/m%C3%A4ps/";
+    assert_eq!(asked[0].json(), serde_json::json!({ "version": 1, "purge": "everything", "site": site }));
+    let told: Vec<_> = asked[1..].iter().map(|one| one.json()).collect();
+    assert!(told.iter().all(|told| told["purge"] == "paths" && told["site"] == site));
+    let paths: BTreeSet<&str> =
+        told.iter().filter_map(|told| told["paths"].as_array()).flatten().filter_map(|path| path.as_str()).collect();
+    let expected: Vec<String> = names(1_500).iter().map(|name| format!("/m%C3%A4ps/{name}")).collect();
+    assert!(paths.iter().eq(expected.iter()));
+    api.play(|_| Play::Say(401, Vec::new(), "who are you?".to_owned()));
+    let ended = tintype(&project, &["purge", "-y"]).run().expect(4);
+    ended.explains(&["401: who are you?", "[cdn.webhook] header", "can't purge everything"]);
+    assert!(!format!("{ended}").contains("hunter2"));
+}
+
+#[test]
+fn a_cache_gets_a_request_for_every_path() {
+    let api = CdnApi::start(|_| ok());
+    let project = many(30);
+    let own = |more: &str| format!("purge = \"webhook\"\n[cdn.webhook]\nurl = \"{}/{{path}}\"\n{more}", api.url());
+    behind_cdn(&project, &own(&format!("everything = \"{}/all\"", api.url())));
+    json(&project, &["publish"], 0);
+    let [everything] = api.take().try_into().expect("one request");
+    assert_eq!((everything.method.as_str(), everything.path.as_str()), ("BAN", "/all"));
+    assert_eq!(everything.header("host"), "cdn.example.org", "a cache keeps documents by the readers' host");
+    project.execute("UPDATE t SET n = -n WHERE k <= 'k0009'");
+    // Some aren't in the cache at all.
+    api.play(|asked| if asked.path.ends_with('7') { Play::Say(404, Vec::new(), String::new()) } else { ok() });
+    json(&project, &["publish"], 0);
+    let asked = api.take();
+    assert!(
+        asked.iter().all(|one| one.method == "PURGE" && one.header("host") == "cdn.example.org" && one.body.is_empty())
+    );
+    let paths: BTreeSet<&str> = asked.iter().map(|one| one.path.as_str()).collect();
+    let expected: Vec<String> = names(9).iter().map(|name| format!("/m%C3%A4ps/{name}")).collect();
+    assert!(paths.iter().eq(expected.iter()) && asked.len() == 10);
+    // Without an address for everything, every path is named.
+    behind_cdn(&project, &own("method = \"BAN\""));
+    json(&project, &["purge", "-y"], 0);
+    let asked = api.take();
+    let paths: BTreeSet<&str> = asked.iter().map(|one| one.path.as_str()).collect();
+    assert!(asked.iter().all(|one| one.method == "BAN"));
+    assert_eq!((paths.len(), paths.contains("/m%C3%A4ps/index.json")), (31, true));
+}
