@@ -74,7 +74,7 @@ fn a_run_that_is_killed_before_the_purge_leaves_the_debt() {
         api.play(|_| Play::Hang);
         project.execute("UPDATE t SET n = 100 WHERE k = 'k0003'");
         let mut running = tintype(&project, &["publish"]).start();
-        wait_until("the purge to be sent", Duration::from_secs(60), || api.count() > 0 || running.has_ended());
+        wait_until("the purge to be sent", Duration::from_mins(1), || api.count() > 0 || running.has_ended());
         running.signal(Signal::KILL);
         let _ = running.finish();
         let head = project.head();
@@ -93,7 +93,7 @@ fn a_signal_in_the_purge_says_what_it_leaves() {
     api.play(|_| Play::Hang);
     project.execute("UPDATE t SET n = 100 WHERE k = 'k0003'");
     let mut running = tintype(&project, &["publish"]).start();
-    wait_until("the purge to be sent", Duration::from_secs(60), || api.count() > 0 || running.has_ended());
+    wait_until("the purge to be sent", Duration::from_mins(1), || api.count() > 0 || running.has_ended());
     running.signal(Signal::TERM);
     let ended = running.finish().expect(143);
     assert!(ended.stderr.contains("is live, and the edges weren't all told: `tintype purge --resume`"), "{ended}");

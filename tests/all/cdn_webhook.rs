@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::support::cdn_api::{CdnApi, Play, behind_cdn, hex, hmac, json, many, names, tintype};
+use crate::support::cdn_api::{Asked, CdnApi, Play, behind_cdn, hex, hmac, json, many, names, tintype};
 
 fn ok() -> Play {
     Play::Say(204, Vec::new(), String::new())
@@ -29,7 +29,7 @@ fn a_program_gets_json_and_knows_who_sends_it() {
     }
     let site = "https://cdn.example.org/m%C3%A4ps/";
     assert_eq!(asked[0].json(), serde_json::json!({ "version": 1, "purge": "everything", "site": site }));
-    let told: Vec<_> = asked[1..].iter().map(|one| one.json()).collect();
+    let told: Vec<_> = asked[1..].iter().map(Asked::json).collect();
     assert!(told.iter().all(|told| told["purge"] == "paths" && told["site"] == site));
     let paths: BTreeSet<&str> =
         told.iter().filter_map(|told| told["paths"].as_array()).flatten().filter_map(|path| path.as_str()).collect();
