@@ -66,7 +66,9 @@ pub async fn persist(patience: Patience, mut attempt: impl AsyncFnMut(Duration) 
             Verdict::Later(refusal, asked) => (refusal, asked),
         };
         // Nobody else's clock is behind this, so a part of the wait that differs from run to run keeps two of them apart.
-        let pause = asked.unwrap_or_else(|| wait / 2 + wait.mul_f64(part() / 2.0));
+        let own = wait / 2 + wait.mul_f64(part() / 2.0);
+        // A server that says "now" isn't believed more than once in a while.
+        let pause = asked.map_or(own, |asked| asked.max(patience.first_wait));
         if Instant::now() + pause >= end {
             let limit = humantime::format_duration(patience.limit);
             let asks = asked.map(|asked| format!(", and asks to wait for {}", humantime::format_duration(asked)));

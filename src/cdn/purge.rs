@@ -114,14 +114,15 @@ impl Cdn {
             #[cfg(test)]
             Cdn::Edge(store) => on_faulty_edge(store, plan).await,
         };
-        sent.map_err(|Refusal { reason, hint }| CdnError {
-            what: plan.to_string(),
-            reason,
-            hint: Some(match hint {
-                Some(hint) => format!("{hint}; then `tintype purge --resume` tells the edges what they have missed"),
-                None => "`tintype purge --resume` tries it again, and so does the next publish".to_owned(),
-            }),
-        })
+        sent.map_err(|Refusal { reason, hint }| CdnError { what: plan.to_string(), reason, hint })
+    }
+}
+
+impl CdnError {
+    /// With what to do next, after what the CDN's refusal hints at.
+    pub fn then(self, next: &str) -> CdnError {
+        let hint = self.hint.map_or_else(|| next.to_owned(), |hint| format!("{hint}; then {next}"));
+        CdnError { hint: Some(hint), ..self }
     }
 }
 

@@ -34,7 +34,7 @@ pub async fn commit(
     seconds: &mut Seconds,
 ) -> Result<Report, Error> {
     let started = Instant::now();
-    let _lock = lock(job, store).await?;
+    let held = lock(job, store).await?;
     let deadline = started + job.lease_wait;
     let built_on = base.head().desired.clone();
     // Where a lock keeps the others out, what they did until now is seen at once. Elsewhere the swap tells whether they
@@ -100,6 +100,8 @@ pub async fn commit(
         let mut report = finish(store, swapped, lease.as_ref(), manifest.as_deref(), report, progress).await;
         report.staged = staged;
         seconds.activate = started.elapsed().as_secs_f64();
+        // A CDN may keep a purge waiting for minutes, and others may publish meanwhile.
+        drop(held);
         let started = Instant::now();
         report.purge = purge::catch_up(store, &job.cdn, job.purge, &report.activated, progress).await;
         seconds.purge = started.elapsed().as_secs_f64();
@@ -162,14 +164,15 @@ pub async fn finish_interrupted(
         Err(error) => return Err(error),
     };
     let activated = turn.tenure.roll_forward(turn.base.manifest.as_deref(), progress).await?;
+    let base = turn.end();
     if let Some(error) = purge::catch_up(store, &job.cdn, job.purge, &activated, progress).await.error {
         // This run purges once more at its end; it matters only if it doesn't get there.
         tracing::warn!(%error, "what was finished couldn't be purged yet");
     }
     progress.enter(Phase::Prepare, 0);
-    let finished = turn.base.is_unfinished() && activated.is_complete();
-    let finished = turn.base.head().desired.clone().filter(|_| finished);
-    Ok((turn.base.read_again(store).await?, finished))
+    let finished = base.is_unfinished() && activated.is_complete();
+    let finished = base.head().desired.clone().filter(|_| finished);
+    Ok((base.read_again(store).await?, finished))
 }
 
 /// What the head remembers of a run: which templates were read whole, which failed, and which are no more.

@@ -27,6 +27,10 @@ use groups::{Trust, groups};
 
 /// A debt over more releases than this isn't counted where nobody pays it.
 const COUNTED_RELEASES: u64 = 50;
+/// What to do about a debt that couldn't be paid.
+const RESUME: &str = "`tintype purge --resume` tells the edges what they have missed, and so does the next publish";
+/// What to do about a purge that somebody asked for.
+const AGAIN: &str = "run the command again";
 
 /// What became of a purge.
 #[derive(Debug, Default)]
@@ -105,7 +109,7 @@ pub async fn purge(store: &Store, cdn: &Cdn, wanted: &Wanted, pay: bool, progres
         }
         _ => Plan::exact(&limits, paths),
     };
-    Ok(send(cdn, plan, pay, progress).await)
+    Ok(send(cdn, plan, pay, AGAIN, progress).await)
 }
 
 /// Pays the debt, or purges everything, which pays it too.
@@ -130,7 +134,8 @@ async fn settle(
     let root = Root::read(store, shown).await?;
     let changed = owed(store, known.as_ref(), &root, is_owed).await?;
     let plan = plan(store, &cdn.limits(), changed, known.as_ref(), &root).await?;
-    let sent = send(cdn, plan, pay, progress).await;
+    let next = if is_owed { RESUME } else { AGAIN };
+    let sent = send(cdn, plan, pay, next, progress).await;
     if sent.outcome != PurgeOutcome::Done {
         return Ok(sent);
     }
@@ -148,7 +153,7 @@ async fn settle(
     }
 }
 
-async fn send(cdn: &Cdn, plan: Plan, pay: bool, progress: &Progress) -> Purged {
+async fn send(cdn: &Cdn, plan: Plan, pay: bool, next: &str, progress: &Progress) -> Purged {
     if plan.is_empty() {
         return Purged::done(plan);
     }
@@ -158,7 +163,7 @@ async fn send(cdn: &Cdn, plan: Plan, pay: bool, progress: &Progress) -> Purged {
     progress.enter(Phase::Purge, 0);
     match cdn.purge(&plan).await {
         Ok(()) => Purged::done(plan),
-        Err(error) => Purged::pending(Some(plan), Error::from(error)),
+        Err(error) => Purged::pending(Some(plan), Error::from(error.then(next))),
     }
 }
 

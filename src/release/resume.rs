@@ -49,7 +49,7 @@ pub async fn resume(job: &Job, store: &Arc<Store>, take_over: bool, progress: &P
         resumed.release.clone_from(&turn.base.head().desired);
         resumed.was_unfinished = turn.base.is_unfinished();
         resumed.activated = turn.tenure.roll_forward(turn.base.manifest.as_deref(), progress).await?;
-        base = turn.base.read_again(store).await?;
+        base = turn.end().read_again(store).await?;
     }
     let (_, settled) = settle_doubt(job, store, base, progress).await?;
     resumed.settled = settled;

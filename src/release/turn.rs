@@ -55,6 +55,13 @@ impl<'a> Turn<'a> {
     }
 }
 
+impl Turn<'_> {
+    /// Lets the next publisher have its turn; the lease has been given back by whoever used it.
+    pub fn end(self) -> Base {
+        self.base
+    }
+}
+
 /// Changes of the head that a run loses to others. Each time somebody got on, so that all of them come to an end; but a
 /// run must neither give up after a few, where a dozen end at the same time, nor go on for ever.
 pub struct Contest<'a> {

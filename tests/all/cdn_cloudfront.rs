@@ -91,12 +91,15 @@ fn five_thousand_paths_wait_for_each_other() {
             ),
         }
     });
-    let document = json(&project, &["publish"], 0);
-    let purge = &document["purge"];
-    assert_eq!(
-        (&purge["outcome"], &purge["paths"], &purge["requests"], &purge["besides"]),
-        (&"done".into(), &5_001.into(), &6.into(), &0.into())
-    );
+    json(&project, &["publish", "--no-purge"], 0);
+    let planned = json(&project, &["purge", "--resume", "-n"], 0);
+    assert_eq!(api.count(), 0, "nothing is sent yet");
+    let document = json(&project, &["purge", "--resume"], 0);
+    let (planned, purge) = (&planned["purge"], &document["purge"]);
+    assert_eq!((&planned["outcome"], &purge["outcome"]), (&"pending".into(), &"done".into()));
+    for (name, expected) in [("paths", 5_001), ("requests", 6), ("besides", 0)] {
+        assert_eq!((&planned[name], &purge[name]), (&expected.into(), &expected.into()), "{name}");
+    }
     let asked = api.take();
     asked.iter().for_each(check);
     assert!(asked.len() > 6, "the limit was met");

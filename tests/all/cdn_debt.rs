@@ -14,10 +14,10 @@ fn ok(_: &Asked) -> Play {
 }
 
 /// A published project of three documents behind a CDN that knows everything.
-fn published() -> (Project, CdnApi) {
+fn published(timeout: &str) -> (Project, CdnApi) {
     let api = CdnApi::start(ok);
     let project = many(3);
-    let own = format!("purge_timeout = \"1s\"\n[cdn.webhook]\nurl = \"{}/hook\"", api.url());
+    let own = format!("purge_timeout = \"{timeout}\"\n[cdn.webhook]\nurl = \"{}/hook\"", api.url());
     behind_cdn(&project, &format!("purge = \"webhook\"\n{own}"));
     json(&project, &["publish"], 0);
     assert_eq!(api.take().len(), 1);
@@ -38,7 +38,7 @@ fn paths(names: &[&str]) -> Value {
 
 #[test]
 fn an_api_that_is_down_makes_nothing_forgotten() {
-    let (project, api) = published();
+    let (project, api) = published("1s");
     let first = project.head()["active"].clone();
     api.play(|_| Play::Say(503, Vec::new(), "maintenance".to_owned()));
     project.execute("UPDATE t SET n = 100 WHERE k = 'k0001'");
@@ -70,7 +70,7 @@ fn an_api_that_is_down_makes_nothing_forgotten() {
 #[test]
 fn a_run_that_is_killed_before_the_purge_leaves_the_debt() {
     for next in [&["purge", "--resume"][..], &["publish"], &["resume"]] {
-        let (project, api) = published();
+        let (project, api) = published("2m");
         api.play(|_| Play::Hang);
         project.execute("UPDATE t SET n = 100 WHERE k = 'k0003'");
         let mut running = tintype(&project, &["publish"]).start();
@@ -89,7 +89,7 @@ fn a_run_that_is_killed_before_the_purge_leaves_the_debt() {
 
 #[test]
 fn a_signal_in_the_purge_says_what_it_leaves() {
-    let (project, api) = published();
+    let (project, api) = published("2m");
     api.play(|_| Play::Hang);
     project.execute("UPDATE t SET n = 100 WHERE k = 'k0003'");
     let mut running = tintype(&project, &["publish"]).start();
@@ -101,7 +101,7 @@ fn a_signal_in_the_purge_says_what_it_leaves() {
 
 #[test]
 fn an_editor_purges_what_is_named() {
-    let (project, api) = published();
+    let (project, api) = published("2m");
     let url = "https://cdn.example.org/m%C3%A4ps/many/r2/k0002.json";
     let document = json(&project, &["republish", url], 0);
     assert_eq!(document["purge"]["outcome"], "done");
@@ -117,6 +117,10 @@ fn an_editor_purges_what_is_named() {
     assert_eq!(api.count(), 0);
     json(&project, &["purge", "-y"], 0);
     assert_eq!(api.take()[0].json()["purge"], "everything");
+    api.play(|_| Play::Say(400, Vec::new(), String::new()));
+    tintype(&project, &["purge", "many/r1/*"]).run().expect(4).explains(&["answered 400", "run the command again"]);
+    api.play(ok);
+    api.take();
     project.execute("DELETE FROM t WHERE k = 'k0001'");
     json(&project, &["publish", "--accept-guard", "all", "-y"], 0);
     let gone = told(&api);
