@@ -16,6 +16,7 @@ pub mod fastly;
 mod persist;
 mod plan;
 mod purge;
+pub mod reader;
 pub mod webhook;
 
 pub use persist::Patience;

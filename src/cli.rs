@@ -146,7 +146,7 @@ enum Command {
     Releases(releases::Releases),
     /// Print documents.
     Get(get::Get),
-    /// Compare what is at every stable path with the active release, and mend it.
+    /// Compare what is at every stable path, or what readers get from the CDN, with the active release, and mend it.
     Verify(verify::Verify),
     /// Remove old releases and what no release needs any more.
     Prune(prune::Prune),

@@ -32,7 +32,7 @@ pub struct Answer {
     pub status: u16,
     /// The headers, their names in lower case. Values that aren't UTF-8 are left out.
     pub headers: Vec<(String, String)>,
-    /// The first mebibyte of the body.
+    /// The body, up to a bound: a mebibyte where the caller names none.
     pub bytes: Vec<u8>,
 }
 
@@ -54,8 +54,19 @@ pub async fn send(
     body: Vec<u8>,
     timeout: Duration,
 ) -> Result<Answer, String> {
-    let request = request(method, url, headers, body)?;
-    match tokio::time::timeout(timeout, exchange(request)).await {
+    in_time(timeout, exchange(request(method, url, headers, body)?, MAX_BYTES)).await
+}
+
+/// The same for a GET whose body may be of any size up to the caller's bound; what goes beyond it is cut off.
+pub async fn get(url: &Url, headers: &[(&str, &str)], timeout: Duration, max_bytes: usize) -> Result<Answer, String> {
+    in_time(timeout, exchange(request("GET", url, headers, Vec::new())?, max_bytes)).await
+}
+
+async fn in_time(
+    timeout: Duration,
+    exchange: impl Future<Output = Result<Answer, String>>,
+) -> Result<Answer, String> {
+    match tokio::time::timeout(timeout, exchange).await {
         Ok(answer) => answer,
         Err(_) => Err(format!("no answer within {}", humantime::format_duration(timeout))),
     }
@@ -74,7 +85,7 @@ fn request(method: &str, url: &Url, headers: &[(&str, &str)], body: Vec<u8>) -> 
     Ok(request)
 }
 
-async fn exchange(request: HttpRequest) -> Result<Answer, String> {
+async fn exchange(request: HttpRequest, max_bytes: usize) -> Result<Answer, String> {
     let answer = CONNECTOR.call(request).await.map_err(|error| innermost(&error))?;
     let status = answer.status().as_u16();
     let headers = answer.headers().iter().map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned())).collect();
@@ -82,8 +93,8 @@ async fn exchange(request: HttpRequest) -> Result<Answer, String> {
     let mut bytes = Vec::new();
     while let Some(more) = body.next().await {
         bytes.extend_from_slice(&more.map_err(|error| innermost(&error))?);
-        if bytes.len() > MAX_BYTES {
-            bytes.truncate(MAX_BYTES);
+        if bytes.len() > max_bytes {
+            bytes.truncate(max_bytes);
             break;
         }
     }

@@ -14,6 +14,7 @@ use crate::release::head::HeadRead;
 use crate::release::manifest::{Kind, Manifest};
 use crate::release::verify::{Mended, Scope, Survey, mend, survey};
 
+mod edge;
 mod parity;
 mod show;
 
@@ -30,9 +31,11 @@ pub struct Verify {
     /// Show again from their blobs the documents that aren't what they should be, and remove leftovers.
     #[arg(long)]
     repair: bool,
-    /// With --repair: show what it would mend; write nothing.
+    /// With --repair: show what it would mend; write nothing. With --cdn: purge nothing.
     #[arg(short = 'n', long)]
     dry_run: bool,
+    #[command(flatten)]
+    edge: edge::Options,
     /// Build so many keys, picked by chance, from the database, and compare them with the release.
     #[arg(long, value_name = "N", conflicts_with_all = ["keys", "conditions"])]
     parity: Option<usize>,
@@ -53,6 +56,11 @@ struct Report {
 
 impl Verify {
     pub async fn run(self, context: &Context) -> Result<Outcome, Error> {
+        if self.edge.cdn {
+            let project = context.published_project()?;
+            let paths = self.paths(&project).await?;
+            return edge::run(context, &project, &self.edge, paths, self.dry_run).await;
+        }
         let project = match self.parity {
             Some(_) => context.project()?,
             None => context.published_project()?,

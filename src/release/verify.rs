@@ -11,7 +11,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::activate::{Changed, Family};
-use super::head::HeadRead;
+use super::head::{Head, HeadRead};
 use super::id::ReleaseId;
 use super::manifest::{Manifest, Root};
 use super::progress::{Phase, Progress};
@@ -20,6 +20,7 @@ use crate::error::Error;
 use crate::store::{Store, StoreError};
 
 mod crew;
+pub mod edge;
 mod look;
 mod mend;
 mod others;
@@ -130,13 +131,7 @@ impl Survey {
 /// Compares what the store shows with the active release.
 pub async fn survey(store: &Store, scope: &Scope, progress: &Progress) -> Result<Survey, Error> {
     progress.enter(Phase::Prepare, 0);
-    let head = HeadRead::read(store).await?.head;
-    let active = head.active.ok_or_else(|| match head.desired {
-        None => Error::usage("nothing is published yet", "`tintype publish` makes the first release"),
-        Some(id) => {
-            Error::usage(format!("no release is active yet: {id} isn't finished"), "`tintype resume` finishes it")
-        }
-    })?;
+    let active = active(&HeadRead::read(store).await?.head)?;
     let manifest = Manifest::read(store, &active).await?;
     let mut survey = Survey {
         release: active,
@@ -160,6 +155,16 @@ pub async fn survey(store: &Store, scope: &Scope, progress: &Progress) -> Result
     survey.leave_out_moving(store).await?;
     progress.enter(Phase::Done, 0);
     Ok(survey)
+}
+
+/// The release whose documents are shown.
+fn active(head: &Head) -> Result<ReleaseId, Error> {
+    head.active.clone().ok_or_else(|| match &head.desired {
+        None => Error::usage("nothing is published yet", "`tintype publish` makes the first release"),
+        Some(id) => {
+            Error::usage(format!("no release is active yet: {id} isn't finished"), "`tintype resume` finishes it")
+        }
+    })
 }
 
 /// The documents of a release, each with what it is to be shown with.

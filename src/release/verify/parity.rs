@@ -27,7 +27,7 @@ pub fn sample(manifest: &Manifest, count: usize, seed: u64) -> Sample {
 }
 
 /// So many different numbers below `of`, or all of them: Floyd's way, which needs no list of them all.
-fn pick(of: usize, count: usize, seed: u64) -> BTreeSet<usize> {
+pub(super) fn pick(of: usize, count: usize, seed: u64) -> BTreeSet<usize> {
     let mut random = seed;
     let mut picked = BTreeSet::new();
     for most in of.saturating_sub(count)..of {
