@@ -12,6 +12,7 @@ use crate::http::{self, Answer};
 
 pub mod cloudflare;
 pub mod cloudfront;
+pub mod examine;
 pub mod fastly;
 mod persist;
 mod plan;

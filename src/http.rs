@@ -62,10 +62,7 @@ pub async fn get(url: &Url, headers: &[(&str, &str)], timeout: Duration, max_byt
     in_time(timeout, exchange(request("GET", url, headers, Vec::new())?, max_bytes)).await
 }
 
-async fn in_time(
-    timeout: Duration,
-    exchange: impl Future<Output = Result<Answer, String>>,
-) -> Result<Answer, String> {
+async fn in_time(timeout: Duration, exchange: impl Future<Output = Result<Answer, String>>) -> Result<Answer, String> {
     match tokio::time::timeout(timeout, exchange).await {
         Ok(answer) => answer,
         Err(_) => Err(format!("no answer within {}", humantime::format_duration(timeout))),

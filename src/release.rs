@@ -12,7 +12,7 @@ mod barrier;
 mod base;
 mod broken;
 mod build;
-mod catalogue;
+pub mod catalogue;
 mod check;
 mod clock;
 mod commit;
@@ -51,6 +51,7 @@ mod timing;
 mod turn;
 pub mod verify;
 
+pub use activate::attributes;
 pub use check::check_template;
 pub use guard::{Moved, MovedUnit, Verdict, grouped};
 pub use id::{ReleaseId, RunId};

@@ -45,7 +45,12 @@ pub fn document_url(base: &Url, path: &str) -> Url {
 /// Fetches a URL as a browser would that has stored nothing. A body of more than `max_bytes`, unpacked, is cut off. An
 /// error is a reason, as a fragment.
 pub async fn read(url: &Url, max_bytes: u32) -> Result<Fetched, String> {
-    let answer = http::get(url, &[("accept-encoding", "gzip")], TIMEOUT, room(max_bytes)).await?;
+    read_with(url, max_bytes, &[("accept-encoding", "gzip")]).await
+}
+
+/// The same with other headers.
+pub async fn read_with(url: &Url, max_bytes: u32, headers: &[(&str, &str)]) -> Result<Fetched, String> {
+    let answer = http::get(url, headers, TIMEOUT, room(max_bytes)).await?;
     let body = body(&answer, max_bytes);
     Ok(Fetched { answer, body })
 }

@@ -5,6 +5,7 @@
 
 use clap::Args;
 use serde_json::{Value, json};
+use url::Url;
 
 use super::Outcome;
 use super::context::{Context, run_id};
@@ -19,7 +20,20 @@ mod templates;
 
 /// Options of `doctor`.
 #[derive(Debug, Args)]
-pub struct Doctor {}
+pub struct Doctor {
+    /// Look at the CDN alone, and closely: what it does with the document at this URL, or with one of the active release.
+    #[arg(long, value_name = "URL", value_parser = web_url)]
+    #[expect(clippy::option_option, reason = "the option may come without a URL")]
+    cdn: Option<Option<Url>>,
+}
+
+fn web_url(text: &str) -> Result<Url, String> {
+    let url = Url::parse(text).map_err(|error| error.to_string())?;
+    match url.scheme() {
+        "http" | "https" => Ok(url),
+        other => Err(format!("readers fetch over http or https, and this is {other}")),
+    }
+}
 
 const HEAD: Subject = Subject { name: "head", means: "it is known which release is live" };
 
@@ -37,6 +51,9 @@ struct Section {
 impl Doctor {
     pub async fn run(self, context: &Context) -> Result<Outcome, Error> {
         let (project, findings) = context.readable_project()?;
+        if let Some(url) = &self.cdn {
+            return Ok(report(context, &[edge::close_look(&project, url.as_ref()).await?]));
+        }
         let run = run_id();
         let application = format!("tintype/doctor/{run}");
         let asked = database::section(&project, &application);
@@ -55,17 +72,21 @@ impl Doctor {
         // Last, because what it looks for may only just have been written.
         let cdn = edge::section(&project).await;
         let sections = [store, database, templates, cdn];
-        let is_sound = sections.iter().all(|section| probe::is_sound(&section.checks));
-        if context.is_json() {
-            print::json(&document(&sections, is_sound));
-        } else {
-            if !context.global.quiet {
-                findings.iter().for_each(print::finding);
-            }
-            show(&sections, context.global.verbose > 0);
+        if !context.is_json() && !context.global.quiet {
+            findings.iter().for_each(print::finding);
         }
-        Ok(if is_sound { Outcome::Done } else { Outcome::Failed })
+        Ok(report(context, &sections))
     }
+}
+
+/// Shows what was found.
+fn report(context: &Context, sections: &[Section]) -> Outcome {
+    let is_sound = sections.iter().all(|section| probe::is_sound(&section.checks));
+    match context.is_json() {
+        true => print::json(&document(sections, is_sound)),
+        false => show(sections, context.global.verbose > 0),
+    }
+    if is_sound { Outcome::Done } else { Outcome::Failed }
 }
 
 /// Whether the head can be read, wherever it is kept, and understood.

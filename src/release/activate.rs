@@ -19,7 +19,7 @@ use super::catalogue;
 use super::id::ReleaseId;
 use super::manifest::{Manifest, Root, TemplateEntry};
 use super::progress::{Phase, Progress};
-use super::row::{DocumentRow, Row, blob_name};
+use super::row::{DocumentRow, Row, blob_name, find};
 use crate::error::Error;
 use crate::key::PathPattern;
 use crate::store::{Attributes, Store, StoreError};
@@ -127,6 +127,13 @@ impl<'a> Family<'a> {
             as_of: row.as_of().to_rfc3339_opts(SecondsFormat::AutoSi, true),
         }
     }
+}
+
+/// What the document of a path is shown with; none if the release has no such document.
+pub fn attributes(manifest: &Manifest, path: &str) -> Option<Attributes> {
+    let (name, row) = manifest.rows.iter().find_map(|(name, rows)| Some((name, find(rows, path)?)))?;
+    let document = row.document.as_ref()?;
+    Some(Family::new(&manifest.root, manifest.root.templates.get(name)?).attributes(row, document))
 }
 
 /// A tag with the slugs of a path in place of the columns' names.

@@ -1,10 +1,17 @@
-//! The CDN: that it doesn't hand out the store's own records.
+//! The CDN: that it doesn't hand out the store's own records, and on request what it does with a document.
 
 use serde_json::{Value, json};
+use url::Url;
 
-use super::super::context::Project;
+use super::super::context::{Project, run_id};
 use super::Section;
 use crate::cdn;
+use crate::cdn::examine::{Known, Subjected, examine};
+use crate::cdn::reader::document_url;
+use crate::error::Error;
+use crate::release::head::HeadRead;
+use crate::release::manifest::Manifest;
+use crate::release::{attributes, catalogue};
 use crate::store::probe::{Check, RECORD, Subject, Verdict};
 
 const RECORDS: Subject = Subject { name: "records-hidden", means: "readers can't fetch head.json and the releases" };
@@ -18,6 +25,78 @@ pub async fn section(project: &Project) -> Section {
         checks: vec![records_hidden(project).await],
         more: json!({ "url": url }),
     }
+}
+
+/// Looks at one document closely: at this URL, or at one of the active release.
+pub async fn close_look(project: &Project, url: Option<&Url>) -> Result<Section, Error> {
+    let manifest = match HeadRead::read(&project.store).await?.head.active {
+        Some(active) => Some(Manifest::read(&project.store, &active).await?),
+        None => None,
+    };
+    let (url, path) = match (url, project.base_url(), &manifest) {
+        (Some(url), base, _) => (url.clone(), path_of(url, base)),
+        (None, Some(base), Some(manifest)) => {
+            let path = example(manifest);
+            (document_url(base, &path), path)
+        }
+        (None, None, _) => {
+            let hint = "set it, or name a document's URL: `tintype doctor --cdn https://…`";
+            return Err(Error::usage("no [cdn] url is configured", hint));
+        }
+        (None, _, None) => {
+            let hint = "`tintype publish` makes the first release; or name a URL: `tintype doctor --cdn https://…`";
+            return Err(Error::usage("nothing is published yet", hint));
+        }
+    };
+    let known = manifest.as_ref().and_then(|manifest| known(project, manifest, &path));
+    let mut checks = vec![records_hidden(project).await];
+    checks.extend(examine(Subjected { url: &url, nothing: &nothing_beside(&url), known: known.as_ref() }).await);
+    Ok(Section {
+        key: "cdn",
+        title: url.to_string(),
+        checks,
+        more: json!({
+            "url": project.base_url().map(ToString::to_string),
+            "document": url.to_string(),
+            "path": known.is_some().then_some(path),
+        }),
+    })
+}
+
+/// Any document but the catalogue's, if there is one.
+fn example(manifest: &Manifest) -> String {
+    let rows = |is_wanted: &dyn Fn(&str) -> bool| {
+        let mut families = manifest.rows.iter().filter(|(name, _)| is_wanted(name));
+        families.find_map(|(_, rows)| rows.iter().find(|row| row.document.is_some()).map(|row| row.path.to_string()))
+    };
+    rows(&|name| name != catalogue::NAME).unwrap_or_else(|| catalogue::PATH.to_owned())
+}
+
+/// The object path that a URL may show.
+fn path_of(url: &Url, base: Option<&Url>) -> String {
+    let path = percent_encoding::percent_decode_str(url.path()).decode_utf8_lossy().into_owned();
+    let below = base.and_then(|base| path.strip_prefix(base.path()));
+    below.unwrap_or_else(|| path.trim_start_matches('/')).to_owned()
+}
+
+fn known(project: &Project, manifest: &Manifest, path: &str) -> Option<Known> {
+    let document = manifest.row(path)?.document?;
+    let attributes = attributes(manifest, path)?;
+    Some(Known {
+        digest: document.digest,
+        size_bytes: document.size_bytes,
+        cache_control: attributes.cache_control,
+        tags: attributes.cache_tags,
+        has_headers: project.store.public_directory().is_none(),
+    })
+}
+
+/// A name in the same folder that nobody can have published.
+fn nothing_beside(url: &Url) -> Url {
+    let mut nothing = url.clone();
+    let folder = url.path().rsplit_once('/').map_or("", |(folder, _)| folder);
+    nothing.set_path(&format!("{folder}/tintype-doctor-{}.json", run_id().as_str()));
+    nothing
 }
 
 async fn records_hidden(project: &Project) -> Check {

@@ -66,7 +66,10 @@ pub async fn run(
     is_dry_run: bool,
 ) -> Result<Outcome, Error> {
     let base = project.base_url().ok_or_else(|| {
-        Error::usage("no [cdn] url is configured", "set it, or TINTYPE_CDN_URL, to the URL below which readers fetch documents")
+        Error::usage(
+            "no [cdn] url is configured",
+            "set it, or TINTYPE_CDN_URL, to the URL below which readers fetch documents",
+        )
     })?;
     let edge = Edge { store: &project.store, base, progress: &context.progress };
     let cdn = project.job(Kind::Publish).cdn;

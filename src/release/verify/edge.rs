@@ -168,7 +168,9 @@ async fn leave_out_moving(
     let desired = HeadRead::read(store).await?.head.desired;
     let Some(desired) = desired.filter(|desired| desired != release) else { return Ok((None, 0)) };
     let root = Root::read(store, &desired).await?;
-    let Changed::Paths(paths) = Changed::since(store, Some(release), &root).await? else { return Ok((Some(desired), 0)) };
+    let Changed::Paths(paths) = Changed::since(store, Some(release), &root).await? else {
+        return Ok((Some(desired), 0));
+    };
     let paths: HashSet<&str> = paths.iter().map(AsRef::as_ref).collect();
     let before = looks.findings.len();
     looks.findings.retain(|finding| !paths.contains(finding.path.as_ref()));

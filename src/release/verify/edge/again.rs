@@ -45,7 +45,8 @@ pub async fn purge_again(edge: Edge<'_>, cdn: &Cdn, survey: &Survey, wait: Durat
     }
     let began = Instant::now();
     let mut manifest = Manifest::read(edge.store, &survey.release).await?;
-    let mut again = Again { paths: paths.len() as u64, purges: 0, error: None, remaining: Looks::default(), took: wait };
+    let mut again =
+        Again { paths: paths.len() as u64, purges: 0, error: None, remaining: Looks::default(), took: wait };
     for round in 1..=PURGES {
         if let Err(error) = cdn.purge(Purge::Paths(&paths)).await {
             again.error = Some(error);
@@ -64,12 +65,7 @@ pub async fn purge_again(edge: Edge<'_>, cdn: &Cdn, survey: &Survey, wait: Durat
 }
 
 /// Looks at paths again until they are as they should be; what they are at the end.
-async fn look_until(
-    edge: Edge<'_>,
-    paths: &[Arc<str>],
-    manifest: &mut Manifest,
-    end: Instant,
-) -> Result<Looks, Error> {
+async fn look_until(edge: Edge<'_>, paths: &[Arc<str>], manifest: &mut Manifest, end: Instant) -> Result<Looks, Error> {
     let mut pause = FIRST_PAUSE;
     loop {
         // Another release may be active by now.

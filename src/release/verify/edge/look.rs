@@ -42,7 +42,9 @@ fn judge(target: &Target, fetched: &Fetched) -> Result<Option<Finding>, String> 
         // A bucket whose reader may not list answers 403 for what isn't there.
         (403 | 404 | 410, None) => None,
         (403 | 404 | 410, Some(_)) => Some(Flaw::Missing),
-        (status @ 300..=399, _) => return Err(format!("it answers {status}{}, which isn't followed", location(answer))),
+        (status @ 300..=399, _) => {
+            return Err(format!("it answers {status}{}, which isn't followed", location(answer)));
+        }
         (status, _) => return Err(format!("it answers {status}")),
     };
     let digest = match body {

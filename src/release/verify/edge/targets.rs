@@ -49,12 +49,7 @@ impl Target {
 }
 
 /// The paths to look at, and of how many they were picked.
-pub async fn find(
-    store: &Store,
-    head: &Head,
-    manifest: &Manifest,
-    scope: &Scope,
-) -> Result<(Vec<Target>, u64), Error> {
+pub async fn find(store: &Store, head: &Head, manifest: &Manifest, scope: &Scope) -> Result<(Vec<Target>, u64), Error> {
     let mut paths: Vec<Arc<str>> = match &scope.choice {
         Choice::Paths(paths) => paths.iter().map(|path| Arc::from(path.as_str())).collect(),
         choice => match Changed::since(store, told(head, manifest), &manifest.root).await? {
@@ -85,7 +80,8 @@ fn documents(manifest: &Manifest) -> impl Iterator<Item = Arc<str>> {
 
 fn some_of(paths: Vec<Arc<str>>, scope: &Scope) -> Vec<Arc<str>> {
     let Some(most) = scope.most.filter(|most| *most < paths.len()) else { return paths };
-    let mut picked: Vec<Arc<str>> = pick(paths.len(), most, scope.seed).into_iter().map(|at| Arc::clone(&paths[at])).collect();
+    let mut picked: Vec<Arc<str>> =
+        pick(paths.len(), most, scope.seed).into_iter().map(|at| Arc::clone(&paths[at])).collect();
     // Everything that a frontend does begins with it.
     let is_first = |path: &&Arc<str>| path.as_ref() == catalogue::PATH;
     if let Some(first) = paths.iter().find(is_first)
@@ -103,7 +99,8 @@ mod tests {
 
     #[test]
     fn a_bound_keeps_the_catalogue() {
-        let paths: Vec<Arc<str>> = (0..100).map(|n| Arc::from(format!("a/{n:03}.json"))).chain([Arc::from("index.json")]).collect();
+        let paths: Vec<Arc<str>> =
+            (0..100).map(|n| Arc::from(format!("a/{n:03}.json"))).chain([Arc::from("index.json")]).collect();
         for seed in 0..50 {
             let scope = Scope { choice: Choice::Changed, most: Some(5), seed };
             let some = some_of(paths.clone(), &scope);
