@@ -101,13 +101,19 @@ impl Webhook {
         persist(patience, async |timeout| {
             let answer = http::send(method, &url, &headers, body.clone(), timeout).await;
             match &answer {
-                // Squid and nginx's cache_purge answer so if they don't keep the document.
-                Ok(answer) if answer.status == 404 && body.is_empty() && method == "PURGE" => Verdict::Done,
+                // Squid and nginx's cache_purge answer so if they don't keep the document; and a cache that fetches it
+                // anew, because it is asked with GET or HEAD, if there is none any more.
+                Ok(answer) if body.is_empty() && is_gone(answer.status, method) => Verdict::Done,
                 _ => judge(&who, &answer, "[cdn.webhook] header can carry what it asks for"),
             }
         })
         .await
     }
+}
+
+/// True if an answer says that there is nothing to forget.
+fn is_gone(status: u16, method: &str) -> bool {
+    matches!(status, 404 | 410) && matches!(method, "PURGE" | "GET" | "HEAD")
 }
 
 /// What a webhook is told.

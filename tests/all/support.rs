@@ -4,6 +4,8 @@ pub mod bucket;
 pub mod cdn_api;
 pub mod demo_world;
 pub mod directory;
+pub mod edge;
+pub mod frozen_edge;
 pub mod http;
 pub mod places;
 pub mod postgres;

@@ -8,7 +8,6 @@ use super::super::Outcome;
 use super::super::context::{Context, Project};
 use super::super::progress::Bar;
 use crate::error::Error;
-use crate::release::manifest::Kind;
 use crate::release::verify::edge::{Again, Choice, Edge, Looks, Scope, Survey, purge_again, survey};
 
 mod show;
@@ -72,13 +71,13 @@ pub async fn run(
         )
     })?;
     let edge = Edge { store: &project.store, base, progress: &context.progress };
-    let cdn = project.job(Kind::Publish).cdn;
+    let cdn = &project.config.cdn.purge;
     let scope = options.scope(paths);
     let bar = Bar::follow(context);
     let survey = survey(edge, &scope).await?;
     let again = match is_dry_run {
         true => None,
-        false => purge_again(edge, &cdn, &survey, options.wait).await?,
+        false => purge_again(edge, cdn, &survey, options.wait).await?,
     };
     drop(bar);
     let report = Report { scope, survey, again, has_driver: !cdn.is_none(), is_dry_run };

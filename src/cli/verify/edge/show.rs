@@ -67,7 +67,7 @@ fn document(base: &Url, report: &Report) -> Value {
             "paths": again.paths,
             "purges": again.purges,
             "seconds": again.took.as_secs_f64(),
-            "error": again.error.as_ref().map(|error| json!({ "message": error.to_string(), "hint": error.hint })),
+            "error": again.error.as_ref().map(|error| json!({ "message": error.to_string(), "hint": error.hint() })),
             "remaining": listed(&again.remaining.findings),
             "unreadable": unreadable(&again.remaining),
         })),
@@ -169,8 +169,8 @@ fn stale_hints(report: &Report) {
         Some(again) => match &again.error {
             Some(failed) => {
                 print::note(&format!("  {failed}"));
-                if let Some(text) = &failed.hint {
-                    hint(text);
+                if let Some(text) = failed.hint() {
+                    hint(&text);
                 }
             }
             None => hint(

@@ -11,9 +11,10 @@ use tokio::time::Instant;
 
 use super::super::super::head::HeadRead;
 use super::super::super::manifest::Manifest;
+use super::super::super::purge::{Wanted, purge};
 use super::targets::Target;
 use super::{Edge, Looks, Survey, leave_out_moving, look_at_all};
-use crate::cdn::{Cdn, CdnError, Purge};
+use crate::cdn::Cdn;
 use crate::error::Error;
 
 /// How often the paths are purged.
@@ -29,7 +30,7 @@ pub struct Again {
     /// How often.
     pub purges: u32,
     /// Why the CDN couldn't be told, if it couldn't.
-    pub error: Option<CdnError>,
+    pub error: Option<Error>,
     /// What is still not as it should be, or can't be told.
     pub remaining: Looks,
     /// How long it took.
@@ -48,9 +49,8 @@ pub async fn purge_again(edge: Edge<'_>, cdn: &Cdn, survey: &Survey, wait: Durat
     let mut again =
         Again { paths: paths.len() as u64, purges: 0, error: None, remaining: Looks::default(), took: wait };
     for round in 1..=PURGES {
-        if let Err(error) = cdn.purge(Purge::Paths(&paths)).await {
-            again.error = Some(error);
-        }
+        let purged = purge(edge.store, cdn, &Wanted::Paths(paths.clone()), true, edge.progress).await?;
+        again.error = purged.error;
         again.purges += 1;
         // What wasn't told to anybody isn't worth waiting for.
         let wait = if again.error.is_some() { Duration::ZERO } else { wait / PURGES };
