@@ -16,7 +16,7 @@ const CHANGED: [&str; 4] = [
     "places/united-states/crispr/medium.json",
 ];
 const STEADY: &str = "places/united-states/malaria/low.json";
-const GONE: &str = "places/cote-d-ivoire/malaria/low.json";
+const GONE: &str = "places/cote-divoire/malaria/low.json";
 
 /// Lets readers fetch at this address, and tells it what has changed if it is to be told.
 fn fetched_at(project: &Project, address: &str, is_told: bool) {

@@ -4,11 +4,14 @@ use std::fs;
 use std::io::Read as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use super::http::{self, Response};
 use super::project::Project;
 use super::script::Script;
 use super::skip::skip;
+use super::wait::wait_for;
 
 /// What keeps documents.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,6 +29,7 @@ pub struct Edge {
     publisher: u16,
     origin: SocketAddr,
     log: PathBuf,
+    fences: AtomicU32,
     _script: Script,
 }
 
@@ -73,7 +77,7 @@ impl Edge {
         let address = local(port(&script.line()));
         let publisher = port(&script.line());
         let log = script.line().into();
-        Some(Edge { kind, address, publisher, origin, log, _script: script })
+        Some(Edge { kind, address, publisher, origin, log, fences: AtomicU32::new(0), _script: script })
     }
 
     /// Lets the project's readers fetch here, and the edge be told what has changed.
@@ -120,8 +124,14 @@ impl Edge {
 
     /// The paths that the origin was asked for, one by one, in the order in which they were asked.
     pub fn asked(&self) -> Vec<String> {
-        let log = fs::read_to_string(&self.log).expect("read the origin's log");
+        // The log's line comes after the answer. A request of one's own comes behind all that were answered before it.
+        let fence = format!("fence-{}", self.fences.fetch_add(1, Ordering::Relaxed));
+        http::get(self.origin, &format!("/{fence}"), &[]);
+        let log = wait_for("the origin's log", Duration::from_secs(30), || {
+            let log = fs::read_to_string(&self.log).expect("read the origin's log");
+            log.lines().any(|line| line == format!("GET /{fence} 404")).then_some(log)
+        });
         let path = |line: &str| line.split(' ').nth(1).map(|path| path.trim_start_matches('/').to_owned());
-        log.lines().filter_map(path).collect()
+        log.lines().filter_map(path).filter(|path| !path.starts_with("fence-")).collect()
     }
 }
