@@ -1,4 +1,4 @@
-# examples/varnish.vcl: one site in front of examples/nginx-folder.conf, or of a bucket
+# examples/varnish.vcl: one site, in front of examples/nginx-folder.conf
 vcl 4.1;
 
 backend default {

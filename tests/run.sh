@@ -57,6 +57,8 @@ have_server() {
 }
 have_server || packages+=(postgresql)
 PATH=$PATH:/usr/sbin command -v pgbouncer >/dev/null || packages+=(pgbouncer)
+PATH=$PATH:/usr/sbin command -v varnishd >/dev/null || packages+=(varnish) # It and nginx are caches that purges are tested with.
+PATH=$PATH:/usr/sbin command -v nginx >/dev/null || packages+=(nginx-light)
 command -v openssl >/dev/null || packages+=(openssl) # It makes the certificates of the TLS tests.
 command -v cc >/dev/null || packages+=(gcc libc6-dev) # SQLite is compiled in.
 # Only root needs it, and only root has /usr/sbin on PATH for certain.
@@ -70,7 +72,7 @@ if [ ${#packages[@]} -gt 0 ]; then
       mkdir -p /etc/postgresql-common
       echo 'create_main_cluster = false' >/etc/postgresql-common/createcluster.conf
     fi
-    # Nor is PgBouncer's service to be started: the tests run one of their own.
+    # Nor is any service to be started: the tests run their own.
     policy=/usr/sbin/policy-rc.d
     if [ -e $policy ]; then policy=; else printf '#!/bin/sh\nexit 101\n' >$policy && chmod 755 $policy; fi
     export DEBIAN_FRONTEND=noninteractive

@@ -88,6 +88,28 @@ fn every_command_works() {
     assert!(last.is_some(), "the README has no command that a test can run");
 }
 
+/// The text of every fenced block whose first line names this file.
+fn blocks_of(text: &str, file: &str) -> Vec<String> {
+    let begin = format!("# {file}: ");
+    let blocks = text.split("\n```").filter_map(|block| block.split_once('\n'));
+    blocks.map(|(_, block)| format!("{block}\n")).filter(|block| block.starts_with(&begin)).collect()
+}
+
+#[test]
+fn configurations_are_the_files_that_are_tested() {
+    let text = readme();
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
+    let mut files = 0;
+    for entry in std::fs::read_dir(&folder).expect("list the examples") {
+        let name = entry.expect("an entry").file_name().into_string().expect("names are UTF-8");
+        let shown = blocks_of(&text, &format!("examples/{name}"));
+        let file = std::fs::read_to_string(folder.join(&name)).expect("read the example");
+        assert_eq!(shown, [file], "the README shows examples/{name} as it is, once");
+        files += 1;
+    }
+    assert_eq!(text.matches("# examples/").count(), files, "the README shows no example that isn't there");
+}
+
 #[test]
 fn it_says_how_long_the_first_build_took() {
     let text = readme();

@@ -192,8 +192,8 @@ mod tests {
             assert!(check.detail.contains(why), "{}", check.detail);
         }
         let never = Evidence::Never("cf-cache-status: DYNAMIC".to_owned());
-        let hint = judge(&[never.clone(), never], &fine).hint.unwrap();
-        assert!(hint.contains("Cache Rule"), "{hint}");
+        let check = judge(&[never.clone(), never], &fine);
+        assert!(check.hint.is_some_and(|hint| hint.contains("Cache Rule")));
         assert_eq!(judge(&[Evidence::Silent, Evidence::Silent], &fine).outcome, Verdict::Warning);
     }
 }

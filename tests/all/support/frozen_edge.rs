@@ -36,8 +36,6 @@ struct State {
     deaf: bool,
     /// What is answered to whatever.
     always: Option<Reply>,
-    /// Headers of every answer.
-    headers: Vec<(String, String)>,
     asked: Vec<String>,
 }
 
@@ -76,11 +74,6 @@ impl FrozenEdge {
     /// Answers this to whatever is asked.
     pub fn always(&self, reply: Option<Reply>) {
         self.state().always = reply;
-    }
-
-    /// Adds headers to every answer.
-    pub fn with_headers(&self, headers: &[(&str, &str)]) {
-        self.state().headers = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
     }
 
     /// Forgets only after a path was asked for so often.
@@ -152,7 +145,7 @@ impl FrozenEdge {
             Some(left) => drop(state.leaving.insert(path.to_owned(), left - 1)),
             None => {}
         }
-        let mut reply = match (state.kept.get(path), std::fs::read(public.file(path))) {
+        let reply = match (state.kept.get(path), std::fs::read(public.file(path))) {
             (Some(kept), _) => kept.clone(),
             (None, Ok(body)) => {
                 let headers = [("Content-Type", "application/json"), ("Content-Encoding", "gzip"), ("Age", "7")];
@@ -161,7 +154,6 @@ impl FrozenEdge {
             (None, Err(_)) => Reply::new(404, &[], b""),
         };
         state.kept.insert(path.to_owned(), reply.clone());
-        reply.headers.extend(state.headers.iter().cloned());
         reply
     }
 }
