@@ -97,6 +97,11 @@ fn looked(subject: &Subject, fetched: &Result<Fetched, String>, check: impl FnOn
     }
 }
 
+/// A header's value without what a terminal obeys.
+fn printable(value: &str) -> String {
+    value.chars().filter(|c| !c.is_control()).collect()
+}
+
 fn answers(url: &Url, first: &Fetched) -> Check {
     let answer = &first.answer;
     let detail = format!("{url} answers {}", answer.status);
@@ -106,13 +111,13 @@ fn answers(url: &Url, first: &Fetched) -> Check {
         200 => {
             let kind = answer.header("content-type").unwrap_or("none");
             ANSWERS
-                .check(Verdict::Warning, format!("{detail} with the Content-Type {}", kind.escape_debug()))
+                .check(Verdict::Warning, format!("{detail} with the Content-Type {}", printable(kind)))
                 .hint("let the web server or the CDN answer .json with application/json")
         }
         300..=399 => {
             let to = answer.header("location").unwrap_or("nowhere");
             ANSWERS
-                .broken(format!("{detail}, and sends readers on to {}", to.escape_debug()))
+                .broken(format!("{detail}, and sends readers on to {}", printable(to)))
                 .hint("every document costs two requests like that; name the URL that answers in [cdn] url")
         }
         403 | 404 | 410 => ANSWERS.broken(detail).hint(

@@ -145,6 +145,20 @@ fn a_cache_that_can_not_be_told(kind: Kind) {
     assert_eq!(project.json(&["verify", "--cdn"], 0)["outcome"], "fresh");
 }
 
+fn everything_is_fetched_anew(kind: Kind) {
+    let Some(site) = Site::start(kind) else { return };
+    site.project.publish();
+    site.warm();
+    let asked = site.edge.asked().len();
+    let said = site.project.json(&["purge", "--yes"], 0);
+    assert_eq!(purged(&said), "done");
+    site.is_fresh();
+    let (mut fetched, mut all) = (site.edge.asked().split_off(asked), site.paths());
+    fetched.sort();
+    all.sort();
+    assert_eq!(fetched, all);
+}
+
 fn the_doctor_finds_it_in_order(kind: Kind) {
     let Some(site) = Site::start(kind) else { return };
     site.project.publish();
@@ -198,6 +212,16 @@ fn varnish_that_can_not_be_told() {
 #[test]
 fn nginx_that_can_not_be_told() {
     a_cache_that_can_not_be_told(Kind::Nginx);
+}
+
+#[test]
+fn varnish_forgets_everything() {
+    everything_is_fetched_anew(Kind::Varnish);
+}
+
+#[test]
+fn nginx_fetches_everything_anew() {
+    everything_is_fetched_anew(Kind::Nginx);
 }
 
 #[test]

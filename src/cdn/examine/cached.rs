@@ -1,6 +1,7 @@
 //! Is it cached at all? Every CDN says so in a header of its own, RFC 9211 in one for all, and `Age` tells it of the rest.
 
 use super::super::super::http::Answer;
+use super::printable;
 use crate::store::probe::{Check, Subject, Verdict};
 
 pub const CACHED: Subject =
@@ -40,7 +41,7 @@ impl Evidence {
 pub fn evidence(answer: &Answer) -> Evidence {
     let mut found = Evidence::Silent;
     for (name, value) in &answer.headers {
-        let said = || format!("{name}: {}", value.escape_debug());
+        let said = || format!("{name}: {}", printable(value));
         let seen = match said_by(name, value) {
             Some(true) => Evidence::Hit(said()),
             Some(false) if name == "cf-cache-status" && is_never(value) => Evidence::Never(said()),
@@ -87,7 +88,8 @@ fn is_never(value: &str) -> bool {
 
 /// Judges what several fetches of one document said, in their order, the last of which was this answer.
 pub fn judge(seen: &[Evidence], last: &Answer) -> Check {
-    let texts: Vec<&str> = seen.iter().map(Evidence::text).collect();
+    let mut texts: Vec<&str> = seen.iter().map(Evidence::text).collect();
+    texts.dedup();
     let detail = || {
         let mut detail = format!("{} fetches: {}", seen.len(), texts.join("; then "));
         if let Some(why) = why_not(last) {

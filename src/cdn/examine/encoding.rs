@@ -1,6 +1,7 @@
 //! How the document is packed, with and without being asked for gzip.
 
 use super::super::reader::{Body, Fetched};
+use super::printable;
 use crate::http::Answer;
 use crate::store::probe::{Check, Subject, Verdict};
 
@@ -19,7 +20,7 @@ fn encoding(answer: &Answer) -> String {
 pub fn gzip(first: &Fetched) -> Check {
     let bytes = first.answer.bytes.len();
     match (first.body, encoding(&first.answer).as_str()) {
-        (Body::Garbled, said) => GZIP.broken(format!("{GARBLED}: \"{}\"", said.escape_debug())).hint(
+        (Body::Garbled, said) => GZIP.broken(format!("{GARBLED}: \"{}\"", printable(said))).hint(
             "a bucket's documents have Content-Encoding: gzip, which the CDN has to pass on; nginx needs gzip_static always",
         ),
         (_, "") => GZIP.check(Verdict::Warning, format!("{bytes} bytes, unpacked although gzip was asked for")).hint(
@@ -59,7 +60,7 @@ pub fn vary(first: &Fetched, plain: &Fetched) -> Check {
     let other: Vec<&str> =
         names.iter().copied().filter(|name| !matches!(*name, "accept-encoding" | "origin")).collect();
     if !other.is_empty() {
-        let detail = format!("Vary: {}", said.escape_debug());
+        let detail = format!("Vary: {}", printable(&said));
         return VARY
             .check(Verdict::Warning, detail)
             .hint("each of these splits the cache, and what a purge forgets may be one copy of many; leave Accept-Encoding alone");
@@ -69,7 +70,7 @@ pub fn vary(first: &Fetched, plain: &Fetched) -> Check {
             .check(Verdict::Warning, "packed or not by what is asked for, and without Vary: Accept-Encoding")
             .hint("a proxy between the edge and a reader mixes the two up: let the server send Vary: Accept-Encoding (nginx: gzip_vary on)");
     }
-    VARY.ok(if names.is_empty() { "none, and none is needed".to_owned() } else { said.escape_debug().to_string() })
+    VARY.ok(if names.is_empty() { "none, and none is needed".to_owned() } else { printable(&said) })
 }
 
 #[cfg(test)]

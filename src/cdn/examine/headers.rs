@@ -3,6 +3,7 @@
 use super::super::reader::Fetched;
 use super::Known;
 use super::missing::seconds;
+use super::printable;
 use crate::store::probe::{Check, Subject, Verdict};
 
 pub const CORS: Subject = Subject { name: "cors", means: "pages on other hosts can use it" };
@@ -27,7 +28,7 @@ pub fn cors(page: &Fetched, origin: &str) -> Check {
             .hint("a copy that one host has asked for is refused to the next: answer Access-Control-Allow-Origin: *"),
         other => {
             let detail = match other {
-                Some(other) => format!("allows {} alone", other.escape_debug()),
+                Some(other) => format!("allows {} alone", printable(other)),
                 None => "no Access-Control-Allow-Origin in the answer to a request with Origin".to_owned(),
             };
             CORS.check(Verdict::Warning, detail).hint(
@@ -46,7 +47,7 @@ pub fn cache_control(first: &Fetched, known: Option<&Known>) -> Check {
             .check(Verdict::Warning, "there is none, and browsers keep it for as long as they like")
             .hint(whose(known));
     };
-    let shown = said.escape_debug();
+    let shown = printable(said);
     if ["no-store", "private", "no-cache"].iter().any(|word| said.to_ascii_lowercase().contains(word)) {
         return CACHE_CONTROL.check(Verdict::Warning, format!("{shown}: nothing may keep it")).hint(whose(known));
     }
@@ -83,9 +84,9 @@ pub fn without_validator() -> Check {
 /// The answer to somebody who has it already.
 pub fn conditional(again: &Fetched, name: &str, value: &str) -> Check {
     match again.answer.status {
-        304 if again.answer.bytes.is_empty() => CONDITIONAL.ok(format!("304 for {name}: {}", value.escape_debug())),
+        304 if again.answer.bytes.is_empty() => CONDITIONAL.ok(format!("304 for {name}: {}", printable(value))),
         status => CONDITIONAL
-            .check(Verdict::Warning, format!("{name}: {} is answered with {status}", value.escape_debug()))
+            .check(Verdict::Warning, format!("{name}: {} is answered with {status}", printable(value)))
             .hint("browsers fetch the whole document again each time; a proxy that packs or unpacks must keep the ETag, weakly"),
     }
 }
@@ -101,16 +102,14 @@ pub fn tags(first: &Fetched, known: &Known) -> Option<Check> {
             let has = |tag: &String| said.split([',', ' ']).any(|shown| shown.trim().eq_ignore_ascii_case(tag));
             let lacking: Vec<&str> = known.tags.iter().filter(|tag| !has(tag)).map(String::as_str).collect();
             match lacking.is_empty() {
-                true => TAGS.ok(format!("{name}: {}", said.escape_debug())),
+                true => TAGS.ok(format!("{name}: {}", printable(said))),
                 false => TAGS
                     .check(Verdict::Warning, format!("{name} lacks {}", lacking.join(", ")))
                     .hint("`tintype publish --force` writes the headers of every document again"),
             }
         }
-        None if !known.has_headers => TAGS.check(
-            Verdict::Skipped,
-            "a folder holds no headers, so that documents carry only the tags that the web server is told to send",
-        ),
+        // A folder holds no headers, and few web servers are taught what a template's tags are.
+        None if !known.has_headers => return None,
         None => TAGS.check(Verdict::Skipped, "no tags are shown: Cloudflare and Fastly keep them to themselves"),
     })
 }
@@ -170,13 +169,14 @@ mod tests {
 
     #[test]
     fn tags_that_arrive() {
-        let outcome =
-            |headers: &[(&str, &str)], has_headers| tags(&fetched(200, headers), &known(has_headers)).unwrap().outcome;
-        assert_eq!(outcome(&[("x-amz-meta-cache-tag", "places,topic-crispr")], true), Verdict::Ok);
-        assert_eq!(outcome(&[("surrogate-key", "places topic-crispr other")], true), Verdict::Ok);
-        assert_eq!(outcome(&[("cache-tag", "places")], true), Verdict::Warning);
-        assert_eq!(outcome(&[], true), Verdict::Skipped);
-        assert_eq!(outcome(&[], false), Verdict::Skipped);
+        let outcome = |headers: &[(&str, &str)], has_headers| {
+            tags(&fetched(200, headers), &known(has_headers)).map(|check| check.outcome)
+        };
+        assert_eq!(outcome(&[("x-amz-meta-cache-tag", "places,topic-crispr")], true), Some(Verdict::Ok));
+        assert_eq!(outcome(&[("surrogate-key", "places topic-crispr other")], true), Some(Verdict::Ok));
+        assert_eq!(outcome(&[("cache-tag", "places")], true), Some(Verdict::Warning));
+        assert_eq!(outcome(&[], true), Some(Verdict::Skipped));
+        assert_eq!(outcome(&[], false), None);
         assert!(tags(&fetched(200, &[]), &Known { tags: Vec::new(), ..known(true) }).is_none());
     }
 }
