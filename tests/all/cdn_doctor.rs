@@ -7,6 +7,7 @@ use crate::support::frozen_edge::{FrozenEdge, Reply};
 use crate::support::places;
 use crate::support::process::closed_port;
 use crate::support::project::Project;
+use crate::support::site::Site;
 
 fn site() -> (Project, FrozenEdge) {
     let project = places::sqlite();
@@ -66,6 +67,34 @@ fn cloudflare_before_anybody_has_made_a_rule() {
     let hint = |name| check(&said, "cdn", name)["hint"].as_str().unwrap_or_default().to_owned();
     assert!(hint("cached").contains("Cache Rule"), "{said:#}");
     assert!(hint("cache-control").contains("Browser Cache TTL"), "{said:#}");
+}
+
+#[test]
+fn a_bucket_keeps_headers_and_tags() {
+    let site = Site::in_bucket();
+    let text = places::TEMPLATE.replace("page_url", "cache_tags = [\"places\", \"topic-{topic}\"]\npage_url");
+    site.project.template("places", &text);
+    site.project.publish();
+    let path = "places/united-states/crispr/low.json";
+    let kept = site.bucket().headers(path);
+    let edge = FrozenEdge::before_bucket(site.bucket());
+    let url = format!("http://{}/{path}", edge.address);
+    let packed = std::fs::read(site.file(path)).expect("read a document");
+    let said = |tags: &str, control: &str| {
+        let headers = [
+            ("Content-Type", "application/json"),
+            ("Content-Encoding", "gzip"),
+            ("x-amz-meta-cache-tag", tags),
+            ("Cache-Control", control),
+        ];
+        edge.keep(path, Reply::new(200, &headers, &packed));
+        site.project.json(&["doctor", "--cdn", &url], 0)
+    };
+    let good = said(&kept["x-amz-meta-cache-tag"], &kept["cache-control"]);
+    assert_eq!((outcome(&good, "cache-tags"), outcome(&good, "cache-control")), ("ok".to_owned(), "ok".to_owned()));
+    let bad = said("places", "public, max-age=5");
+    assert!(check(&bad, "cdn", "cache-tags")["detail"].as_str().is_some_and(|detail| detail.contains("topic-crispr")));
+    assert!(check(&bad, "cdn", "cache-control")["hint"].as_str().is_some_and(|hint| hint.contains("no purge reaches")));
 }
 
 #[test]

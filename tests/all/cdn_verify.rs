@@ -8,6 +8,7 @@ use crate::support::frozen_edge::{FrozenEdge, Reply};
 use crate::support::places::{self, DOCUMENTS};
 use crate::support::process::closed_port;
 use crate::support::project::Project;
+use crate::support::site::Site;
 
 const CHANGED: [&str; 4] = [
     "index.json",
@@ -170,6 +171,61 @@ fn the_store_is_to_blame_where_it_shows_something_else() {
     assert_eq!((found(&said), &said["findings"][0]["origin"]), (vec![format!("missing {}", CHANGED[2])], &true.into()));
     assert!(edge.purged().is_empty(), "no purge would help");
     project.run(&["verify", "--cdn"]).expect(4).explains(&["the store shows something else", "verify --repair"]);
+}
+
+#[test]
+fn in_front_of_a_bucket() {
+    let site = Site::in_bucket();
+    let edge = FrozenEdge::before_bucket(site.bucket());
+    let verify = |arguments: &[&str], code| {
+        let command = site.project.tintype(&["verify", "--cdn", "--format", "json"]).args(arguments);
+        command.env("TINTYPE_CDN_URL", format!("http://{}", edge.address)).run().expect(code).json()
+    };
+    site.publish(&["Boston"]);
+    assert_eq!(verify(&["--all"], 0)["looked_at"], DOCUMENTS + 1);
+    site.publish(&["Cambridge"]);
+    let said = verify(&[], 4);
+    assert_eq!(found(&said), CHANGED.map(|path| format!("stale {path}")));
+    assert!(said["findings"].as_array().expect("a list").iter().all(|finding| finding["origin"] == false), "{said:#}");
+    fs::remove_file(site.file(CHANGED[1])).expect("remove a document");
+    let said = verify(&[], 4);
+    assert_eq!((&said["findings"][0]["origin"], &said["findings"][1]["origin"]), (&false.into(), &true.into()));
+}
+
+#[test]
+fn a_release_that_is_just_being_activated_is_nobodys_to_judge() {
+    let (project, edge) = behind();
+    let site = Site { project, bucket: None };
+    verify(&site.project, &[], 4);
+    // What the edge shows is the release before, and that is what was active until now.
+    let mut head = site.head();
+    let first =
+        site.objects().into_iter().find(|name| name.starts_with("release/1-")).expect("there is a first release");
+    let before = Value::from(first.trim_start_matches("release/").trim_end_matches(".json"));
+    head["active"] = before.clone();
+    site.write_head(&head);
+    edge.keep(STEADY, Reply::new(404, &[], b""));
+    edge.keep(CHANGED[1], Reply::new(404, &[], b""));
+    let said = verify(&site.project, &["--all"], 4);
+    assert_eq!((&said["release"], &said["moved_to"]), (&before, &head["desired"]), "{said:#}");
+    assert_eq!((found(&said), &said["counts"]["moving"]), (vec![format!("missing {STEADY}")], &1.into()));
+}
+
+#[test]
+fn a_large_document_that_the_edge_has_unpacked() {
+    let project = Project::sqlite("CREATE TABLE unused (n INTEGER)");
+    let text = "/*---\npath = \"large/{k}.json\"\n---*/\nSELECT 'a' AS k, printf('%.*c', 3000000, 'x') AS text";
+    project.template("large", text);
+    let edge = FrozenEdge::before(project.public());
+    fetched_at(&project, &edge.address.to_string(), false);
+    project.publish();
+    let mut body = project.public().body("large/a.json");
+    let json = [("Content-Type", "application/json")];
+    edge.keep("large/a.json", Reply::new(200, &json, &body));
+    assert_eq!(verify(&project, &[], 0)["outcome"], "fresh");
+    body.push(b' ');
+    edge.keep("large/a.json", Reply::new(200, &json, &body));
+    assert_eq!(found(&verify(&project, &[], 4)), ["stale large/a.json"]);
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::bucket::{BUCKET, Bucket};
 use super::directory::Directory;
 
 /// An answer.
@@ -39,6 +40,9 @@ struct State {
     asked: Vec<String>,
 }
 
+/// The packed body of a path, if there is one.
+type Origin = Arc<dyn Fn(&str) -> Option<Vec<u8>> + Send + Sync>;
+
 /// The edge; its threads end with the process.
 #[derive(Clone)]
 pub struct FrozenEdge {
@@ -49,14 +53,24 @@ pub struct FrozenEdge {
 impl FrozenEdge {
     /// In front of a folder.
     pub fn before(public: Directory) -> FrozenEdge {
+        FrozenEdge::start(Arc::new(move |path| std::fs::read(public.file(path)).ok()))
+    }
+
+    /// In front of a bucket that everybody may read.
+    pub fn before_bucket(bucket: &Bucket) -> FrozenEdge {
+        let folder = bucket.server.file(&format!("{BUCKET}/site"));
+        FrozenEdge::start(Arc::new(move |path| std::fs::read(folder.join(path)).ok()))
+    }
+
+    fn start(origin: Origin) -> FrozenEdge {
         let listener = TcpListener::bind(("127.0.0.1", 0)).expect("listen");
         let address = listener.local_addr().expect("it has an address");
         let edge = FrozenEdge { address, state: Arc::default() };
         let serving = edge.clone();
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                let (edge, public) = (serving.clone(), public.clone());
-                std::thread::spawn(move || edge.serve(&stream, &public));
+                let (edge, origin) = (serving.clone(), Arc::clone(&origin));
+                std::thread::spawn(move || edge.serve(&stream, &origin));
             }
         });
         edge
@@ -96,7 +110,7 @@ impl FrozenEdge {
         std::mem::take(&mut self.state().asked)
     }
 
-    fn serve(&self, stream: &TcpStream, public: &Directory) {
+    fn serve(&self, stream: &TcpStream, origin: &Origin) {
         let mut reader = BufReader::new(stream);
         loop {
             let mut line = String::new();
@@ -109,7 +123,7 @@ impl FrozenEdge {
             while reader.read_line(&mut header).is_ok_and(|length| length > 2) {
                 header.clear();
             }
-            let reply = self.answer(&method, path.trim_start_matches('/'), public);
+            let reply = self.answer(&method, path.trim_start_matches('/'), origin);
             let mut head = format!("HTTP/1.1 {} Said\r\nContent-Length: {}\r\n", reply.status, reply.body.len());
             for (name, value) in &reply.headers {
                 head += &format!("{name}: {value}\r\n");
@@ -121,7 +135,7 @@ impl FrozenEdge {
         }
     }
 
-    fn answer(&self, method: &str, path: &str, public: &Directory) -> Reply {
+    fn answer(&self, method: &str, path: &str, origin: &Origin) -> Reply {
         let mut state = self.state();
         if method == "PURGE" {
             state.purged.push(path.to_owned());
@@ -145,13 +159,13 @@ impl FrozenEdge {
             Some(left) => drop(state.leaving.insert(path.to_owned(), left - 1)),
             None => {}
         }
-        let reply = match (state.kept.get(path), std::fs::read(public.file(path))) {
+        let reply = match (state.kept.get(path), origin(path)) {
             (Some(kept), _) => kept.clone(),
-            (None, Ok(body)) => {
+            (None, Some(body)) => {
                 let headers = [("Content-Type", "application/json"), ("Content-Encoding", "gzip"), ("Age", "7")];
                 Reply::new(200, &headers, &body)
             }
-            (None, Err(_)) => Reply::new(404, &[], b""),
+            (None, None) => Reply::new(404, &[], b""),
         };
         state.kept.insert(path.to_owned(), reply.clone());
         reply
