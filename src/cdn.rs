@@ -1,5 +1,5 @@
 //! The CDN as a reader meets it: what can be fetched through its URL, and what must not be. `purge` tells its edges what
-//! to forget.
+//! to forget, `reader` fetches a document as a browser would, and `examine` looks closely at what the edge does with it.
 //!
 //! The store's own records lie beside the documents, and an edge whose origin is the folder or the bucket that holds both
 //! would hand them out: every release, every author and note, and documents that were removed.

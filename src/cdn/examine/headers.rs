@@ -51,10 +51,10 @@ pub fn cache_control(first: &Fetched, known: Option<&Known>) -> Check {
     if ["no-store", "private", "no-cache"].iter().any(|word| said.to_ascii_lowercase().contains(word)) {
         return CACHE_CONTROL.check(Verdict::Warning, format!("{shown}: nothing may keep it")).hint(whose(known));
     }
-    let Some(known) = known else { return CACHE_CONTROL.ok(shown.to_string()) };
+    let Some(known) = known else { return CACHE_CONTROL.ok(shown) };
     // What is for the edge alone, the edge may keep to itself.
     if said == known.cache_control || seconds(said, "max-age") == seconds(&known.cache_control, "max-age") {
-        return CACHE_CONTROL.ok(shown.to_string());
+        return CACHE_CONTROL.ok(shown);
     }
     let is_cloudflare = first.answer.header("cf-ray").is_some();
     CACHE_CONTROL.check(Verdict::Warning, format!("{shown}, and the release says {}", known.cache_control)).hint(
