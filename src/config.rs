@@ -233,16 +233,18 @@ struct Reader<'a> {
 impl Reader<'_> {
     fn config(&mut self) -> Config {
         let database = self.database();
+        let cdn = self.cdn();
         Config {
             folder: self.folder.to_owned(),
             store: self.store(database.url.as_ref()),
             database,
-            cdn: self.cdn(),
             guard: self.guard(),
             retention: Retention {
                 releases: self.number(&keys::RETENTION_RELEASES),
                 age: self.duration(&keys::RETENTION_AGE),
+                unpurged: !cdn.purge.is_none(),
             },
+            cdn,
             paths: self.paths(),
         }
     }

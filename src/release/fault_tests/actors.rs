@@ -222,7 +222,7 @@ impl Site {
     }
 
     async fn prune(store: &Store, progress: &Progress) -> Result<End, Error> {
-        let retention = Retention { releases: 1, age: Duration::ZERO };
+        let retention = Retention { releases: 1, age: Duration::ZERO, unpurged: true };
         let plan = prune::plan(store, &retention, None).await?;
         let pruned = prune::execute(store, &retention, plan, None, progress).await?;
         Ok(match pruned.swept.failures {

@@ -19,6 +19,9 @@ pub struct Retention {
     pub releases: usize,
     /// Every state that the site has had for so long, up to 10 years. Default 7 days.
     pub age: Duration,
+    /// What the edges of a CDN weren't told of yet. Where nobody tells them it would stay for ever; a CDN that is told
+    /// again later begins with a purge of everything.
+    pub unpurged: bool,
 }
 
 /// The roots that a store has, and its clock.
@@ -87,7 +90,7 @@ impl History {
         let place = |id: &ReleaseId| self.0.iter().position(|known| known.id == *id).unwrap_or(last);
         // Without an active release every path is still to be shown, from the first release on.
         let active = head.active.as_ref().map_or(last, place);
-        let purged = head.purged.as_ref().map_or(0, place);
+        let purged = head.purged.as_ref().filter(|_| retention.unpurged).map_or(0, place);
         // A doubt about every path needs the changes of every release.
         let suspect = head.suspect.as_ref().map_or(0, |suspect| suspect.since.as_ref().map_or(last, place));
         let data = self.0.iter().enumerate().filter(|(_, known)| known.changes_data);
@@ -162,7 +165,7 @@ mod tests {
 
     fn floor(releases: &[(bool, u32)], head: &Head, keep: usize, days: u32) -> u64 {
         let now = SystemTime::UNIX_EPOCH + DAY * 20_000;
-        let retention = Retention { releases: keep, age: DAY * days };
+        let retention = Retention { releases: keep, age: DAY * days, unpurged: true };
         history(releases, now).floor(head, &retention, now).unwrap().serial
     }
 
@@ -199,8 +202,12 @@ mod tests {
         assert_eq!(floor(&old, &Head { suspect: suspect(Some(id(2))), ..head(4) }, 1, 0), 2);
         assert_eq!(floor(&old, &Head { suspect: suspect(None), ..head(4) }, 1, 0), 1);
         assert_eq!(floor(&old, &Head::default(), 1, 0), 1, "nothing is active yet");
+        let now = SystemTime::UNIX_EPOCH + DAY * 20_000;
+        let untold = Retention { releases: 1, age: Duration::ZERO, unpurged: false };
+        let head = Head { purged: Some(id(2)), ..head(4) };
+        assert_eq!(history(&old, now).floor(&head, &untold, now).unwrap().serial, 4, "nobody tells the edges any more");
         // A cursor that nobody knows any more is at least as old as everything.
-        assert_eq!(floor(&old, &Head { purged: Some(id(77)), ..head(4) }, 1, 0), 1);
+        assert_eq!(floor(&old, &Head { purged: Some(id(77)), ..head }, 1, 0), 1);
     }
 
     #[test]
@@ -208,7 +215,7 @@ mod tests {
         let now = SystemTime::UNIX_EPOCH + DAY * 20_000;
         let mut history = history(&[(true, 90), (true, 80)], now);
         history.0[0].written = None;
-        let retention = Retention { releases: 1, age: DAY };
+        let retention = Retention { releases: 1, age: DAY, unpurged: true };
         assert_eq!(history.floor(&head(2), &retention, now), Some(id(1)));
         history.0.clear();
         assert_eq!(history.floor(&head(2), &retention, now), None);

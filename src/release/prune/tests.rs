@@ -118,7 +118,7 @@ fn a_commit_that_was_formed_before_a_prune_comes_to_nothing() {
             world.stage(&build).await.unwrap()
         };
         let kept = world.kept().await.len();
-        let few = Retention { releases: 1, age: Duration::ZERO };
+        let few = Retention { releases: 1, age: Duration::ZERO, unpurged: true };
         let planned = plan(&world.store, &few, Some(world.now)).await.unwrap();
         assert!(!planned.is_empty() && planned.kept < kept);
         execute(&world.store, &few, planned, Some(world.now), &Progress::default()).await.unwrap();

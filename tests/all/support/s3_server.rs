@@ -256,11 +256,7 @@ impl Shared {
         answer
     }
 
-    async fn faulty(
-        self: &Arc<Self>,
-        asked: &Asked,
-        request: Request<Incoming>,
-    ) -> io::Result<Response<s3s::Body>> {
+    async fn faulty(self: &Arc<Self>, asked: &Asked, request: Request<Incoming>) -> io::Result<Response<s3s::Body>> {
         let faults = lock(&self.faults).clone();
         let fault = faults.iter().find(|fault| fault.strikes(asked));
         let Some(fault) = fault else { return self.carry_out(asked, request.map(s3s::Body::from)).await };

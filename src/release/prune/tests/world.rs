@@ -25,7 +25,7 @@ pub const BODIES: u8 = 3;
 pub const HOUR: Duration = Duration::from_hours(1);
 /// After so long a run gives up before it commits.
 const STAGING: Duration = Duration::from_hours(6 * 24);
-pub const RETENTION: Retention = Retention { releases: 2, age: Duration::from_hours(24) };
+pub const RETENTION: Retention = Retention { releases: 2, age: Duration::from_hours(24), unpurged: true };
 
 /// What each key shows; a key that isn't there has no document.
 pub type State = BTreeMap<usize, u8>;
