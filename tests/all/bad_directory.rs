@@ -3,13 +3,14 @@
 use std::os::unix::fs::PermissionsExt as _;
 
 use crate::support::places;
+use crate::support::process::copy_binary;
 use crate::support::project::{Project, template_of};
 
 /// The binary where an unprivileged user can start it: the build folder may lie in a closed home directory.
 fn binary_for_all(project: &Project) -> std::path::PathBuf {
     std::fs::set_permissions(project.root(), std::fs::Permissions::from_mode(0o755)).expect("open the folder");
     let program = project.root().join("program");
-    std::fs::copy(env!("CARGO_BIN_EXE_tintype"), &program).expect("copy the binary");
+    copy_binary(&program);
     program
 }
 

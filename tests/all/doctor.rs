@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::support::bucket::Bucket;
 use crate::support::places;
-use crate::support::process::closed_port;
+use crate::support::process::{closed_port, copy_binary};
 use crate::support::project::Project;
 use crate::support::s3_server::{Fault, Kind};
 
@@ -80,7 +80,7 @@ fn a_directory_in_order() {
 fn binary_for_all(project: &Project) -> std::path::PathBuf {
     fs::set_permissions(project.root(), fs::Permissions::from_mode(0o755)).expect("open the folder");
     let program = project.root().join("program");
-    fs::copy(env!("CARGO_BIN_EXE_tintype"), &program).expect("copy the binary");
+    copy_binary(&program);
     program
 }
 

@@ -374,6 +374,13 @@ impl Stream {
     }
 }
 
+/// A copy of the binary, for a user who may not come to where it was built. Another process writes it: were this one to, a
+/// child that another test is just starting would hold it open, and what is open for writing can't be started.
+pub fn copy_binary(to: &Path) {
+    let copied = Command::new("cp").arg(env!("CARGO_BIN_EXE_tintype")).arg(to).status().expect("run cp");
+    assert!(copied.success(), "cannot copy the binary to {}", to.display());
+}
+
 /// Returns a loopback port on which nothing listens.
 pub fn closed_port() -> u16 {
     let listener = TcpListener::bind(("127.0.0.1", 0)).expect("bind to a free port");
