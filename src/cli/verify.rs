@@ -13,6 +13,7 @@ use crate::error::Error;
 use crate::release::head::HeadRead;
 use crate::release::manifest::{Kind, Manifest};
 use crate::release::verify::{Mended, Scope, Survey, mend, survey};
+use crate::release::{PurgeOutcome, Purged, Wanted, purge};
 
 mod edge;
 mod parity;
@@ -49,6 +50,8 @@ struct Report {
     scope: Scope,
     survey: Survey,
     mended: Option<Mended>,
+    /// What the edges were told of what was mended.
+    purged: Purged,
     /// What is still wrong after mending.
     remaining: Option<Survey>,
     parity: Option<Parity>,
@@ -73,7 +76,7 @@ impl Verify {
             None => None,
         };
         drop(bar);
-        let mut report = Report { scope, survey, mended: None, remaining: None, parity };
+        let mut report = Report { scope, survey, mended: None, purged: Purged::default(), remaining: None, parity };
         if self.repair && !self.dry_run && (!report.survey.is_intact() || report.survey.is_stuck) {
             repair(context, &project, &mut report).await?;
         }
@@ -106,6 +109,11 @@ async fn repair(context: &Context, project: &Project, report: &mut Report) -> Re
     let looked_at = report.survey.flaws.iter().map(|(row, _)| row.path.to_string()).collect();
     let again = Scope { deep: report.scope.deep, paths: Some(looked_at) };
     report.remaining = Some(survey(&project.store, &again, &context.progress).await?);
+    let cdn = &project.config.cdn.purge;
+    if !cdn.is_none() && !mended.touched.is_empty() {
+        let wanted = Wanted::Paths(mended.touched.clone());
+        report.purged = purge(&project.store, cdn, &wanted, true, &context.progress).await?;
+    }
     report.mended = Some(mended);
     drop(bar);
     Ok(())
@@ -115,7 +123,10 @@ impl Report {
     /// True if everything is as it should be by now.
     fn is_well(&self) -> bool {
         match (&self.mended, &self.remaining) {
-            (Some(mended), Some(remaining)) => mended.is_complete() && remaining.is_intact() && !remaining.is_stuck,
+            (Some(mended), Some(remaining)) => {
+                let is_told = self.purged.outcome != PurgeOutcome::Pending;
+                mended.is_complete() && remaining.is_intact() && !remaining.is_stuck && is_told
+            }
             _ => self.survey.is_intact() && !self.survey.is_stuck,
         }
     }

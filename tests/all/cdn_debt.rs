@@ -102,6 +102,24 @@ fn a_signal_in_the_purge_says_what_it_leaves() {
 }
 
 #[test]
+fn what_was_repaired_is_purged() {
+    let (project, api) = published("1s");
+    let spoil = || {
+        let file = project.public().file("many/r2/k0002.json");
+        std::fs::remove_file(&file).expect("remove it");
+        std::fs::write(file, "half a docu").expect("spoil it");
+    };
+    spoil();
+    let document = json(&project, &["verify", "--repair"], 0);
+    assert_eq!(document["repair"]["purge"]["outcome"], "done", "{document:#}");
+    assert_eq!(told(&api), [value!(["/m%C3%A4ps/many/r2/k0002.json"])]);
+    spoil();
+    api.play(|_| Play::Say(503, Vec::new(), "maintenance".to_owned()));
+    tintype(&project, &["verify", "--repair"]).run().expect(4).explains(&["503: maintenance", "run the command again"]);
+    json(&project, &["verify"], 0);
+}
+
+#[test]
 fn an_editor_purges_what_is_named() {
     let (project, api) = published("2m");
     let url = "https://cdn.example.org/m%C3%A4ps/many/r2/k0002.json";

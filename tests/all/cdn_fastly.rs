@@ -31,7 +31,7 @@ fn by_path(api: &CdnApi) -> Vec<Asked> {
 fn five_thousand_urls() {
     let api = CdnApi::start(|_| done());
     let project = many(5_000);
-    behind_cdn(&project, &settings(&api, "", ""));
+    behind_cdn(&project, &settings(&api, "", "soft = true"));
     json(&project, &["publish"], 0);
     let [first] = api.take().try_into().expect("one purge of everything");
     check(&first);
@@ -70,7 +70,7 @@ fn five_thousand_urls() {
 fn keys_stand_for_documents_only_as_long_as_every_copy_has_them() {
     let api = CdnApi::start(|_| done());
     let project = many(100);
-    behind_cdn(&project, &settings(&api, "max_paths = 5", "tags = true\nsoft = false"));
+    behind_cdn(&project, &settings(&api, "max_paths = 5", "tags = true"));
     json(&project, &["publish"], 0);
     api.take();
     project.execute("UPDATE t SET n = -n WHERE r IN ('r1', 'r2')");

@@ -98,16 +98,16 @@ fn blocks_of(text: &str, file: &str) -> Vec<String> {
 #[test]
 fn configurations_are_the_files_that_are_tested() {
     let text = readme();
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/caches");
     let mut files = 0;
-    for entry in std::fs::read_dir(&folder).expect("list the examples") {
+    for entry in std::fs::read_dir(&folder).expect("list them") {
         let name = entry.expect("an entry").file_name().into_string().expect("names are UTF-8");
-        let shown = blocks_of(&text, &format!("examples/{name}"));
-        let file = std::fs::read_to_string(folder.join(&name)).expect("read the example");
-        assert_eq!(shown, [file], "the README shows examples/{name} as it is, once");
+        let shown = blocks_of(&text, &format!("tests/caches/{name}"));
+        let file = std::fs::read_to_string(folder.join(&name)).expect("read it");
+        assert_eq!(shown, [file], "the README shows tests/caches/{name} as it is, once");
         files += 1;
     }
-    assert_eq!(text.matches("# examples/").count(), files, "the README shows no example that isn't there");
+    assert_eq!(text.matches("# tests/caches/").count(), files, "the README shows no example that isn't there");
 }
 
 #[test]

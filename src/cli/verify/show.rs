@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::super::context::{Context, Project};
 use super::super::print::{self, counted, grouped, styled};
+use super::super::purge::{purge_json, tell};
 use super::Report;
 use crate::release::Row;
 use crate::release::verify::{BlobFlaw, Flaw, Mended, Survey};
@@ -99,6 +100,7 @@ fn repair(mended: &Mended, report: &Report) -> Value {
         "skipped": mended.skipped,
         "failed": failed.map(|(path, error)| json!({ "path": path, "error": error.to_string() })).collect::<Vec<_>>(),
         "republish": mended.to_republish.iter().take(LISTED).collect::<Vec<_>>(),
+        "purge": purge_json(&report.purged, report.purged.error.as_ref()),
         "remaining": remaining.map(|(row, flaw)| json!({ "path": row.path, "flaw": flaw })).collect::<Vec<_>>(),
     })
 }
@@ -218,8 +220,12 @@ fn repaired(context: &Context, report: &Report, mended: &Mended) {
             let removed = counted(mended.removed, "leftover");
             let shown = counted(mended.shown, "document");
             print::line(&format!("{}: {shown} shown again, {removed} removed", styled(print::GREEN, "Repaired")));
+            tell(&report.purged);
         }
         return;
+    }
+    if let Some(error) = &report.purged.error {
+        print::error(error);
     }
     error("not everything could be repaired");
     for (_, error) in mended.failed.iter().take(LISTED) {

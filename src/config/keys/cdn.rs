@@ -189,8 +189,8 @@ pub static SOFT: Key = Key {
     section: "cdn.fastly",
     name: "soft",
     kind: Kind::Switch,
-    default: Some("true"),
-    shown: "true",
+    default: Some("false"),
+    shown: "false",
     comment: &[
         "true marks documents as stale: the first reader after a purge may get the old one while the new one is fetched, and",
         "readers get it while the store is away. false drops them: nobody gets the old one, and some get an error then.",

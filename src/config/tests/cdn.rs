@@ -21,9 +21,9 @@ fn each_driver_with_what_it_needs() {
     let Driver::CloudFront(cloudfront) = &found.driver else { panic!("{found:?}") };
     assert_eq!((cloudfront.distribution.as_str(), cloudfront.tags, cloudfront.profile.as_ref()), ("E1", true, None));
     assert_eq!(cloudfront.api.as_str(), "https://cloudfront.amazonaws.com/");
-    let config = load("fastly", "[cdn.fastly]\nservice = \"S1\"\ntoken = \"hunter2\"\nsoft = false");
+    let config = load("fastly", "[cdn.fastly]\nservice = \"S1\"\ntoken = \"hunter2\"\nsoft = true");
     let Driver::Fastly(fastly) = &service(&config).driver else { panic!("{config:?}") };
-    assert_eq!((fastly.token.expose(), fastly.soft, service(&config).max_paths), ("hunter2", false, None));
+    assert_eq!((fastly.token.expose(), fastly.soft, service(&config).max_paths), ("hunter2", true, None));
     assert!(!format!("{config:?}").contains("hunter2"));
     let webhook = "[cdn.webhook]\nurl = \"http://c:6081/{path}?t=hunter2\"\nheader = \"X-Key: hunter2 x\"\n\
                    secret = \"hunter2\"\neverything = \"http://c/hunter2\"";

@@ -36,6 +36,8 @@ pub struct Mended {
     pub failed: Vec<(String, StoreError)>,
     /// Paths that weren't tried any more, because nothing was to be hoped for after those that failed.
     pub skipped: u64,
+    /// Paths that an edge may show something wrong for: whatever was tried to be mended.
+    pub touched: Vec<Arc<str>>,
     /// Documents whose blob is broken; only building them again helps.
     pub to_republish: Vec<Arc<str>>,
 }
@@ -84,6 +86,7 @@ pub async fn mend(
             turn.tenure.free(|_| {}).await?;
             continue;
         }
+        mended.touched.clone_from(&ready);
         let activated = turn.tenure.show(Changed::Paths(ready), &manifest, progress).await;
         mended.take(turn.tenure.end(activated, |_| {}, progress).await?);
         progress.enter(Phase::Done, 0);

@@ -33,9 +33,9 @@ pub struct Edge {
     _script: Script,
 }
 
-/// A file of `examples/`.
+/// A file of `tests/caches/`.
 pub fn example(name: &str) -> String {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples").join(name);
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/caches").join(name);
     fs::read_to_string(&file).unwrap_or_else(|error| panic!("cannot read {}: {error}", file.display()))
 }
 

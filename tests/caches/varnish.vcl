@@ -1,4 +1,4 @@
-# examples/varnish.vcl: one site, in front of examples/nginx-folder.conf
+# tests/caches/varnish.vcl: one site, in front of tests/caches/nginx-folder.conf
 vcl 4.1;
 
 backend default {
