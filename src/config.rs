@@ -143,6 +143,10 @@ pub struct PathsConfig {
     pub templates: PathBuf,
     /// The same folder as messages show it: beside the configuration file as the user named that.
     pub templates_shown: PathBuf,
+    /// The schedules' folder, absolute. Default `schedules`; it need not be there.
+    pub schedules: PathBuf,
+    /// The same folder as messages show it.
+    pub schedules_shown: PathBuf,
 }
 
 impl BuildConfig {
@@ -347,7 +351,13 @@ impl Reader<'_> {
 
     fn paths(&mut self) -> PathsConfig {
         let shown = self.path.parent().unwrap_or(Path::new(""));
-        let written = self.understood(&keys::TEMPLATES, |text, _| Ok(PathBuf::from(text))).unwrap_or_default();
-        PathsConfig { templates: self.folder.join(&written), templates_shown: shown.join(&written) }
+        let mut written = |key| self.understood(key, |text, _| Ok(PathBuf::from(text))).unwrap_or_default();
+        let (templates, schedules) = (written(&keys::TEMPLATES), written(&keys::SCHEDULES));
+        PathsConfig {
+            templates: self.folder.join(&templates),
+            templates_shown: shown.join(&templates),
+            schedules: self.folder.join(&schedules),
+            schedules_shown: shown.join(&schedules),
+        }
     }
 }

@@ -149,6 +149,22 @@ pub fn did_you_mean<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) ->
         .map(|(_, candidate)| candidate)
 }
 
+/// Turns serde's `unknown field …, expected one of …` into a hint.
+pub fn unknown_name(message: &str) -> Option<String> {
+    let mut names = message
+        .strip_prefix("unknown field ")
+        .or_else(|| message.strip_prefix("unknown variant "))?
+        .split('`')
+        .skip(1)
+        .step_by(2);
+    let unknown = names.next()?;
+    let known: Vec<&str> = names.collect();
+    Some(match did_you_mean(unknown, known.iter().copied()) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => format!("known here are {}", known.join(", ")),
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

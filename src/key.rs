@@ -10,5 +10,5 @@ mod slug;
 mod value;
 
 pub use pattern::PathPattern;
-pub use slug::{MAX_SLUG_LEN, is_slug};
+pub use slug::{MAX_SLUG_LEN, is_slug, slug};
 pub use value::{Key, KeyError, KeyValue};

@@ -47,6 +47,7 @@ mod cdn;
 mod error;
 mod release;
 mod config;
+pub mod schedule;
 pub mod demo;
 mod scaffold;
 mod logging;

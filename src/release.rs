@@ -14,6 +14,7 @@ mod broken;
 mod build;
 pub mod catalogue;
 mod check;
+pub mod claims;
 mod clock;
 mod commit;
 pub mod compare;

@@ -1,4 +1,5 @@
-//! A new folder to start from: `tintype.toml`, the shipped templates and, where no database is named, demo data.
+//! A new folder to start from: `tintype.toml`, the shipped templates and schedules and, where no database is named, demo
+//! data.
 //!
 //! Nothing that is there is ever overwritten, and whoever is stopped in the middle runs the command again. For both a
 //! marker file is written first and removed last: a folder with the marker is ours and unfinished, whatever else is in
@@ -22,11 +23,13 @@ use crate::error::Error;
 #[cfg(test)]
 mod tests;
 
-/// The shipped templates, each with its path in the folder.
-const TEMPLATES: [(&str, &str); 3] = [
+/// The shipped templates and schedules, each with its path in the folder.
+const SHIPPED: [(&str, &str); 5] = [
     ("templates/world-map.sql", include_str!("../templates/world-map.sql")),
     ("templates/country-map.sql", include_str!("../templates/country-map.sql")),
     ("templates/city-map.sql", include_str!("../templates/city-map.sql")),
+    ("schedules/nightly.toml", include_str!("../schedules/nightly.toml")),
+    ("schedules/hourly.toml", include_str!("../schedules/hourly.toml")),
 ];
 /// The demo's data, as the written `[database] url` names it.
 const DEMO_DATABASE: &str = "demo.db";
@@ -74,7 +77,7 @@ pub fn plan(folder: &Path, database: Option<&str>, store: Option<&str>) -> Resul
     refuse_finished(folder)?;
     refuse_foreign(folder)?;
     let demo = database.is_none().then_some(DEMO_DATABASE);
-    Ok(TEMPLATES.iter().map(|(path, _)| *path).chain(demo).chain([FILE_NAME]).map(PathBuf::from).collect())
+    Ok(SHIPPED.iter().map(|(path, _)| *path).chain(demo).chain([FILE_NAME]).map(PathBuf::from).collect())
 }
 
 fn refuse_finished(folder: &Path) -> Result<(), Error> {
@@ -103,7 +106,7 @@ pub async fn init(folder: &Path, database: Option<&str>, store: Option<&str>) ->
         text.insert_str(0, &format!("{DEMO_LINE}\n"));
     }
     let mut writer = Writer::new(folder);
-    for (path, text) in TEMPLATES {
+    for (path, text) in SHIPPED {
         writer.file(path, text, 0o666)?;
     }
     if database.is_none() {

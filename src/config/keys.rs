@@ -185,8 +185,18 @@ pub static TEMPLATES: Key = Key {
     comment: &["The folder with the templates: every .sql file directly in it is one."],
 };
 
+/// Where the schedules are.
+pub static SCHEDULES: Key = Key {
+    section: "paths",
+    name: "schedules",
+    kind: Kind::Text,
+    default: Some("schedules"),
+    shown: "\"schedules\"",
+    comment: &["The folder with the schedules, for `tintype schedule`: every .toml file directly in it is one."],
+};
+
 /// All keys, in the order of the written file.
-pub static KEYS: [&Key; 57] = [
+pub static KEYS: [&Key; 58] = [
     &DATABASE_URL,
     &REPLICAS,
     &READ,
@@ -244,6 +254,7 @@ pub static KEYS: [&Key; 57] = [
     &RETENTION_RELEASES,
     &RETENTION_AGE,
     &TEMPLATES,
+    &SCHEDULES,
 ];
 
 impl Key {

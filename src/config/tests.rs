@@ -106,6 +106,7 @@ fn an_empty_file_gives_the_defaults() {
     assert_eq!(config.store, store);
     assert!(config.cdn.url.is_none() && config.cdn.purge.is_none());
     assert_eq!(config.paths.templates, folder.join("templates"));
+    assert_eq!(config.paths.schedules, folder.join("schedules"));
 }
 
 #[test]

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use claim::Claim;
 use serde::{Deserialize, Serialize};
 
 use super::broken::{Safeguard, is_out};
@@ -17,6 +18,7 @@ use super::refresh::Refreshed;
 use crate::error::Error;
 use crate::store::{HeadObject, Store, Version};
 
+pub mod claim;
 mod swap;
 
 /// The version of every control object that this tintype writes.
@@ -54,6 +56,9 @@ pub struct Head {
     /// The templates whose last run failed, or was refused by a guard.
     #[serde(default)]
     pub failed: BTreeMap<String, Failed>,
+    /// What each schedule last ran, by the schedule's name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub schedules: BTreeMap<String, Claim>,
     /// What a request that was sent and never answered may still change.
     #[serde(default)]
     pub suspect: Option<Suspect>,
@@ -141,6 +146,7 @@ impl Default for Head {
             floor: None,
             checked: BTreeMap::new(),
             failed: BTreeMap::new(),
+            schedules: BTreeMap::new(),
             epoch: 0,
             suspect: None,
             lease: None,

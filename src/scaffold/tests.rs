@@ -25,13 +25,13 @@ async fn a_new_folder_has_everything_and_is_used_again() {
     let folder = parent.path().join("a/b");
     let written = init_or_reuse(&folder).await.unwrap();
     let files: Vec<_> = written.files.iter().map(|file| file.path.to_str().unwrap()).collect();
-    assert_eq!(files[..3], TEMPLATES.map(|(path, _)| path));
-    assert_eq!(files[3..], [DEMO_DATABASE, FILE_NAME]);
+    assert_eq!(files[..5], SHIPPED.map(|(path, _)| path));
+    assert_eq!(files[5..], [DEMO_DATABASE, FILE_NAME]);
     for file in &written.files {
         assert_eq!(std::fs::metadata(folder.join(&file.path)).unwrap().len(), file.size_bytes);
     }
     assert!(written.demo.unwrap().counts.authorships >= 200_000);
-    assert_eq!(names(&folder), ["demo.db", "templates", "tintype.toml"]);
+    assert_eq!(names(&folder), ["demo.db", "schedules", "templates", "tintype.toml"]);
     let config = Config::load(&written.config, &[]).unwrap();
     assert_eq!(config.database.url.unwrap().expose(), "sqlite:demo.db");
 
@@ -43,7 +43,7 @@ async fn a_new_folder_has_everything_and_is_used_again() {
     std::fs::write(folder.join(MARKER), "").unwrap();
     std::fs::remove_file(folder.join(DEMO_DATABASE)).unwrap();
     assert!(init_or_reuse(&folder).await.unwrap().demo.is_some());
-    assert_eq!(names(&folder), ["demo.db", "templates", "tintype.toml"]);
+    assert_eq!(names(&folder), ["demo.db", "schedules", "templates", "tintype.toml"]);
 
     let text = std::fs::read_to_string(&written.config).unwrap();
     std::fs::write(&written.config, text.replace("sqlite:demo.db", "postgres://u@h/d")).unwrap();
@@ -60,9 +60,9 @@ async fn an_attempt_that_was_stopped_is_finished() {
     std::fs::write(path("templates/city-map.sql.tmp"), "hal").unwrap();
     std::fs::write(path("tintype.toml.tmp"), "hal").unwrap();
     let written = init(folder.path(), OTHER, None).await.unwrap();
-    assert_eq!(written.files.len(), 3, "the file that was there stays");
+    assert_eq!(written.files.len(), 5, "the file that was there stays");
     assert_eq!(std::fs::read_to_string(path("templates/world-map.sql")).unwrap(), "mine");
-    assert_eq!(names(folder.path()), ["templates", "tintype.toml"]);
+    assert_eq!(names(folder.path()), ["schedules", "templates", "tintype.toml"]);
     assert_eq!(names(&path("templates")), ["city-map.sql", "country-map.sql", "world-map.sql"]);
 }
 

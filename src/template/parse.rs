@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::{RESERVED_NAMES, Template};
-use crate::diagnostic::{Diagnostic, did_you_mean};
+use crate::diagnostic::{Diagnostic, unknown_name};
 
 mod front_matter;
 mod guard;
@@ -105,20 +105,4 @@ impl Reader<'_> {
             None => finding.hint("the front matter is TOML; text stands in quotes: max_age = \"60s\""),
         }
     }
-}
-
-/// Turns serde's `unknown field …, expected one of …` into a hint.
-pub fn unknown_name(message: &str) -> Option<String> {
-    let mut names = message
-        .strip_prefix("unknown field ")
-        .or_else(|| message.strip_prefix("unknown variant "))?
-        .split('`')
-        .skip(1)
-        .step_by(2);
-    let unknown = names.next()?;
-    let known: Vec<&str> = names.collect();
-    Some(match did_you_mean(unknown, known.iter().copied()) {
-        Some(near) => format!("did you mean `{near}`?"),
-        None => format!("known here are {}", known.join(", ")),
-    })
 }

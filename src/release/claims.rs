@@ -1,0 +1,82 @@
+//! Reading and writing what the head remembers of schedules.
+//!
+//! A write of the head makes it young, and with it a lease that is in it: after one whose holder is dead, others would
+//! wait for ever if schedules wrote often enough. So nothing is written over the fresh lease of another; whoever wants
+//! to, comes back when it is free or has run out, and then leaves the dead one's lease out. The lease of a living process
+//! of our own may be written over, because that one renews it itself.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::clock;
+use super::head::claim::Claim;
+use super::head::{HeadRead, Lease};
+use super::id::RunId;
+use crate::error::Error;
+use crate::store::{Store, probe};
+
+/// How often a write is tried on a head that others change at the same time.
+const ATTEMPTS: u32 = 16;
+/// The wait before another try; it grows by itself with each.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// The claims of all schedules, by their names.
+pub type Claims = BTreeMap<String, Claim>;
+
+/// What came of a write.
+#[derive(Debug, Clone)]
+pub enum Written {
+    /// The claims as they are now, changed or not.
+    Done(Claims),
+    /// Another publisher holds the lease; nothing was written.
+    Leased {
+        /// Who.
+        holder: String,
+        /// The claims as they are.
+        claims: Claims,
+    },
+}
+
+/// Reads the claims.
+pub async fn read(store: &Store) -> Result<Claims, Error> {
+    Ok(HeadRead::read(store).await?.head.schedules)
+}
+
+/// Changes the claims, on whatever the head says by then; where the change says no, nothing is written. `is_ours` tells
+/// the leases of living processes that this one has started.
+pub async fn write(
+    store: &Store,
+    run: &RunId,
+    is_ours: impl Fn(&Lease) -> bool,
+    change: impl Fn(&mut Claims) -> bool,
+) -> Result<Written, Error> {
+    let mut read = HeadRead::read(store).await?;
+    for attempt in 1..=ATTEMPTS {
+        let lease = read.lease_of_another("").map(|(lease, _)| lease.clone());
+        let mut next = read.head.clone();
+        if !change(&mut next.schedules) {
+            return Ok(Written::Done(read.head.schedules));
+        }
+        match lease {
+            Some(lease) if !is_ours(&lease) => {
+                return Ok(Written::Leased { holder: lease.holder, claims: read.head.schedules });
+            }
+            Some(_) => {}
+            // Where leases run out, this one has.
+            None if store.delivers_late() && next.lease.take().is_some() => {
+                next.doubt(read.head.active.clone(), clock::now());
+            }
+            None => {}
+        }
+        if read.head.seq == 0 {
+            // The first write of all must not be the one that finds out that conditions are ignored.
+            probe::require_conditions(store, run.as_str()).await?;
+        }
+        if let Some(swapped) = read.swap(store, next).await? {
+            return Ok(Written::Done(swapped.head.schedules));
+        }
+        tokio::time::sleep(PAUSE * attempt).await;
+        read = HeadRead::read(store).await?;
+    }
+    Err(Error::Busy { times: ATTEMPTS as usize, left: "nothing was written" })
+}

@@ -1,0 +1,61 @@
+//! Schedules: what is published when, without anybody.
+//!
+//! `file` reads them, `crontab` understands their five fields, and `due` turns civil times of a time zone into instants.
+
+use std::time::Duration;
+
+use url::Url;
+
+mod crontab;
+mod due;
+mod file;
+#[cfg(test)]
+mod decade_tests;
+
+pub use due::{Due, DueTimes, Kind};
+pub use file::load_all;
+
+/// One schedule, as its file describes it.
+#[derive(Debug, Clone)]
+pub struct Schedule {
+    /// The slug of its file's name without `.toml`.
+    pub name: String,
+    /// When it is due.
+    pub due: DueTimes,
+    /// What it publishes; every template if none is named.
+    pub templates: Vec<String>,
+    /// How late a run may still begin, 1 minute to 7 days. Default 1 hour. Short: a machine that was down over night has
+    /// no run that day. Long: one that was down in the night publishes in the middle of the day.
+    pub starting_deadline: Duration,
+    /// Runs begin up to so much later than they are due, always by the same part of it for one due time. Default 0.
+    pub jitter: Duration,
+    /// True while it is not to run.
+    pub suspend: bool,
+    /// How often a run that failed is tried again. Default 3.
+    pub retries: u32,
+    /// The wait before the first retry, which doubles with each. Default 1 minute.
+    pub retry_after: Duration,
+    /// How long a run may go on after a SIGTERM to whoever started it. Default 1 minute.
+    pub grace: Duration,
+    /// Whether a good run is followed by a prune.
+    pub prune: bool,
+    /// Who is told that a run begins and how it ended.
+    pub ping: Option<Ping>,
+}
+
+/// The address of a check that is pinged, which is a secret: whoever knows it can ping too.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Ping(Url);
+
+impl Ping {
+    /// Takes the address in.
+    pub fn new(url: Url) -> Ping {
+        Ping(url)
+    }
+}
+
+impl std::fmt::Debug for Ping {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("…")
+    }
+}

@@ -1,0 +1,137 @@
+//! When a schedule is due: civil times of its time zone become instants.
+//!
+//! On most days each civil time is one instant. Where a zone changes its offset, some come twice and some not at all, and
+//! this is the rule:
+//!
+//! - A time that doesn't exist is due at the first instant after the gap; several of them are due once. So no day goes by
+//!   without its run: `30 2 * * *` in New York runs at 03:00 on the second Sunday in March.
+//! - A time that comes twice is due the first time only. If the hour field starts with `*`, it is due both times: such an
+//!   expression is a rhythm (`*/20 * * * *`), which must not pause for an hour.
+//! - Due times strictly increase.
+//!
+//! Cron on Debian does much the same, by another way: it watches the clock, runs what a jump of less than three hours has
+//! skipped, and repeats nothing that has a fixed hour *and* a fixed minute.
+
+use chrono::{DateTime, MappedLocalTime, NaiveDateTime, Offset as _, TimeDelta, TimeZone as _, Utc};
+use chrono_tz::Tz;
+
+use super::crontab::Crontab;
+
+/// No zone ever changed its offset by more than this; the largest jump, over the date line, was of a day.
+const REACH: TimeDelta = TimeDelta::hours(26);
+
+/// One due time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Due {
+    /// The instant.
+    pub at: DateTime<Utc>,
+    /// The civil time that the expression names.
+    pub civil: NaiveDateTime,
+    /// How the two belong together.
+    pub kind: Kind,
+}
+
+/// What a zone does with a civil time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// It comes once.
+    Usual,
+    /// It doesn't come; this is the first instant after it.
+    Gap,
+    /// It comes twice, and this is the first time.
+    First,
+    /// This is the second time.
+    Second,
+}
+
+/// The due times of an expression in a zone.
+#[derive(Debug, Clone)]
+pub struct DueTimes {
+    /// Which civil times.
+    pub crontab: Crontab,
+    /// Where.
+    pub zone: Tz,
+}
+
+impl DueTimes {
+    /// The first due time after an instant.
+    pub fn after(&self, instant: DateTime<Utc>) -> Option<Due> {
+        let start = self.civil(instant);
+        if self.offset(instant - REACH) == self.offset(instant + REACH) {
+            // No change is near, so that civil times come in the order of the instants.
+            let civil = self.crontab.after(start)?;
+            return self.instants(civil).into_iter().flatten().next();
+        }
+        let mut first: Option<Due> = None;
+        let mut civil = self.crontab.after(start - REACH);
+        while let Some(candidate) = civil {
+            if first.is_some_and(|first| candidate > first.civil + REACH) {
+                break;
+            }
+            for due in self.instants(candidate).into_iter().flatten().filter(|due| due.at > instant) {
+                let is_sooner = |first: Due| due.at < first.at || (due.at == first.at && due.kind == Kind::Usual);
+                if first.is_none_or(is_sooner) {
+                    first = Some(due);
+                }
+            }
+            civil = self.crontab.after(candidate);
+        }
+        first
+    }
+
+    /// The due times after an instant, one after the other.
+    pub fn from(&self, instant: DateTime<Utc>) -> impl Iterator<Item = Due> {
+        std::iter::successors(self.after(instant), |due| self.after(due.at))
+    }
+
+    /// The next due times, up to `until`, that don't come exactly once.
+    pub fn unusual(&self, from: DateTime<Utc>, until: DateTime<Utc>) -> Vec<Due> {
+        let mut found: Vec<Due> = Vec::new();
+        let mut at = from;
+        while at < until {
+            let next = at + REACH;
+            if self.offset(at) != self.offset(next) {
+                let near = self.from(at - REACH).take_while(|due| due.at <= next + REACH && due.at <= until);
+                let unusual = near.filter(|due| due.kind != Kind::Usual && due.at > from);
+                found.extend(unusual.filter(|due| found.iter().all(|known| known.at != due.at)).collect::<Vec<_>>());
+            }
+            at = next;
+        }
+        found
+    }
+
+    /// What the clocks of the zone show.
+    pub fn civil(&self, instant: DateTime<Utc>) -> NaiveDateTime {
+        instant.with_timezone(&self.zone).naive_local()
+    }
+
+    fn offset(&self, instant: DateTime<Utc>) -> i32 {
+        self.zone.offset_from_utc_datetime(&instant.naive_utc()).fix().local_minus_utc()
+    }
+
+    /// The instants at which a civil time is due, the earlier first.
+    fn instants(&self, civil: NaiveDateTime) -> [Option<Due>; 2] {
+        let due = |at: DateTime<Utc>, kind| Some(Due { at, civil, kind });
+        match self.zone.from_local_datetime(&civil) {
+            MappedLocalTime::Single(at) => [due(at.to_utc(), Kind::Usual), None],
+            MappedLocalTime::Ambiguous(first, second) => {
+                let second = self.crontab.is_every_hour().then(|| due(second.to_utc(), Kind::Second)).flatten();
+                [due(first.to_utc(), Kind::First), second]
+            }
+            MappedLocalTime::None => [due(self.end_of_gap(civil), Kind::Gap), None],
+        }
+    }
+
+    /// The first instant at which the clocks show more than a time that they leave out.
+    fn end_of_gap(&self, civil: NaiveDateTime) -> DateTime<Utc> {
+        let (mut before, mut after) = (civil.and_utc() - REACH, civil.and_utc() + REACH);
+        while after - before > TimeDelta::seconds(1) {
+            let middle = before + TimeDelta::seconds((after - before).num_seconds() / 2);
+            match self.civil(middle) > civil {
+                true => after = middle,
+                false => before = middle,
+            }
+        }
+        after
+    }
+}

@@ -1,0 +1,251 @@
+//! What to do next: a state machine that knows schedules, claims and runs, and neither a clock nor a store nor a process.
+//!
+//! Whoever drives it says what time it is, carries out its steps, and tells it what came of them. So everything that
+//! takes a night happens in a test within a moment.
+//!
+//! The rules: a due time is run if it is later than the claimed one and not later than its starting deadline ago, and of
+//! several such times only the last. It is claimed in the head of the store before its run begins; the claim is renewed
+//! while the run goes on, retries included, and ended with it. A claim that isn't ended keeps everybody else off, so that
+//! runs of a schedule never overlap; the due times that pass meanwhile are one run afterwards, if one of them still may
+//! begin. If whoever made the claim is gone, its run may be begun again within the deadline. Gone means: a process of
+//! this machine that isn't there any more, or a claim that nobody has renewed for five minutes while we looked on, by our
+//! clock alone, because another machine's may be wrong.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::Schedule;
+use crate::release::claims::Claims;
+use crate::release::head::claim::{Claim, Owner, RunOutcome};
+
+mod task;
+#[cfg(test)]
+mod tests;
+mod verdict;
+
+pub use task::{After, Finish, Next, Run, Work};
+use task::{State, Task};
+use verdict::Verdict;
+
+/// How often a claim is renewed while its run goes on.
+const RENEW: TimeDelta = TimeDelta::minutes(1);
+/// For how long a claim must not have been renewed for its owner to count as gone.
+const GONE: TimeDelta = TimeDelta::minutes(5);
+/// How soon a step that couldn't be carried out is tried again, and a claim of another looked at.
+const AGAIN: TimeDelta = TimeDelta::seconds(15);
+/// A claim that is further in the future than any clock is set back comes from a clock that was wrong.
+const WRONG_CLOCK: TimeDelta = TimeDelta::days(2);
+
+/// Something to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// Read the claims, and tell them by [`Keeper::looked`].
+    Look,
+    /// Write to the head what [`Keeper::proposal`] says, and tell by [`Keeper::looked`] what is there then.
+    Write(String),
+    /// Begin an attempt, and tell its end by [`Keeper::ended`].
+    Begin(String, Run),
+    /// Say that a due time went by and that nothing will run for it.
+    Missed(String, DateTime<Utc>),
+}
+
+/// The state of all schedules.
+pub struct Keeper {
+    me: Owner,
+    is_alive: Box<dyn Fn(&Owner) -> Option<bool> + Send + Sync>,
+    /// True where nothing keeps two writers of the head apart: then one run at a time, and no write while it goes on.
+    is_alone: bool,
+    is_stopping: bool,
+    has_looked: bool,
+    tasks: BTreeMap<String, Task>,
+}
+
+impl Keeper {
+    /// None of them is running. `is_alive` tells whether the process of an owner is there, if that can be told.
+    pub fn new(
+        me: Owner,
+        schedules: impl IntoIterator<Item = Arc<Schedule>>,
+        is_alone: bool,
+        is_alive: impl Fn(&Owner) -> Option<bool> + Send + Sync + 'static,
+    ) -> Keeper {
+        let tasks = schedules.into_iter().map(|schedule| (schedule.name.clone(), Task::new(schedule))).collect();
+        Keeper { me, is_alive: Box::new(is_alive), is_alone, is_stopping: false, has_looked: false, tasks }
+    }
+
+    /// Asks for one run now, due or not, of a suspended schedule too.
+    pub fn ask(&mut self, name: &str) {
+        if let Some(task) = self.tasks.get_mut(name) {
+            task.is_asked_for = true;
+        }
+    }
+
+    /// Begins nothing from now on.
+    pub fn stop(&mut self) {
+        self.is_stopping = true;
+        for task in self.tasks.values_mut() {
+            task.is_asked_for = false;
+            if let State::Waiting { run, .. } = &task.state {
+                task.state = State::Ending(run.clone(), RunOutcome::Stopped);
+            }
+        }
+    }
+
+    /// True if nothing goes on, is to be recorded or was asked for.
+    pub fn is_at_rest(&self) -> bool {
+        self.tasks.values().all(|task| matches!(task.state, State::Idle) && !task.is_asked_for)
+    }
+
+    /// What is to be done now.
+    pub fn steps(&mut self, now: DateTime<Utc>) -> Vec<Step> {
+        if !self.has_looked {
+            return if self.is_stopping { Vec::new() } else { vec![Step::Look] };
+        }
+        let mut steps: Vec<Step> = Vec::new();
+        for name in self.tasks.keys().cloned().collect::<Vec<_>>() {
+            steps.extend(self.step(&name, now).filter(|step| !steps.contains(step)));
+            if self.is_alone && !steps.is_empty() {
+                // What comes of it may keep the others off.
+                break;
+            }
+        }
+        steps
+    }
+
+    fn step(&mut self, name: &str, now: DateTime<Utc>) -> Option<Step> {
+        let is_alone = self.is_alone;
+        let may_begin = self.may_begin(name);
+        let verdict = self.tasks.get(name).map(|task| self.verdict(task, task.claim(), now))?;
+        let task = self.tasks.get_mut(name)?;
+        if task.is_postponed(now) {
+            return None;
+        }
+        let write = || Some(Step::Write(name.to_owned()));
+        match &mut task.state {
+            State::Idle if !may_begin => None,
+            State::Idle => match verdict {
+                Verdict::Note | Verdict::Bury(_) | Verdict::Run(_) => write(),
+                Verdict::Busy => Some(Step::Look),
+                Verdict::Nothing => task.missed(now).map(|due| Step::Missed(name.to_owned(), due)),
+            },
+            State::Waiting { run, .. } | State::Working(run) if !is_alone && run.is_to_be_renewed(now) => write(),
+            State::Waiting { run, at, wait } => {
+                // A clock that was set back mustn't make the wait longer.
+                *at = (*at).min(now + *wait);
+                (now >= *at).then(|| Step::Begin(name.to_owned(), run.clone()))
+            }
+            State::Working(_) => None,
+            State::Ending(..) => write(),
+        }
+    }
+
+    /// Whether a run of a schedule may be claimed at all.
+    fn may_begin(&self, name: &str) -> bool {
+        let others = || self.tasks.iter().filter(|(other, _)| *other != name);
+        let is_kept_off = self.is_alone && others().any(|(_, task)| !matches!(task.state, State::Idle));
+        let is_wanted = self.tasks.get(name).is_some_and(|task| task.is_asked_for || !task.schedule.suspend);
+        !self.is_stopping && !is_kept_off && is_wanted
+    }
+
+    /// When to ask for steps again, if nothing happens before.
+    pub fn wake(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        let soonest = |(name, task): (&String, &Task)| {
+            let soonest = match &task.state {
+                State::Idle if !self.may_begin(name) => return None,
+                State::Idle => match self.verdict(task, task.claim(), now) {
+                    Verdict::Nothing => task.next_start(now)?,
+                    _ => now,
+                },
+                State::Waiting { run, at, .. } => run.renew_at().min(*at),
+                State::Working(run) if !self.is_alone => run.renew_at(),
+                State::Working(_) => return None,
+                State::Ending(..) => now,
+            };
+            Some(task.not_before.map_or(soonest, |at| at.max(soonest)))
+        };
+        self.tasks.iter().filter_map(soonest).min()
+    }
+
+    /// What to write to the head for a schedule whose claim there is this one; nothing if it is to be left as it is.
+    pub fn proposal(&self, name: &str, claim: Option<&Claim>, now: DateTime<Utc>) -> Option<Claim> {
+        let task = self.tasks.get(name)?;
+        let ours = || claim.filter(|claim| self.is_ours(claim)).cloned();
+        match &task.state {
+            State::Idle => match self.verdict(task, claim, now) {
+                Verdict::Note => Some(verdict::noted(claim, now)),
+                Verdict::Run(due) => Some(verdict::claimed(claim, due, &self.me, now)),
+                Verdict::Bury(claim) => Some(Claim { ended_at: Some(now), outcome: Some(RunOutcome::Lost), ..claim }),
+                Verdict::Busy | Verdict::Nothing => None,
+            },
+            State::Waiting { run, .. } | State::Working(run) => ours().map(|claim| run.recorded(claim, now)),
+            State::Ending(run, outcome) => ours().map(|claim| {
+                let claim = run.recorded(claim, now);
+                Claim { ended_at: Some(now), outcome: Some(*outcome), ..claim }
+            }),
+        }
+    }
+
+    fn is_ours(&self, claim: &Claim) -> bool {
+        claim.is_open() && claim.by.as_ref() == Some(&self.me)
+    }
+
+    /// Takes in the claims as they are in the head, after they were read or written.
+    pub fn looked(&mut self, claims: &Claims, now: DateTime<Utc>) {
+        self.has_looked = true;
+        let me = &self.me;
+        for (name, task) in &mut self.tasks {
+            task.see(claims.get(name).cloned(), now);
+            let ours = task.claim().filter(|claim| claim.is_open() && claim.by.as_ref() == Some(me)).cloned();
+            match (&mut task.state, ours) {
+                (State::Idle, Some(claim)) => task.begin(&claim, now),
+                // It was recorded, or another has taken over since.
+                (State::Ending(..), None) => task.state = State::Idle,
+                // Renewed, or taken over, which ends renewing; a run that goes on all the same does no harm.
+                (State::Waiting { run, .. } | State::Working(run), ours) => {
+                    run.renewed_at = ours.map_or(now, |claim| claim.renewed_at);
+                }
+                _ => {}
+            }
+        }
+        let is_busy = |task: &Task| matches!(self.verdict(task, task.claim(), now), Verdict::Busy);
+        let idle = self.tasks.iter().filter(|(_, task)| matches!(task.state, State::Idle));
+        let busy: Vec<String> = idle.filter(|(_, task)| is_busy(task)).map(|(name, _)| name.clone()).collect();
+        busy.iter().for_each(|name| self.postpone(name, now));
+    }
+
+    /// Tries the next step of a schedule a little later: the store is away, or another publisher is in the way.
+    pub fn postpone(&mut self, name: &str, now: DateTime<Utc>) {
+        if let Some(task) = self.tasks.get_mut(name) {
+            task.not_before = Some(now + AGAIN);
+        }
+    }
+
+    /// Notes that a due time that was missed has been told.
+    pub fn told(&mut self, name: &str, due: DateTime<Utc>) {
+        if let Some(task) = self.tasks.get_mut(name) {
+            task.told = Some(due);
+        }
+    }
+
+    /// Takes in that an attempt was begun.
+    pub fn begun(&mut self, name: &str) {
+        if let Some(task) = self.tasks.get_mut(name)
+            && let State::Waiting { run, .. } = &task.state
+        {
+            task.state = State::Working(Run { attempts: run.attempts + 1, ..run.clone() });
+        }
+    }
+
+    /// Takes in how an attempt ended, and says what comes of that.
+    pub fn ended(&mut self, name: &str, finish: Finish, now: DateTime<Utc>) -> Option<After> {
+        let is_stopping = self.is_stopping;
+        self.tasks.get_mut(name)?.ended(finish, is_stopping, now)
+    }
+
+    /// True if another process may hold a claim of this schedule.
+    pub fn is_kept_off(&self, name: &str, now: DateTime<Utc>) -> Option<&Claim> {
+        let task = self.tasks.get(name)?;
+        task.claim().filter(|claim| matches!(self.verdict(task, Some(claim), now), Verdict::Busy))
+    }
+}
