@@ -37,6 +37,7 @@ mod report;
 mod resume;
 mod retire;
 mod rollback;
+mod schedule;
 mod status;
 mod verify;
 
@@ -52,8 +53,9 @@ const STYLES: Styles = Styles::styled()
 const LAST_WORDS: Duration = Duration::from_secs(3);
 
 const EXIT_CODES: &str = "\
-Exit codes: 0 done, or nothing to do · 1 nothing committed and something failed · 2 usage, config or template invalid ·
-3 a guard refused a template · 4 committed, but a template, some paths or the CDN are behind · 5 another publisher is committing ·
+Exit codes: 0 done, or nothing to do · 1 nothing committed and something failed · 2 usage, config, template or schedule invalid ·
+3 a guard refused a template · 4 committed, but a template, some paths or the CDN are behind · 5 another publisher is committing,
+or the schedule is running ·
 10 plan --exit-code with changes · 130/143 interrupted";
 
 /// Runs hot aggregation queries once and publishes the answers as gzipped JSON snapshots.
@@ -90,6 +92,9 @@ pub struct Global {
     /// Answer every question with yes.
     #[arg(short, long, global = true)]
     yes: bool,
+    /// End, as on SIGTERM, when stdin does: whoever holds its other end is gone.
+    #[arg(long, global = true, hide = true)]
+    stop_with_stdin: bool,
 }
 
 impl Global {
@@ -152,6 +157,8 @@ enum Command {
     Prune(prune::Prune),
     /// Make the CDN's edges forget documents: all, some, or what they weren't told yet.
     Purge(purge::Purge),
+    /// Publish when the schedules say so; a daemon, unless an option says otherwise.
+    Schedule(schedule::Schedule),
     /// Look whether store, database, templates and CDN do what a publish needs.
     Doctor(doctor::Doctor),
     /// Print a completion script for a shell.
@@ -182,6 +189,7 @@ impl Command {
             Command::Verify(_) => "verify",
             Command::Prune(_) => "prune",
             Command::Purge(_) => "purge",
+            Command::Schedule(_) => "schedule",
             Command::Doctor(_) => "doctor",
             Command::Completions { .. } => "completions",
             Command::Man => "man",
@@ -202,6 +210,8 @@ enum Outcome {
     Refused,
     /// Committed, but something is behind.
     Behind,
+    /// Another publisher was in the way.
+    Locked,
     /// A plan with changes, where that was asked for.
     Changes,
 }
@@ -214,6 +224,7 @@ impl Outcome {
             Outcome::Invalid => 2,
             Outcome::Refused => 3,
             Outcome::Behind => 4,
+            Outcome::Locked => 5,
             Outcome::Changes => 10,
         }
     }
@@ -252,9 +263,10 @@ pub fn main() -> ExitCode {
         }
     };
     let name = cli.command.name();
+    let has_parent = cli.global.stop_with_stdin;
     let context = Context::new(cli.global, name);
     let progress = Arc::clone(&context.progress);
-    let result = runtime.block_on(until_signal(&progress, run(&context, cli.command)));
+    let result = runtime.block_on(until_signal(&progress, has_parent, run(&context, cli.command)));
     // Threads that still work on an interrupted build end with the process.
     runtime.shutdown_background();
     let lost = || {
@@ -323,6 +335,7 @@ async fn run(context: &Context, command: Command) -> Result<Outcome, Error> {
         Command::Verify(verify) => verify.run(context).await,
         Command::Prune(prune) => prune.run(context).await,
         Command::Purge(purge) => purge.run(context).await,
+        Command::Schedule(schedule) => schedule.run(context).await,
         Command::Doctor(doctor) => doctor.run(context).await,
         Command::Completions { shell } => {
             let mut script = Vec::new();
@@ -350,6 +363,7 @@ async fn run(context: &Context, command: Command) -> Result<Outcome, Error> {
 /// for its answer, and an activation one to end what it has begun and free the lease, unless a second signal comes.
 async fn until_signal(
     progress: &Progress,
+    has_parent: bool,
     command: impl Future<Output = Result<Outcome, Error>>,
 ) -> Result<Outcome, Error> {
     // With a handler, a file that may not grow any more is an error like a full disk, and not the end of the process.
@@ -358,6 +372,7 @@ async fn until_signal(
     let is_interrupt = tokio::select! {
         result = &mut command => return result,
         is_interrupt = interrupted(progress) => is_interrupt,
+        () = orphaned(has_parent) => false,
     };
     if matches!(progress.phase(), Phase::Commit | Phase::Activate) {
         progress.stop();
@@ -377,6 +392,14 @@ async fn until_signal(
         Phase::Prepare | Phase::Build | Phase::Stage | Phase::Verify | Phase::Remove => LeftBehind::Nothing,
     };
     Err(if is_interrupt { Error::Interrupted { left } } else { Error::Terminated { left } })
+}
+
+/// Waits for the end of stdin, which is that of the process at its other end.
+async fn orphaned(has_parent: bool) {
+    if !has_parent {
+        return std::future::pending().await;
+    }
+    let _ = tokio::io::copy(&mut tokio::io::stdin(), &mut tokio::io::sink()).await;
 }
 
 /// Waits for Ctrl-C (true) or SIGTERM (false).

@@ -65,6 +65,16 @@ pub enum Error {
         /// How long it has held it.
         age: Duration,
     },
+    /// A schedule is running already. Exit code 5.
+    #[error("`{schedule}` is running already: {owner}, for {}", humantime::format_duration(Duration::from_secs(.age.as_secs())))]
+    Running {
+        /// Its name.
+        schedule: String,
+        /// Who runs it.
+        owner: String,
+        /// For how long.
+        age: Duration,
+    },
     /// What a run had read or staged can't be committed any more. Exit code 1.
     #[error("{reason}; nothing was committed")]
     Overtaken {
@@ -149,7 +159,7 @@ impl Error {
     pub fn exit_code(&self) -> u8 {
         match self {
             Error::Usage { .. } | Error::Invalid(_) | Error::Database(DatabaseError::Url { .. }) => 2,
-            Error::Locked { .. } => 5,
+            Error::Locked { .. } | Error::Running { .. } => 5,
             Error::Interrupted { .. } => 130,
             Error::Terminated { .. } => 143,
             _ => 1,
@@ -177,6 +187,11 @@ impl Error {
                     .to_owned(),
             ),
             Error::Missing { path, .. } => Some(format!("`tintype republish {path}` writes it again")),
+            Error::Running { .. } => Some(
+                "runs of a schedule never overlap. If that process is dead, on another machine, its claim is free five \
+                 minutes after it was last renewed, and `tintype schedule` takes it; `tintype publish` doesn't ask for it"
+                    .to_owned(),
+            ),
             Error::Busy { .. } => Some("run the command again when they have come to their end".to_owned()),
             Error::Overtaken { .. } => Some("run the command again: it starts from what is there now".to_owned()),
             Error::LeaseLost { .. } => Some(

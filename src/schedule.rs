@@ -1,18 +1,30 @@
 //! Schedules: what is published when, without anybody.
 //!
 //! `file` reads them, `crontab` understands their five fields, and `due` turns civil times of a time zone into instants.
+//! `keeper` decides what to do next, without a clock, a store or a process of its own; `daemon` gives it those, `owner` is
+//! how one process is told from another, and `attempt` is a child that publishes. `export` writes schedules for those who
+//! have cron or systemd for it.
 
 use std::time::Duration;
 
 use url::Url;
 
+mod attempt;
 mod crontab;
-mod due;
-mod file;
+mod daemon;
 #[cfg(test)]
 mod decade_tests;
+mod due;
+mod export;
+mod file;
+mod keeper;
+mod owner;
 
+pub use attempt::Starter;
+pub use crontab::Crontab;
+pub use daemon::{Daemon, Last, Wish};
 pub use due::{Due, DueTimes, Kind};
+pub use export::{Command, Unit, crontab, systemd};
 pub use file::load_all;
 
 /// One schedule, as its file describes it.

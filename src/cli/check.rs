@@ -1,4 +1,4 @@
-//! `check`: config and templates, and with a database every statement and its plan.
+//! `check`: config, templates and schedules, and with a database every statement and its plan.
 
 use clap::Args;
 use serde_json::{Value, json};
@@ -24,6 +24,14 @@ impl Check {
         let project = context.project()?;
         let templates: Vec<&Template> = project.templates.iter().map(AsRef::as_ref).collect();
         let mut findings: Vec<Diagnostic> = templates.iter().flat_map(|template| lint(template)).collect();
+        let schedules = match project.schedules() {
+            Ok(schedules) => schedules.len(),
+            Err(Error::Invalid(wrong)) => {
+                findings.extend(wrong);
+                0
+            }
+            Err(error) => return Err(error),
+        };
         let mut against = None;
         if !self.offline && project.config.database.url.is_some() {
             let database = project.database()?;
@@ -38,20 +46,20 @@ impl Check {
             }
             transaction.finish().await?;
         }
-        show(context, &findings, templates.len(), against.as_deref());
+        show(context, &findings, (templates.len(), schedules), against.as_deref());
         let wrong = findings.iter().any(|finding| finding.severity == Severity::Error);
         Ok(if wrong { Outcome::Invalid } else { Outcome::Done })
     }
 }
 
-fn show(context: &Context, findings: &[Diagnostic], templates: usize, against: Option<&str>) {
+fn show(context: &Context, findings: &[Diagnostic], (templates, schedules): (usize, usize), against: Option<&str>) {
     let count = |severity| findings.iter().filter(|finding| finding.severity == severity).count() as u64;
     let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
     if context.is_json() {
         let found: Vec<Value> = findings.iter().map(print::finding_json).collect();
         let outcome = if errors > 0 { "invalid" } else { "ok" };
         print::json(&json!({
-            "version": 1, "command": "check", "outcome": outcome, "templates": templates,
+            "version": 1, "command": "check", "outcome": outcome, "templates": templates, "schedules": schedules,
             "database": against, "errors": errors, "warnings": warnings, "findings": found,
         }));
         return;
@@ -62,8 +70,9 @@ fn show(context: &Context, findings: &[Diagnostic], templates: usize, against: O
     if context.is_talkative() {
         let scope = against.map_or_else(|| "without a database".to_owned(), |name| format!("against {name}"));
         print::note(&format!(
-            "Checked {} {scope}: {}, {}",
+            "Checked {} and {} {scope}: {}, {}",
             print::counted(templates as u64, "template"),
+            print::counted(schedules as u64, "schedule"),
             print::counted(errors, "error"),
             print::counted(warnings, "warning")
         ));

@@ -12,6 +12,7 @@ use crate::diagnostic::{Diagnostic, Severity};
 use crate::error::Error;
 use crate::release::manifest::Kind;
 use crate::release::{Job, Progress, RunId};
+use crate::schedule::{self, Schedule};
 use crate::store::{Directory, HeadPlace, S3, Store};
 use crate::template::Template;
 
@@ -121,6 +122,17 @@ impl Project {
     pub fn has_file(&self, name: &str) -> bool {
         self.templates.iter().any(|template| template.name == name)
             || self.config.paths.templates.join(format!("{name}.sql")).exists()
+    }
+
+    /// Every schedule. A template that can't be read right now may be named all the same.
+    pub fn schedules(&self) -> Result<Vec<Schedule>, Error> {
+        let paths = &self.config.paths;
+        let files = std::fs::read_dir(&paths.templates).into_iter().flatten().flatten();
+        let names = files.filter_map(|file| Some(file.file_name().to_str()?.strip_suffix(".sql")?.to_owned()));
+        let mut names: Vec<String> = names.collect();
+        names.sort();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        schedule::load_all(&paths.schedules, &paths.schedules_shown, &names).map_err(Error::Invalid)
     }
 
     /// The database that the config names, to be read as it says.

@@ -50,6 +50,13 @@ pub struct Ended {
     pub document: Option<Value>,
 }
 
+impl Ended {
+    /// That of an attempt of which nothing is known yet.
+    pub fn nothing() -> Ended {
+        ended(None, None, true)
+    }
+}
+
 impl Starter {
     /// Runs one attempt to its end. `started` is told the number of the process.
     pub async fn attempt(

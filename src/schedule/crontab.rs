@@ -15,6 +15,7 @@
 use std::collections::BTreeSet;
 use std::ops::{Range, RangeInclusive};
 use std::str::FromStr as _;
+use std::sync::Arc;
 
 use chrono::{NaiveDateTime, Timelike as _};
 
@@ -24,7 +25,7 @@ mod field;
 #[cfg(test)]
 mod tests;
 
-use field::{FIELDS, Field};
+use field::{FIELDS, Field, WEEKDAYS};
 
 /// The names that stand for five fields. `@reboot` is an event, not a time.
 const NICKNAMES: [(&str, &str); 7] = [
@@ -45,7 +46,7 @@ pub struct Crontab {
     text: String,
     /// A time matches if one of these does.
     matchers: Vec<cron::Schedule>,
-    is_every_hour: bool,
+    fields: Arc<[Field; 5]>,
 }
 
 /// What is wrong with an expression.
@@ -91,7 +92,7 @@ impl Crontab {
             Wrong::new(whole, format!("can't be understood: {error}"), "write for example 30 2 * * *")
         })?;
         let text = words.into_iter().map(|span| &text[span]).collect::<Vec<_>>().join(" ");
-        Ok(Crontab { text, matchers, is_every_hour: fields[1].is_star })
+        Ok(Crontab { text, matchers, fields: Arc::new(fields) })
     }
 
     /// The five fields, one blank between them.
@@ -101,7 +102,24 @@ impl Crontab {
 
     /// True if the hour field starts with `*`: such times are a rhythm, and not an hour of the day.
     pub fn is_every_hour(&self) -> bool {
-        self.is_every_hour
+        self.fields[1].is_star
+    }
+
+    /// The same for systemd's `OnCalendar`; a time matches if one of them does.
+    pub fn calendars(&self) -> Vec<String> {
+        let [minute, hour, day, month, weekday] = &*self.fields;
+        let two = |values: &BTreeSet<u8>, all| listed(values, all, |value| format!("{value:02}"));
+        let (days, months) = (two(&day.values, 1..=31), two(&month.values, 1..=12));
+        let time = format!("{}:{}:00", two(&hour.values, 0..=23), two(&minute.values, 0..=59));
+        let sundays: BTreeSet<u8> = weekday.values.iter().map(|value| value % 7).collect();
+        let weekdays = match listed(&sundays, 0..=6, |value| WEEKDAYS[usize::from(value)].to_owned()) {
+            all if all == "*" => String::new(),
+            some => format!("{some} "),
+        };
+        match day.is_star || weekday.is_star {
+            true => vec![format!("{weekdays}*-{months}-{days} {time}")],
+            false => vec![format!("*-{months}-{days} {time}"), format!("{weekdays}*-{months}-* {time}")],
+        }
     }
 
     /// The first matching civil time after this one, in whole minutes; none before the year 2100 is none.
@@ -170,11 +188,7 @@ fn never(fields: &[Field; 5], span: Range<usize>) -> Option<Wrong> {
 /// The same as the `cron` crate takes it: seconds first, Sunday as 1, and both day fields asked.
 fn matchers(fields: &[Field; 5]) -> Result<Vec<cron::Schedule>, cron::error::Error> {
     let [minute, hour, day, month, weekday] = fields;
-    let listed = |values: &BTreeSet<u8>, all: RangeInclusive<u8>| match all.clone().all(|value| values.contains(&value))
-    {
-        true => "*".to_owned(),
-        false => values.iter().map(ToString::to_string).collect::<Vec<_>>().join(","),
-    };
+    let listed = |values: &BTreeSet<u8>, all| listed(values, all, |value| value.to_string());
     let (days, months) = (listed(&day.values, 1..=31), listed(&month.values, 1..=12));
     let weekdays = listed(&weekday.values.iter().map(|value| value % 7 + 1).collect(), 1..=7);
     let (minutes, hours) = (listed(&minute.values, 0..=59), listed(&hour.values, 0..=23));
@@ -184,5 +198,13 @@ fn matchers(fields: &[Field; 5]) -> Result<Vec<cron::Schedule>, cron::error::Err
     match day.is_star || weekday.is_star {
         true => Ok(vec![matcher(&days, &weekdays)?]),
         false => Ok(vec![matcher(&days, "*")?, matcher("*", &weekdays)?]),
+    }
+}
+
+/// The values as a list; `*` for all.
+fn listed(values: &BTreeSet<u8>, mut all: RangeInclusive<u8>, shown: impl Fn(u8) -> String) -> String {
+    match all.all(|value| values.contains(&value)) {
+        true => "*".to_owned(),
+        false => values.iter().map(|value| shown(*value)).collect::<Vec<_>>().join(","),
     }
 }

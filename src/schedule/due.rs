@@ -44,6 +44,19 @@ pub enum Kind {
     Second,
 }
 
+impl Kind {
+    /// What it means, behind the civil time; nothing for the usual.
+    pub fn note(self, due: &DueTimes) -> &'static str {
+        match self {
+            Kind::Usual => "",
+            Kind::Gap => "doesn't come, and is due right after the clocks went forward",
+            Kind::First if due.crontab.is_every_hour() => "comes twice, and is due both times",
+            Kind::First => "comes twice, and is due the first time only",
+            Kind::Second => "comes twice, and this is the second time",
+        }
+    }
+}
+
 /// The due times of an expression in a zone.
 #[derive(Debug, Clone)]
 pub struct DueTimes {
@@ -100,8 +113,13 @@ impl DueTimes {
         found
     }
 
+    /// An instant in the zone.
+    pub fn local(&self, instant: DateTime<Utc>) -> DateTime<Tz> {
+        instant.with_timezone(&self.zone)
+    }
+
     /// What the clocks of the zone show.
-    pub fn civil(&self, instant: DateTime<Utc>) -> NaiveDateTime {
+    fn civil(&self, instant: DateTime<Utc>) -> NaiveDateTime {
         instant.with_timezone(&self.zone).naive_local()
     }
 

@@ -59,6 +59,8 @@ pub struct Keeper {
     is_alone: bool,
     is_stopping: bool,
     has_looked: bool,
+    /// Where the claims couldn't be read.
+    look_at: Option<DateTime<Utc>>,
     tasks: BTreeMap<String, Task>,
 }
 
@@ -71,7 +73,15 @@ impl Keeper {
         is_alive: impl Fn(&Owner) -> Option<bool> + Send + Sync + 'static,
     ) -> Keeper {
         let tasks = schedules.into_iter().map(|schedule| (schedule.name.clone(), Task::new(schedule))).collect();
-        Keeper { me, is_alive: Box::new(is_alive), is_alone, is_stopping: false, has_looked: false, tasks }
+        Keeper {
+            me,
+            is_alive: Box::new(is_alive),
+            is_alone,
+            is_stopping: false,
+            has_looked: false,
+            look_at: None,
+            tasks,
+        }
     }
 
     /// Asks for one run now, due or not, of a suspended schedule too.
@@ -100,7 +110,8 @@ impl Keeper {
     /// What is to be done now.
     pub fn steps(&mut self, now: DateTime<Utc>) -> Vec<Step> {
         if !self.has_looked {
-            return if self.is_stopping { Vec::new() } else { vec![Step::Look] };
+            let is_later = self.look_at.is_some_and(|at| now < at && at - now <= AGAIN);
+            return if self.is_stopping || is_later { Vec::new() } else { vec![Step::Look] };
         }
         let mut steps: Vec<Step> = Vec::new();
         for name in self.tasks.keys().cloned().collect::<Vec<_>>() {
@@ -150,6 +161,9 @@ impl Keeper {
 
     /// When to ask for steps again, if nothing happens before.
     pub fn wake(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        if !self.has_looked {
+            return Some(self.look_at.unwrap_or(now));
+        }
         let soonest = |(name, task): (&String, &Task)| {
             let soonest = match &task.state {
                 State::Idle if !self.may_begin(name) => return None,
@@ -212,6 +226,14 @@ impl Keeper {
         let idle = self.tasks.iter().filter(|(_, task)| matches!(task.state, State::Idle));
         let busy: Vec<String> = idle.filter(|(_, task)| is_busy(task)).map(|(name, _)| name.clone()).collect();
         busy.iter().for_each(|name| self.postpone(name, now));
+    }
+
+    /// Takes in that the claims couldn't be read.
+    pub fn look_later(&mut self, now: DateTime<Utc>) {
+        self.look_at = Some(now + AGAIN);
+        for task in self.tasks.values_mut() {
+            task.not_before = Some(now + AGAIN);
+        }
     }
 
     /// Tries the next step of a schedule a little later: the store is away, or another publisher is in the way.

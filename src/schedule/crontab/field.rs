@@ -7,7 +7,8 @@ use super::Wrong;
 use crate::diagnostic::did_you_mean;
 
 const MONTHS: [&str; 12] = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"];
-const WEEKDAYS: [&str; 7] = ["sun", "mon", "tue", "wed", "thu", "fri", "sat"];
+/// As crontab and systemd name them, Sunday first.
+pub const WEEKDAYS: [&str; 7] = ["sun", "mon", "tue", "wed", "thu", "fri", "sat"];
 
 /// What a field is about.
 pub struct Kind {
@@ -65,11 +66,7 @@ impl Element<'_> {
             [] => String::new(),
             names => format!(" or {} to {}", names[0], names[names.len() - 1]),
         };
-        Wrong::new(
-            span,
-            message,
-            format!("{} is {first} to {last}{names}; ranges are a-b, steps */n", self.kind.name),
-        )
+        Wrong::new(span, message, format!("{} is {first} to {last}{names}; ranges are a-b, steps */n", self.kind.name))
     }
 
     fn values(&self) -> Result<Vec<u8>, Wrong> {

@@ -1,0 +1,285 @@
+//! The daemon: drives the [`Keeper`] by the clock, the store and the ends of its children.
+//!
+//! It sleeps by the wall clock in short pieces, because a machine that slept, or a clock that was set, moves due times
+//! nearer without any timer noticing. What the store doesn't take is tried again; a run that was begun goes on meanwhile.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use super::Schedule;
+use super::attempt::{Ended, Starter};
+use super::keeper::{After, Keeper, Next, Run, Step};
+use super::owner::{is_alive, this_process};
+use crate::error::Error;
+use crate::release::RunId;
+use crate::release::claims::{self, Written};
+use crate::release::head::Lease;
+use crate::release::head::claim::{Owner, RunOutcome};
+use crate::store::Store;
+
+/// The longest sleep without a look at the clock.
+const LOOK_AT_CLOCK: Duration = Duration::from_secs(20);
+/// The shortest, so that a mistake costs no core.
+const SHORTEST: Duration = Duration::from_millis(20);
+/// For how long the end of a run is tried to be recorded before the process ends without.
+const LAST_RECORDS: Duration = Duration::from_secs(20);
+
+/// What a daemon works with.
+pub struct Daemon {
+    store: Arc<Store>,
+    run: RunId,
+    me: Owner,
+    keeper: Keeper,
+    schedules: BTreeMap<String, Arc<Schedule>>,
+    starter: Starter,
+    children: JoinSet<(String, Ended)>,
+    /// When the child of a schedule is to end.
+    stops: BTreeMap<String, watch::Sender<Option<Instant>>>,
+    /// The processes of the children that are there.
+    processes: Arc<Mutex<BTreeMap<String, u32>>>,
+    stopping_since: Option<Instant>,
+    /// How the last run ended.
+    last: Option<Last>,
+}
+
+/// How a run ended.
+#[derive(Debug, Clone)]
+pub struct Last {
+    /// Its schedule.
+    pub schedule: String,
+    /// What it was due.
+    pub due: Option<DateTime<Utc>>,
+    /// How it ended.
+    pub outcome: RunOutcome,
+    /// How many attempts there were.
+    pub attempts: u32,
+    /// The last of them.
+    pub ended: Ended,
+}
+
+/// A wish of whoever runs the daemon.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wish {
+    /// Come to an end.
+    End,
+}
+
+impl Daemon {
+    /// A daemon for these schedules. `is_alone` where nothing keeps two writers of the head apart.
+    pub fn new(store: Arc<Store>, run: RunId, schedules: Vec<Schedule>, starter: Starter, is_alone: bool) -> Daemon {
+        let me = this_process(&run);
+        let schedules: Vec<Arc<Schedule>> = schedules.into_iter().map(Arc::new).collect();
+        let here = me.clone();
+        let keeper = Keeper::new(me.clone(), schedules.iter().cloned(), is_alone, move |other| is_alive(&here, other));
+        Daemon {
+            store,
+            run,
+            me,
+            keeper,
+            schedules: schedules.into_iter().map(|schedule| (schedule.name.clone(), schedule)).collect(),
+            starter,
+            children: JoinSet::new(),
+            stops: BTreeMap::new(),
+            processes: Arc::default(),
+            stopping_since: None,
+            last: None,
+        }
+    }
+
+    /// Runs schedules as they are due, until a wish ends it.
+    pub async fn serve(mut self, wishes: impl AsyncFnMut() -> Wish) -> Result<(), Error> {
+        self.drive(wishes, false).await
+    }
+
+    /// Runs one schedule now and to its end, retries included. None if a wish ended it before there was anything.
+    pub async fn once(mut self, name: &str, wishes: impl AsyncFnMut() -> Wish) -> Result<Option<Last>, Error> {
+        self.keeper.ask(name);
+        self.drive(wishes, true).await?;
+        Ok(self.last)
+    }
+
+    async fn drive(&mut self, mut wishes: impl AsyncFnMut() -> Wish, is_once: bool) -> Result<(), Error> {
+        loop {
+            let steps = self.keeper.steps(Utc::now());
+            let has_steps = !steps.is_empty();
+            for step in steps {
+                let done = self.perform(step).await;
+                if is_once {
+                    done?;
+                    self.refuse_overlap()?;
+                }
+            }
+            if self.is_over(is_once) {
+                return Ok(());
+            }
+            let wait = if has_steps { Duration::ZERO } else { self.until_next() };
+            tokio::select! {
+                biased;
+                Some(joined) = self.children.join_next() => match joined {
+                    Ok((name, ended)) => self.ended(&name, ended),
+                    Err(error) => tracing::error!(%error, "the end of a run was lost"),
+                },
+                Wish::End = wishes() => self.stop(),
+                () = tokio::time::sleep(wait) => {}
+            }
+        }
+    }
+
+    fn is_over(&self, is_once: bool) -> bool {
+        let is_late = self.stopping_since.is_some_and(|since| since.elapsed() > LAST_RECORDS);
+        let is_ending = is_once || self.stopping_since.is_some();
+        is_ending && self.children.is_empty() && (self.keeper.is_at_rest() || is_late)
+    }
+
+    fn until_next(&self) -> Duration {
+        let now = Utc::now();
+        let wake = self.keeper.wake(now).and_then(|at| (at - now).to_std().ok().or(Some(Duration::ZERO)));
+        wake.unwrap_or(LOOK_AT_CLOCK).clamp(SHORTEST, LOOK_AT_CLOCK)
+    }
+
+    /// Carries out a step. What the store refuses is tried again later; the error is for a run that somebody waits for.
+    async fn perform(&mut self, step: Step) -> Result<(), Error> {
+        match step {
+            Step::Look => {
+                let read = claims::read(&self.store).await;
+                match read {
+                    Ok(claims) => {
+                        self.keeper.looked(&claims, Utc::now());
+                        tracing::debug!(schedules = self.schedules.len(), "looked at what was run");
+                    }
+                    Err(error) => {
+                        tracing::warn!(%error, "the store doesn't say what was run; looking again");
+                        self.keeper.look_later(Utc::now());
+                        return Err(error);
+                    }
+                }
+            }
+            Step::Write(name) => return self.write(&name).await,
+            Step::Begin(name, run) => self.begin(&name, &run),
+            Step::Missed(name, due) => {
+                tracing::warn!(schedule = name, %due, "missed: nothing ran here, and its starting_deadline is over");
+                self.keeper.told(&name, due);
+            }
+        }
+        Ok(())
+    }
+
+    async fn write(&mut self, name: &str) -> Result<(), Error> {
+        let now = Utc::now();
+        let keeper = &self.keeper;
+        let written = claims::write(
+            &self.store,
+            &self.run,
+            |lease| self.is_ours(lease),
+            |claims| {
+                let proposal = keeper.proposal(name, claims.get(name), now);
+                let is_new = proposal.is_some();
+                claims.extend(proposal.map(|claim| (name.to_owned(), claim)));
+                is_new
+            },
+        );
+        match written.await {
+            Ok(Written::Done(claims)) => self.keeper.looked(&claims, Utc::now()),
+            Ok(Written::Leased { holder, claims }) => {
+                tracing::info!(schedule = name, holder, "another publisher is committing; waiting for it");
+                self.keeper.looked(&claims, Utc::now());
+                self.keeper.postpone(name, Utc::now());
+            }
+            Err(error) => {
+                tracing::warn!(schedule = name, %error, "the store doesn't take down what is run; trying again");
+                self.keeper.postpone(name, Utc::now());
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    /// True for the lease of a child that is there: it renews it itself.
+    fn is_ours(&self, lease: &Lease) -> bool {
+        let host = &self.me.host;
+        processes(&self.processes)
+            .values()
+            .any(|process| lease.holder.starts_with(&format!("{host} process {process},")))
+    }
+
+    fn begin(&mut self, name: &str, run: &Run) {
+        let Some(schedule) = self.schedules.get(name).cloned() else { return };
+        tracing::info!(schedule = name, due = %run.due, attempt = run.attempts + 1, work = ?run.work, "running");
+        let (sender, stop) = watch::channel(None);
+        self.stops.insert(name.to_owned(), sender);
+        let (starter, work, name) = (self.starter.clone(), run.work, name.to_owned());
+        self.keeper.begun(&name);
+        let all = Arc::clone(&self.processes);
+        self.last = Some(Last {
+            schedule: name.clone(),
+            due: Some(run.due),
+            outcome: RunOutcome::Stopped,
+            attempts: run.attempts + 1,
+            ended: Ended::nothing(),
+        });
+        self.children.spawn(async move {
+            let started = |process: Option<u32>| {
+                let mut all = processes(&all);
+                match process {
+                    Some(process) => all.insert(name.clone(), process),
+                    None => all.remove(&name),
+                };
+            };
+            let ended = starter.attempt(&schedule, work, stop, started).await;
+            (name, ended)
+        });
+    }
+
+    fn ended(&mut self, name: &str, ended: Ended) {
+        self.stops.remove(name);
+        let Some(after) = self.keeper.ended(name, ended.finish, Utc::now()) else { return };
+        let After { next, attempts, .. } = after;
+        match next {
+            Next::Over(outcome) => {
+                tracing::info!(schedule = name, %outcome, attempts, code = ended.code, "the run is over");
+                if let Some(last) = &mut self.last {
+                    *last = Last { outcome, attempts, ended, ..last.clone() };
+                }
+            }
+            Next::Again(wait) => {
+                let wait = humantime::format_duration(wait.to_std().unwrap_or_default());
+                tracing::warn!(schedule = name, attempts, code = ended.code, %wait, "the run failed and is tried again");
+            }
+        }
+    }
+
+    /// Lets children finish within their grace; at the second time they end now.
+    fn stop(&mut self) {
+        let is_first = self.stopping_since.is_none();
+        self.stopping_since.get_or_insert_with(Instant::now);
+        self.keeper.stop();
+        for (name, stop) in &self.stops {
+            let grace = self.schedules.get(name).map_or(Duration::ZERO, |schedule| schedule.grace);
+            let grace = if is_first { grace } else { Duration::ZERO };
+            tracing::info!(schedule = name, ?grace, "to end; the run may finish within its grace");
+            stop.send_replace(Some(Instant::now() + grace));
+        }
+    }
+
+    /// Somebody who asked for a run isn't to wait for that of another.
+    fn refuse_overlap(&self) -> Result<(), Error> {
+        let now = Utc::now();
+        let kept_off = self.schedules.keys().find_map(|name| Some((name, self.keeper.is_kept_off(name, now)?)));
+        let Some((name, claim)) = kept_off else { return Ok(()) };
+        Err(Error::Running {
+            schedule: name.clone(),
+            owner: claim.by.as_ref().map(ToString::to_string).unwrap_or_default(),
+            age: (now - claim.began_at).to_std().unwrap_or_default(),
+        })
+    }
+}
+
+fn processes(all: &Mutex<BTreeMap<String, u32>>) -> MutexGuard<'_, BTreeMap<String, u32>> {
+    all.lock().unwrap_or_else(PoisonError::into_inner)
+}
