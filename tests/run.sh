@@ -61,6 +61,9 @@ PATH=$PATH:/usr/sbin command -v varnishd >/dev/null || packages+=(varnish) # It 
 PATH=$PATH:/usr/sbin command -v nginx >/dev/null || packages+=(nginx-light)
 command -v openssl >/dev/null || packages+=(openssl) # It makes the certificates of the TLS tests.
 command -v cc >/dev/null || packages+=(gcc libc6-dev) # SQLite is compiled in.
+# Due times are compared with those of croniter, which pip installs below.
+python3 -c 'import venv, ensurepip' 2>/dev/null || packages+=(python3-venv)
+command -v systemd-analyze >/dev/null || packages+=(systemd) # It reads the exported timers; nothing of it is started.
 # Only root needs it, and only root has /usr/sbin on PATH for certain.
 [ "$(id -u)" != 0 ] || command -v runuser >/dev/null || packages+=(util-linux)
 
@@ -87,6 +90,14 @@ if [ ${#packages[@]} -gt 0 ]; then
     echo "  sudo apt-get install --no-install-recommends ${packages[*]}"
   fi
 fi
+
+# croniter, an independent reading of crontabs, in an environment that stays with the build.
+python=${CARGO_TARGET_DIR:-target}/test-python
+if ! "$python/bin/python" -c 'import croniter' 2>/dev/null; then
+  python3 -m venv "$python" >"$work/python" 2>&1 && "$python/bin/pip" install -q croniter==7.0.0 >>"$work/python" 2>&1 \
+    || { echo "no Python with croniter: $(tail -n 3 "$work/python")"; [ "${CI:-}" != true ] || failed+=("making a Python with croniter"); }
+fi
+if [ -x "$python/bin/python" ]; then TINTYPE_TEST_PYTHON=$(realpath -s "$python/bin/python") && export TINTYPE_TEST_PYTHON; fi
 
 # --- the two PostgreSQL clusters -------------------------------------------------------------------------------------------
 

@@ -24,12 +24,12 @@ const CASES: [Case; 7] = [
         false,
     ),
     // What the gaps and the folds of these zones are about.
-    ("*/15 0-3,23 * * *", |t| t.minute() % 15 == 0 && matches!(t.hour(), 0..=3 | 23), false),
+    ("*/30 0-2,23 * * *", |t| t.minute() % 30 == 0 && matches!(t.hour(), 0..=2 | 23), false),
     ("10 */2 * * *", |t| t.minute() == 10 && t.hour() % 2 == 0, true),
 ];
 
 /// With a gap at midnight in Santiago and Beirut, and one of half an hour on Lord Howe.
-const ZONES: [Tz; 8] = [
+const ZONES: [Tz; 7] = [
     Tz::UTC,
     Tz::America__New_York,
     Tz::Europe__London,
@@ -37,7 +37,6 @@ const ZONES: [Tz; 8] = [
     Tz::Asia__Shanghai,
     Tz::America__Santiago,
     Tz::Asia__Beirut,
-    Tz::Africa__Casablanca,
 ];
 
 fn due(expression: &str, zone: Tz) -> DueTimes {
@@ -115,7 +114,7 @@ fn a_decade_by_the_rule() {
         }
     }
     println!("{runs} due times, {gaps} of them after a gap, {folds} the second time");
-    assert!(runs > 3_000_000 && gaps > 80 && folds > 150, "{runs} {gaps} {folds}");
+    assert!(runs > 2_000_000 && gaps > 50 && folds > 100, "{runs} {gaps} {folds}");
 }
 
 fn instants(expression: &str, zone: Tz, from: &str, count: usize) -> Vec<String> {

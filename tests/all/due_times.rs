@@ -99,6 +99,8 @@ fn field(random: &mut impl FnMut(u32) -> u32, least: u32, most: u32) -> String {
     match random(7) {
         0 | 1 => "*".to_owned(),
         2 => format!("*/{}", 1 + random((most - least).min(12))),
+        // A range of one is all of them to croniter.
+        3 | 4 if low == high => low.to_string(),
         3 => format!("{low}-{high}"),
         4 => format!("{low}-{high}/{}", 1 + random(5)),
         5 => format!("{a},{b}"),

@@ -159,6 +159,16 @@ fn gated(more: &str) -> Option<(Project, Session, Running)> {
     Some((project, gate, daemon))
 }
 
+/// The only child of a process, whichever of its threads started it.
+fn child_of(process: &Running) -> Pid {
+    let threads = fs::read_dir(format!("/proc/{}/task", process.id())).expect("its threads").flatten();
+    let children = threads.map(|thread| fs::read_to_string(thread.path().join("children")).unwrap_or_default());
+    let children = children.collect::<Vec<_>>().join(" ");
+    let ids: Vec<i32> = children.split_whitespace().filter_map(|id| id.parse().ok()).collect();
+    let [id] = ids[..] else { panic!("a run is a process of its own, and there are {ids:?}") };
+    Pid::from_raw(id).expect("a process")
+}
+
 fn generation(project: &Project) -> Value {
     project.public().document("gated/1.json")["rows"][0]["v"].clone()
 }
@@ -181,7 +191,7 @@ fn a_run_beyond_its_grace_is_stopped_and_done_by_the_next() {
     let ended = daemon.finish().expect(0);
     assert!(ended.elapsed < Duration::from_secs(40), "{ended}");
     assert_eq!((claim(&project)["outcome"].clone(), generation(&project)), (json!("stopped"), json!(1)));
-    assert!(project.database().activity().is_empty(), "its statement goes on");
+    wait_until("its statement to be gone from the server", SOON, || project.database().activity().is_empty());
     drop(gate);
     let next = project.tintype(&["schedule", "-v"]).start();
     wait_for_outcome(&project, "done");
@@ -203,9 +213,7 @@ fn a_second_signal_waits_for_no_grace() {
 #[test]
 fn a_daemon_that_is_killed_leaves_no_run_behind_and_the_next_one_takes_over() {
     let Some((project, gate, daemon)) = gated("") else { return };
-    let children = fs::read_to_string(format!("/proc/{0}/task/{0}/children", daemon.id())).expect("its children");
-    let child = children.split_whitespace().next().and_then(|id| id.parse().ok()).and_then(Pid::from_raw);
-    let child = child.expect("a run is a process of its own");
+    let child = child_of(&daemon);
     // While it is there, nobody else begins it.
     project
         .run(&["schedule", "--once", "nightly"])

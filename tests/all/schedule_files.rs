@@ -22,7 +22,7 @@ fn check_refuses_every_bad_schedule_with_its_place() {
         ("cron = \"@daily\"\ntemplates = [\"place\"]", "nightly.toml:2:14", &["no template `place`", "\"places\"?"]),
         ("cron = \"@daily\"\njiter = \"1m\"", "nightly.toml:2:1", &["jiter", "`jitter`?"]),
         ("time_zone = \"UTC\"", "nightly.toml:1:1", &["missing field `cron`", "30 2 * * *"]),
-        ("cron = 30 2 * * *", "nightly.toml:1:11", &["TOML"]),
+        ("cron = 30 2 * * *", "nightly.toml:1:8", &["in quotes"]),
     ];
     for (text, place, says) in cases {
         let project = places::sqlite();

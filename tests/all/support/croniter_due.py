@@ -6,6 +6,7 @@ Out: {"cases": [[seconds since 1970, ...], ...], "civil": [["YYYY-MM-DD HH:MM", 
 import json
 import sys
 from datetime import datetime, timezone
+from functools import cache
 from zoneinfo import ZoneInfo
 
 from croniter import croniter
@@ -21,15 +22,26 @@ def due(expression, start, end):
         yield found
 
 
+@cache
+def civil_times(expression):
+    """A rhythm of many times a day takes croniter too long in every zone; the zones are Python's own."""
+    return [found.replace(tzinfo=None) for found in due(expression, utc(first), utc(last))]
+
+
+def utc(civil):
+    return civil.replace(tzinfo=timezone.utc)
+
+
+def instants(expression, zone):
+    if expression.startswith("*/"):
+        found = (civil.replace(tzinfo=zone) for civil in civil_times(expression))
+    else:
+        found = due(expression, first.replace(tzinfo=zone), last.replace(tzinfo=zone))
+    return [int(at.timestamp()) for at in found]
+
+
 order = json.load(sys.stdin)
 first, last = (datetime.fromisoformat(order[key]) for key in ("from", "until"))
-cases = []
-for expression, zone in order["cases"]:
-    zone = ZoneInfo(zone)
-    start, end = first.replace(tzinfo=zone), last.replace(tzinfo=zone)
-    cases.append([int(found.astimezone(timezone.utc).timestamp()) for found in due(expression, start, end)])
-civil = []
-for expression in order["civil"]:
-    start, end = first.replace(tzinfo=timezone.utc), last.replace(tzinfo=timezone.utc)
-    civil.append([found.strftime("%Y-%m-%d %H:%M") for found in due(expression, start, end)])
+cases = [instants(expression, ZoneInfo(zone)) for expression, zone in order["cases"]]
+civil = [[found.strftime("%Y-%m-%d %H:%M") for found in civil_times(expression)] for expression in order["civil"]]
 json.dump({"cases": cases, "civil": civil}, sys.stdout)
