@@ -70,6 +70,7 @@ struct Cli {
 
 /// What every command takes.
 #[derive(Debug, Clone, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub struct Global {
     /// The config file.
     #[arg(short, long, global = true, value_name = "FILE", default_value = "tintype.toml", env = "TINTYPE_CONFIG")]

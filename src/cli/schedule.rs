@@ -1,6 +1,6 @@
 //! `schedule`: publishes when schedules say so, shows what is due next, and writes schedules for cron and systemd.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use clap::{Args, ValueEnum};
@@ -60,7 +60,7 @@ impl Schedule {
         }
         match (self.once, self.export) {
             (Some(name), _) => once(context, project, schedules, &name).await,
-            (None, Some(export)) => write(context, &schedules, export, self.into),
+            (None, Some(export)) => write(context, &schedules, export, self.into.as_deref()),
             (None, None) if self.list => Ok(list(context, &schedules)),
             (None, None) => serve(context, project, schedules).await,
         }
@@ -217,7 +217,7 @@ fn document(schedule: &Planned, now: DateTime<Utc>) -> Value {
 }
 
 /// Writes the schedules for cron or systemd.
-fn write(context: &Context, schedules: &[Planned], export: Export, into: Option<PathBuf>) -> Result<Outcome, Error> {
+fn write(context: &Context, schedules: &[Planned], export: Export, into: Option<&Path>) -> Result<Outcome, Error> {
     let program = std::env::current_exe().map_or_else(|_| "tintype".to_owned(), |path| path.display().to_string());
     let command = Command { program, config: absolute(context)?.display().to_string() };
     let now = Utc::now();
@@ -229,7 +229,7 @@ fn write(context: &Context, schedules: &[Planned], export: Export, into: Option<
         return Ok(Outcome::Done);
     }
     for unit in schedule::systemd(schedules, &command, now) {
-        match &into {
+        match into {
             None => print::data(format!("# {}\n{}\n", unit.name, unit.text).as_bytes()),
             Some(folder) => {
                 let path = folder.join(&unit.name);

@@ -61,12 +61,11 @@ pub async fn write(
             Some(lease) if !is_ours(&lease) => {
                 return Ok(Written::Leased { holder: lease.holder, claims: read.head.schedules });
             }
-            Some(_) => {}
             // Where leases run out, this one has.
             None if store.delivers_late() && next.lease.take().is_some() => {
                 next.doubt(read.head.active.clone(), clock::now());
             }
-            None => {}
+            _ => {}
         }
         if read.head.seq == 0 {
             // The first write of all must not be the one that finds out that conditions are ignored.

@@ -140,13 +140,11 @@ async fn wait(child: &mut Child, stop: &mut Stop) -> (Option<ExitStatus>, bool) 
         return (status, false);
     }
     signal(child, Signal::TERM);
-    match tokio::time::timeout(LAST_WORDS, child.wait()).await {
-        Ok(status) => (status.ok(), true),
-        Err(_) => {
-            signal(child, Signal::KILL);
-            (child.wait().await.ok(), true)
-        }
+    if let Ok(status) = tokio::time::timeout(LAST_WORDS, child.wait()).await {
+        return (status.ok(), true);
     }
+    signal(child, Signal::KILL);
+    (child.wait().await.ok(), true)
 }
 
 /// Returns when a child has no time left.

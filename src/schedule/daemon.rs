@@ -224,14 +224,14 @@ impl Daemon {
             ended: Ended::nothing(),
         });
         self.children.spawn(async move {
-            let started = |process: Option<u32>| {
+            let noted = |process: Option<u32>| {
                 let mut all = processes(&all);
                 match process {
                     Some(process) => all.insert(name.clone(), process),
                     None => all.remove(&name),
                 };
             };
-            let ended = starter.attempt(&schedule, work, stop, started).await;
+            let ended = starter.attempt(&schedule, work, stop, noted).await;
             (name, ended)
         });
     }

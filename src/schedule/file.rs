@@ -254,7 +254,7 @@ impl Reader<'_> {
         if named.get_ref().is_empty() {
             self.report(named.span(), "templates is empty", "name at least one, or remove the line for all of them");
         }
-        let mut names = Vec::new();
+        let mut found = Vec::new();
         for template in named.into_inner() {
             let (span, name) = (template.span(), template.into_inner());
             if !known.contains(&name.as_str()) {
@@ -263,13 +263,13 @@ impl Reader<'_> {
                     |near| format!("did you mean \"{near}\"?"),
                 );
                 self.report(span, format!("there is no template `{name}`"), hint);
-            } else if names.contains(&name) {
+            } else if found.contains(&name) {
                 self.report(span, format!("the template `{name}` is named twice"), "remove one of the two");
             } else {
-                names.push(name);
+                found.push(name);
             }
         }
-        names
+        found
     }
 
     fn length(&mut self, written: Option<&Spanned<String>>, length: &Length) -> Duration {

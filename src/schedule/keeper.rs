@@ -51,10 +51,13 @@ pub enum Step {
     Missed(String, DateTime<Utc>),
 }
 
+/// Tells whether the process of an owner is there, if that can be told.
+type IsAlive = Box<dyn Fn(&Owner) -> Option<bool> + Send + Sync>;
+
 /// The state of all schedules.
 pub struct Keeper {
     me: Owner,
-    is_alive: Box<dyn Fn(&Owner) -> Option<bool> + Send + Sync>,
+    is_alive: IsAlive,
     /// True where nothing keeps two writers of the head apart: then one run at a time, and no write while it goes on.
     is_alone: bool,
     is_stopping: bool,
@@ -225,7 +228,9 @@ impl Keeper {
         let is_busy = |task: &Task| matches!(self.verdict(task, task.claim(), now), Verdict::Busy);
         let idle = self.tasks.iter().filter(|(_, task)| matches!(task.state, State::Idle));
         let busy: Vec<String> = idle.filter(|(_, task)| is_busy(task)).map(|(name, _)| name.clone()).collect();
-        busy.iter().for_each(|name| self.postpone(name, now));
+        for name in busy {
+            self.postpone(&name, now);
+        }
     }
 
     /// Takes in that the claims couldn't be read.

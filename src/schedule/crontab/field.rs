@@ -125,8 +125,7 @@ impl Element<'_> {
             let found = u8::try_from(value).ok().filter(|value| all.contains(value));
             return found.ok_or_else(|| self.wrong(span, format!("{value} isn't {kind}")));
         }
-        let is_named = |name: &&str| name.eq_ignore_ascii_case(text);
-        if let Some(at) = self.kind.names.iter().position(|name| is_named(&name)) {
+        if let Some(at) = self.kind.names.iter().position(|name| name.eq_ignore_ascii_case(text)) {
             return Ok(all.start() + u8::try_from(at).unwrap_or_default());
         }
         let what = if text.is_empty() { "a value is missing".to_owned() } else { format!("`{text}` isn't {kind}") };
