@@ -26,6 +26,7 @@ mod environment;
 mod file;
 mod head;
 mod keys;
+mod notify;
 mod secret;
 mod settings;
 mod store;
@@ -34,6 +35,7 @@ mod tests;
 mod values;
 
 pub use keys::file_text;
+pub use notify::NotifyConfig;
 pub use secret::{Secret, holds_password};
 
 use keys::{Key, Kind};
@@ -59,6 +61,8 @@ pub struct Config {
     pub guard: GuardSettings,
     /// `[retention]`
     pub retention: Retention,
+    /// `[notify]`
+    pub notify: NotifyConfig,
     /// `[paths]`
     pub paths: PathsConfig,
 }
@@ -249,6 +253,7 @@ impl Reader<'_> {
                 unpurged: !cdn.purge.is_none(),
             },
             cdn,
+            notify: self.notify(),
             paths: self.paths(),
         }
     }

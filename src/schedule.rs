@@ -22,7 +22,7 @@ mod owner;
 
 pub use attempt::Starter;
 pub use crontab::Crontab;
-pub use daemon::{Daemon, Last, Wish};
+pub use daemon::{Daemon, Last, Setup, Wish};
 pub use due::{Due, DueTimes, Kind};
 pub use export::{Command, Unit, crontab, systemd};
 pub use file::load_all;
@@ -63,6 +63,11 @@ impl Ping {
     /// Takes the address in.
     pub fn new(url: Url) -> Ping {
         Ping(url)
+    }
+
+    /// The address itself: for whoever pings, never for a message.
+    pub fn url(&self) -> &Url {
+        &self.0
     }
 }
 

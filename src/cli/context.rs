@@ -1,8 +1,9 @@
 //! What a command works with: the config and what it leads to, opened when first needed.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use chrono::Utc;
+use serde_json::Value;
 use url::Url;
 
 use super::{Format, Global, print};
@@ -22,6 +23,8 @@ pub struct Context {
     pub command: &'static str,
     /// Moved by the run, read by the progress bar.
     pub progress: Arc<Progress>,
+    /// What the run says of itself, for its metrics.
+    told: OnceLock<Value>,
 }
 
 /// A config with all that it names.
@@ -34,7 +37,7 @@ pub struct Project {
 
 impl Context {
     pub fn new(global: Global, command: &'static str) -> Context {
-        Context { global, command, progress: Arc::new(Progress::default()) }
+        Context { global, command, progress: Arc::new(Progress::default()), told: OnceLock::new() }
     }
 
     /// True where stdout takes one JSON document.
@@ -45,6 +48,16 @@ impl Context {
     /// True where success may be talked about: on a terminal, or where `-v` asks for it.
     pub fn is_talkative(&self) -> bool {
         !self.global.quiet && (self.global.verbose > 0 || print::is_terminal())
+    }
+
+    /// Keeps what a run says of itself.
+    pub fn tell(&self, document: Value) {
+        let _ = self.told.set(document);
+    }
+
+    /// What the run has said of itself.
+    pub fn told(&self) -> Option<Value> {
+        self.told.get().cloned()
     }
 
     /// Reads the config file and what the environment says.

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use super::Outcome;
 use super::confirm::confirm;
 use super::context::{Context, Project};
+use super::metrics_file::MetricsFile;
 use super::print::{self, counted, styled};
 use super::progress::Bar;
 use crate::error::Error;
@@ -23,6 +24,8 @@ pub struct Prune {
     /// Show what would go; remove nothing.
     #[arg(short = 'n', long)]
     dry_run: bool,
+    #[command(flatten)]
+    pub metrics: MetricsFile,
 }
 
 impl Prune {
@@ -84,15 +87,15 @@ fn announce(context: &Context, project: &Project, plan: &Plan, is_dry_run: bool)
 /// What went.
 fn show(context: &Context, project: &Project, pruned: &Pruned) {
     let swept = &pruned.swept;
+    let releases: Vec<String> = pruned.releases.iter().map(ToString::to_string).collect();
+    let outcome = if swept.failures == 0 { "pruned" } else { "unfinished" };
+    let mut document = document(project, outcome, releases, &swept.tally, pruned.floor.as_ref(), pruned.kept);
+    let failed = swept.failed.iter().take(LISTED);
+    let failed = failed.map(|(object, error)| json!({ "object": object, "error": error.to_string() }));
+    document["failures"] = json!(swept.failures);
+    document["failed"] = failed.collect();
+    document["given_up"] = json!(swept.is_given_up);
     if context.is_json() {
-        let releases: Vec<String> = pruned.releases.iter().map(ToString::to_string).collect();
-        let outcome = if swept.failures == 0 { "pruned" } else { "unfinished" };
-        let mut document = document(project, outcome, releases, &swept.tally, pruned.floor.as_ref(), pruned.kept);
-        let failed = swept.failed.iter().take(LISTED);
-        let failed = failed.map(|(object, error)| json!({ "object": object, "error": error.to_string() }));
-        document["failures"] = json!(swept.failures);
-        document["failed"] = failed.collect();
-        document["given_up"] = json!(swept.is_given_up);
         print::json(&document);
     } else if context.is_talkative() {
         print::line(&format!("{} {}", styled(print::GREEN, "Removed"), text(&swept.tally, pruned.kept)));
@@ -110,6 +113,7 @@ fn show(context: &Context, project: &Project, pruned: &Pruned) {
         let hint = "readers don't notice; mend the permission (s3:DeleteObject) and prune again";
         print::note(&format!("  {}: {hint}", styled(print::CYAN, "hint")));
     }
+    context.tell(document);
 }
 
 fn document(

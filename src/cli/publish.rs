@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::context::{Context, Project, warn_of_single_publisher};
 use super::guards::{self, Accept, asserts_in, asserts_of};
+use super::metrics_file::MetricsFile;
 use super::progress::Bar;
 use super::purge::purge_json;
 use super::releases::find;
@@ -75,6 +76,8 @@ pub struct Publish {
     no_purge: bool,
     #[command(flatten)]
     why: Why,
+    #[command(flatten)]
+    pub metrics: MetricsFile,
 }
 
 /// Options of `republish`.
@@ -92,6 +95,8 @@ pub struct Republish {
     dry_run: bool,
     #[command(flatten)]
     why: Why,
+    #[command(flatten)]
+    pub metrics: MetricsFile,
 }
 
 /// Who and why, for the list of releases.
@@ -257,8 +262,9 @@ pub fn show(context: &Context, job: &Job, report: &Report, project: &Project) {
         report::settled(context, report.settled.as_ref());
         report::warnings(report);
     }
+    let document = document(context, job, report, project);
     if context.is_json() {
-        print::json(&document(context, job, report, project));
+        print::json(&document);
     } else if is_plan {
         report::plan(report, context.global.verbose > 0);
     } else if job.stage_only {
@@ -266,6 +272,7 @@ pub fn show(context: &Context, job: &Job, report: &Report, project: &Project) {
     } else if context.is_talkative() {
         report::published(report, job, project);
     }
+    context.tell(document);
 }
 
 /// The document of `--format json`.

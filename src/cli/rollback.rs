@@ -4,6 +4,7 @@ use clap::Args;
 
 use super::confirm::confirm;
 use super::context::{Context, Project, warn_of_single_publisher};
+use super::metrics_file::MetricsFile;
 use super::print::{self, counted, styled};
 use super::progress::Bar;
 use super::publish::{Why, outcome, show};
@@ -28,6 +29,8 @@ pub struct Rollback {
     dry_run: bool,
     #[command(flatten)]
     why: Why,
+    #[command(flatten)]
+    pub metrics: MetricsFile,
 }
 
 impl Rollback {

@@ -6,16 +6,20 @@ use chrono::{DateTime, TimeDelta, Utc};
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use url::Url;
 
 use super::Outcome;
 use super::context::{Context, Project, run_id, warn_of_single_publisher};
+use super::metrics_file::MetricsFile;
 use super::print::{self, styled};
 use super::status::instant;
-use crate::config::HeadConfig;
+use crate::config::{HeadConfig, NotifyConfig};
 use crate::error::{Error, LeftBehind};
+use crate::notify::Notifier;
 use crate::release::Phase;
 use crate::release::head::claim::RunOutcome;
-use crate::schedule::{self, Command, Daemon, Due, Kind, Last, Schedule as Planned, Starter, Wish};
+use crate::release::manifest::Kind as JobKind;
+use crate::schedule::{self, Command, Daemon, Due, Kind, Last, Schedule as Planned, Setup, Starter, Wish};
 
 /// How many due times `--list` names for programs.
 const NEXT: usize = 5;
@@ -37,6 +41,8 @@ pub struct Schedule {
     /// Write the units of `--export systemd` into this folder.
     #[arg(long, value_name = "DIR", requires = "export")]
     into: Option<PathBuf>,
+    #[command(flatten)]
+    metrics: MetricsFile,
 }
 
 /// Who runs schedules instead.
@@ -59,20 +65,36 @@ impl Schedule {
             ));
         }
         match (self.once, self.export) {
-            (Some(name), _) => once(context, project, schedules, &name).await,
+            (Some(name), _) => once(context, project, schedules, &name, self.metrics.file).await,
             (None, Some(export)) => write(context, &schedules, export, self.into.as_deref()),
             (None, None) if self.list => Ok(list(context, &schedules)),
-            (None, None) => serve(context, project, schedules).await,
+            (None, None) => serve(context, project, schedules, self.metrics.file).await,
         }
     }
 }
 
 /// A daemon that starts this program with this configuration.
-fn daemon(context: &Context, project: Project, schedules: Vec<Planned>) -> Result<Daemon, Error> {
+fn daemon(
+    context: &Context,
+    project: Project,
+    schedules: Vec<Planned>,
+    metrics_file: Option<PathBuf>,
+) -> Result<Daemon, Error> {
     warn_of_single_publisher(context, &project);
-    let starter = Starter { config: absolute(context)?, author: author() };
-    let is_alone = project.config.store.head == HeadConfig::SinglePublisher;
-    Ok(Daemon::new(project.store, run_id(), schedules, starter, is_alone))
+    let has_cdn = !project.job(JobKind::Publish).cdn.is_none();
+    let NotifyConfig { webhook, on } = &project.config.notify;
+    // It was understood as a URL before.
+    let webhook = webhook.as_ref().and_then(|webhook| Url::parse(webhook.expose()).ok());
+    let setup = Setup {
+        run: run_id(),
+        starter: Starter { config: absolute(context)?, author: author() },
+        is_alone: project.config.store.head == HeadConfig::SinglePublisher,
+        notifier: Notifier::new(webhook, on.clone()),
+        metrics_file,
+        has_cdn,
+        store: project.store,
+    };
+    Ok(Daemon::new(setup, schedules))
 }
 
 fn absolute(context: &Context) -> Result<PathBuf, Error> {
@@ -88,21 +110,32 @@ fn author() -> Option<String> {
     std::env::var("TINTYPE_AUTHOR").ok().filter(|author| !author.is_empty())
 }
 
-async fn serve(context: &Context, project: Project, schedules: Vec<Planned>) -> Result<Outcome, Error> {
+async fn serve(
+    context: &Context,
+    project: Project,
+    schedules: Vec<Planned>,
+    metrics_file: Option<PathBuf>,
+) -> Result<Outcome, Error> {
     if context.is_talkative() {
         let now = Utc::now();
         for schedule in &schedules {
             print::note(&line(schedule, now));
         }
     }
-    let daemon = daemon(context, project, schedules)?;
+    let daemon = daemon(context, project, schedules, metrics_file)?;
     let mut signals = Signals::new()?;
     context.progress.enter(Phase::Serve, 0);
     daemon.serve(async || signals.next().await).await?;
     Ok(Outcome::Done)
 }
 
-async fn once(context: &Context, project: Project, schedules: Vec<Planned>, name: &str) -> Result<Outcome, Error> {
+async fn once(
+    context: &Context,
+    project: Project,
+    schedules: Vec<Planned>,
+    name: &str,
+    metrics_file: Option<PathBuf>,
+) -> Result<Outcome, Error> {
     let known: Vec<String> = schedules.iter().map(|schedule| schedule.name.clone()).collect();
     let Some(schedule) = schedules.into_iter().find(|schedule| schedule.name == name) else {
         let near = crate::diagnostic::did_you_mean(name, known.iter().map(String::as_str));
@@ -110,7 +143,7 @@ async fn once(context: &Context, project: Project, schedules: Vec<Planned>, name
             near.map_or_else(|| format!("there are {}", known.join(", ")), |near| format!("did you mean {near}?"));
         return Err(Error::usage(format!("there is no schedule `{name}`"), hint));
     };
-    let daemon = daemon(context, project, vec![schedule])?;
+    let daemon = daemon(context, project, vec![schedule], metrics_file)?;
     let mut signals = Signals::new()?;
     context.progress.enter(Phase::Serve, 0);
     let last = daemon.once(name, async || signals.next().await).await?;

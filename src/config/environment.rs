@@ -52,7 +52,7 @@ pub fn overlay(values: &mut Values, environment: &[(String, String)]) -> Vec<Ref
 }
 
 fn put(values: &mut Values, key: &'static Key, found: Value) {
-    if key.kind != Kind::Secrets {
+    if !key.is_list() {
         return values.set(key, found);
     }
     // A comma or a blank in a URL is written %2C or %20.

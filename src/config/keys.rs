@@ -10,6 +10,7 @@ mod cdn;
 mod database;
 mod guard;
 mod head;
+mod notify;
 mod retention;
 
 pub use cdn::{
@@ -20,6 +21,7 @@ pub use cdn::{
 pub use database::{ACQUIRE_TIMEOUT, DATABASE_URL, MAX_LAG, READ, REPLICAS, SETTINGS, STATEMENT_TIMEOUT};
 pub use guard::{LEVELS, MAX_SIZE, SOURCE_AGE_SQL};
 pub use head::{HEAD, HEAD_URL, UNSAFE_SINGLE_PUBLISHER};
+pub use notify::{NOTIFY_ON, NOTIFY_WEBHOOK};
 pub use retention::{RETENTION_AGE, RETENTION_RELEASES};
 
 /// What a key's value is.
@@ -33,6 +35,8 @@ pub enum Kind {
     Text,
     /// One of these words.
     Word(&'static [&'static str]),
+    /// A list of some of these words; in the environment they are separated by commas or white space.
+    Words(&'static [&'static str]),
     /// A duration, within these bounds.
     Duration {
         /// The shortest that works.
@@ -196,7 +200,7 @@ pub static SCHEDULES: Key = Key {
 };
 
 /// All keys, in the order of the written file.
-pub static KEYS: [&Key; 58] = [
+pub static KEYS: [&Key; 60] = [
     &DATABASE_URL,
     &REPLICAS,
     &READ,
@@ -253,6 +257,8 @@ pub static KEYS: [&Key; 58] = [
     &MAX_SIZE,
     &RETENTION_RELEASES,
     &RETENTION_AGE,
+    &NOTIFY_WEBHOOK,
+    &NOTIFY_ON,
     &TEMPLATES,
     &SCHEDULES,
 ];
@@ -267,6 +273,11 @@ impl Key {
     pub fn variable(&self) -> Option<String> {
         let name = || format!("TINTYPE_{}_{}", self.section.replace('.', "_"), self.name).to_ascii_uppercase();
         (self.kind != Kind::Table).then(name)
+    }
+
+    /// True if its value is a list.
+    pub fn is_list(&self) -> bool {
+        matches!(self.kind, Kind::Secrets | Kind::Words(_))
     }
 
     /// True if a variable can name a file that holds it.

@@ -67,8 +67,8 @@ pub fn masked(text: &str) -> String {
     String::from_utf8(bytes).unwrap_or_default()
 }
 
-/// Hides whole values under `[database]` and `[cdn.webhook]`, and anywhere else those with an `@` or a word like "password" or "postgres": a
-/// URL that is misspelt in a way that nobody thought of must not show what is in it.
+/// Hides whole values under `[database]`, `[cdn.webhook]` and `[notify]`, and anywhere else those with an `@` or a word like
+/// "password" or "postgres": a URL that is misspelt in a way that nobody thought of must not show what is in it.
 fn hide_database_values(text: &str, hide: &mut impl FnMut(usize, usize)) {
     let mut inside = false;
     let mut start = 0;
@@ -77,16 +77,16 @@ fn hide_database_values(text: &str, hide: &mut impl FnMut(usize, usize)) {
         start += line.len();
         let trimmed = content.trim_start();
         if trimmed.starts_with('[') && !trimmed.contains('=') {
-            inside = ["[database]", "[cdn.webhook]"].iter().any(|section| trimmed.starts_with(section));
+            inside = ["[database]", "[cdn.webhook]", "[notify]"].iter().any(|section| trimmed.starts_with(section));
             continue;
         }
         let lower = trimmed.to_ascii_lowercase();
         let is_prose = trimmed.starts_with("# ");
         let suspicious = ["@", "passw", "pwd", "postgres", "head_url"].iter().any(|part| lower.contains(part))
             || (!is_prose && ["token", "secret", "bearer"].iter().any(|part| lower.contains(part)));
-        // The keys of the section that hold no URL; whoever misspells one of them wants to see the line.
-        let plain =
-            ["read ", "read=", "max_lag ", "method", "everything_method"].iter().any(|key| trimmed.starts_with(key));
+        // The keys of these sections that hold no URL; whoever misspells one of them wants to see the line.
+        let plain = ["read ", "read=", "max_lag ", "method", "everything_method", "on ", "on="];
+        let plain = plain.iter().any(|key| trimmed.starts_with(key));
         let harmless = trimmed.is_empty() || trimmed.starts_with('#') || trimmed.contains("sqlite:") || plain;
         if suspicious || (inside && !harmless) {
             let value = content.find('=').map_or(0, |at| at + 1);

@@ -3,6 +3,7 @@ use super::*;
 mod cdn;
 mod guard;
 mod head;
+mod notify;
 
 struct Case {
     folder: tempfile::TempDir,

@@ -4,6 +4,7 @@
 //! nearer without any timer noticing. What the store doesn't take is tried again; a run that was begun goes on meanwhile.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -17,11 +18,14 @@ use super::attempt::{Ended, Starter};
 use super::keeper::{After, Keeper, Next, Run, Step};
 use super::owner::{is_alive, this_process};
 use crate::error::Error;
+use crate::notify::{Notifier, Signal};
 use crate::release::RunId;
 use crate::release::claims::{self, Written};
 use crate::release::head::Lease;
 use crate::release::head::claim::{Owner, RunOutcome};
 use crate::store::Store;
+
+mod told;
 
 /// The longest sleep without a look at the clock.
 const LOOK_AT_CLOCK: Duration = Duration::from_secs(20);
@@ -30,14 +34,30 @@ const SHORTEST: Duration = Duration::from_millis(20);
 /// For how long the end of a run is tried to be recorded before the process ends without.
 const LAST_RECORDS: Duration = Duration::from_secs(20);
 
-/// What a daemon works with.
+/// What a daemon is given.
+pub struct Setup {
+    /// Where claims are kept.
+    pub store: Arc<Store>,
+    /// The name of this run.
+    pub run: RunId,
+    /// How runs are started.
+    pub starter: Starter,
+    /// True where nothing keeps two writers of the head apart.
+    pub is_alone: bool,
+    /// Who is told of what.
+    pub notifier: Notifier,
+    /// Where metrics go after each run.
+    pub metrics_file: Option<PathBuf>,
+    /// True if edges are told what has changed.
+    pub has_cdn: bool,
+}
+
+/// A daemon.
 pub struct Daemon {
-    store: Arc<Store>,
-    run: RunId,
+    setup: Setup,
     me: Owner,
     keeper: Keeper,
     schedules: BTreeMap<String, Arc<Schedule>>,
-    starter: Starter,
     children: JoinSet<(String, Ended)>,
     /// When the child of a schedule is to end.
     stops: BTreeMap<String, watch::Sender<Option<Instant>>>,
@@ -71,19 +91,18 @@ pub enum Wish {
 }
 
 impl Daemon {
-    /// A daemon for these schedules. `is_alone` where nothing keeps two writers of the head apart.
-    pub fn new(store: Arc<Store>, run: RunId, schedules: Vec<Schedule>, starter: Starter, is_alone: bool) -> Daemon {
-        let me = this_process(&run);
+    /// A daemon for these schedules.
+    pub fn new(setup: Setup, schedules: Vec<Schedule>) -> Daemon {
+        let me = this_process(&setup.run);
         let schedules: Vec<Arc<Schedule>> = schedules.into_iter().map(Arc::new).collect();
         let here = me.clone();
-        let keeper = Keeper::new(me.clone(), schedules.iter().cloned(), is_alone, move |other| is_alive(&here, other));
+        let keeper =
+            Keeper::new(me.clone(), schedules.iter().cloned(), setup.is_alone, move |other| is_alive(&here, other));
         Daemon {
-            store,
-            run,
+            setup,
             me,
             keeper,
             schedules: schedules.into_iter().map(|schedule| (schedule.name.clone(), schedule)).collect(),
-            starter,
             children: JoinSet::new(),
             stops: BTreeMap::new(),
             processes: Arc::default(),
@@ -94,14 +113,17 @@ impl Daemon {
 
     /// Runs schedules as they are due, until a wish ends it.
     pub async fn serve(mut self, wishes: impl AsyncFnMut() -> Wish) -> Result<(), Error> {
-        self.drive(wishes, false).await
+        let driven = self.drive(wishes, false).await;
+        self.setup.notifier.finish().await;
+        driven
     }
 
     /// Runs one schedule now and to its end, retries included. None if a wish ended it before there was anything.
     pub async fn once(mut self, name: &str, wishes: impl AsyncFnMut() -> Wish) -> Result<Option<Last>, Error> {
         self.keeper.ask(name);
-        self.drive(wishes, true).await?;
-        Ok(self.last)
+        let driven = self.drive(wishes, true).await;
+        self.setup.notifier.finish().await;
+        driven.map(|()| self.last)
     }
 
     async fn drive(&mut self, mut wishes: impl AsyncFnMut() -> Wish, is_once: bool) -> Result<(), Error> {
@@ -122,8 +144,15 @@ impl Daemon {
             tokio::select! {
                 biased;
                 Some(joined) = self.children.join_next() => match joined {
-                    Ok((name, ended)) => self.ended(&name, ended),
-                    Err(error) => tracing::error!(%error, "the end of a run was lost"),
+                    Ok((name, ended)) => {
+                        self.write_metrics(&ended).await;
+                        self.ended(&name, ended);
+                    }
+                    // What became of it is unknown, so that its claim is left to whoever comes next.
+                    Err(error) => {
+                        let reason = error.to_string();
+                        return Err(Error::Local { action: "follow", object: "a run".to_owned(), reason });
+                    }
                 },
                 Wish::End = wishes() => self.stop(),
                 () = tokio::time::sleep(wait) => {}
@@ -147,7 +176,7 @@ impl Daemon {
     async fn perform(&mut self, step: Step) -> Result<(), Error> {
         match step {
             Step::Look => {
-                let read = claims::read(&self.store).await;
+                let read = claims::read(&self.setup.store).await;
                 match read {
                     Ok(claims) => {
                         self.keeper.looked(&claims, Utc::now());
@@ -174,8 +203,8 @@ impl Daemon {
         let now = Utc::now();
         let keeper = &self.keeper;
         let written = claims::write(
-            &self.store,
-            &self.run,
+            &self.setup.store,
+            &self.setup.run,
             |lease| self.is_ours(lease),
             |claims| {
                 let proposal = keeper.proposal(name, claims.get(name), now);
@@ -192,6 +221,7 @@ impl Daemon {
                 self.keeper.postpone(name, Utc::now());
             }
             Err(error) => {
+                self.tell_of_store(name, &error);
                 tracing::warn!(schedule = name, %error, "the store doesn't take down what is run; trying again");
                 self.keeper.postpone(name, Utc::now());
                 return Err(error);
@@ -210,10 +240,13 @@ impl Daemon {
 
     fn begin(&mut self, name: &str, run: &Run) {
         let Some(schedule) = self.schedules.get(name).cloned() else { return };
+        if let (0, Some(ping)) = (run.attempts, &schedule.ping) {
+            self.setup.notifier.ping(ping.url(), Signal::Start);
+        }
         tracing::info!(schedule = name, due = %run.due, attempt = run.attempts + 1, work = ?run.work, "running");
         let (sender, stop) = watch::channel(None);
         self.stops.insert(name.to_owned(), sender);
-        let (starter, work, name) = (self.starter.clone(), run.work, name.to_owned());
+        let (starter, work, name) = (self.setup.starter.clone(), run.work, name.to_owned());
         self.keeper.begun(&name);
         let all = Arc::clone(&self.processes);
         self.last = Some(Last {
@@ -239,6 +272,7 @@ impl Daemon {
     fn ended(&mut self, name: &str, ended: Ended) {
         self.stops.remove(name);
         let Some(after) = self.keeper.ended(name, ended.finish, Utc::now()) else { return };
+        self.tell(name, &after, &ended);
         let After { next, attempts, .. } = after;
         match next {
             Next::Over(outcome) => {

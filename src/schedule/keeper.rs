@@ -18,7 +18,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::Schedule;
 use crate::release::claims::Claims;
-use crate::release::head::claim::{Claim, Owner, RunOutcome};
+use crate::release::head::claim::{Claim, Owner, RunOutcome, Trouble};
 
 mod task;
 #[cfg(test)]
@@ -35,6 +35,8 @@ const RENEW: TimeDelta = TimeDelta::minutes(1);
 const GONE: TimeDelta = TimeDelta::minutes(5);
 /// How soon a step that couldn't be carried out is tried again, and a claim of another looked at.
 const AGAIN: TimeDelta = TimeDelta::seconds(15);
+/// How late a run may be before people are told that the store keeps it from beginning.
+const LATE: TimeDelta = TimeDelta::minutes(5);
 /// A claim that is further in the future than any clock is set back comes from a clock that was wrong.
 const WRONG_CLOCK: TimeDelta = TimeDelta::days(2);
 
@@ -253,6 +255,21 @@ impl Keeper {
         if let Some(task) = self.tasks.get_mut(name) {
             task.told = Some(due);
         }
+    }
+
+    /// True, once, if a run is late because the store doesn't take its claim.
+    pub fn is_kept_by_store(&mut self, name: &str, now: DateTime<Utc>) -> bool {
+        let due = match self.tasks.get(name).map(|task| (task, self.verdict(task, task.claim(), now))) {
+            Some((task, Verdict::Run(due))) if matches!(task.state, State::Idle) => due,
+            _ => return false,
+        };
+        let Some(task) = self.tasks.get_mut(name) else { return false };
+        let is_late = now - task.start(due) >= LATE;
+        let is_told = task.trouble().is_some();
+        if is_late && !is_told {
+            task.unwritten = Some(Trouble::Failure);
+        }
+        is_late && !is_told
     }
 
     /// Takes in that an attempt was begun.

@@ -28,6 +28,8 @@ mod keyed_plans;
 mod keyed_types;
 mod keys;
 mod killed;
+mod metrics_file;
+mod notifications;
 mod one_pass;
 mod pooler;
 mod prune;

@@ -99,6 +99,8 @@ pub struct Task {
     pub not_before: Option<DateTime<Utc>>,
     /// The last due time that was told to have been missed.
     pub told: Option<DateTime<Utc>>,
+    /// What people were told that no claim says yet.
+    pub unwritten: Option<Trouble>,
     claim: Option<Claim>,
     /// Since when the claim has been like that, as far as was seen.
     since: Option<DateTime<Utc>>,
@@ -130,7 +132,7 @@ impl Run {
 impl Task {
     pub fn new(schedule: Arc<Schedule>) -> Task {
         let (state, is_asked_for) = (State::Idle, false);
-        Task { schedule, state, is_asked_for, not_before: None, told: None, claim: None, since: None }
+        Task { schedule, state, is_asked_for, not_before: None, told: None, unwritten: None, claim: None, since: None }
     }
 
     /// The claim as it was last seen.
@@ -143,6 +145,11 @@ impl Task {
             self.since = Some(now);
         }
         self.claim = claim;
+    }
+
+    /// What people have been told, and isn't over.
+    pub fn trouble(&self) -> Option<Trouble> {
+        self.unwritten.or(self.claim.as_ref()?.trouble)
     }
 
     /// For how long a claim has been seen as it is.
@@ -160,7 +167,8 @@ impl Task {
     pub fn begin(&mut self, claim: &Claim, now: DateTime<Utc>) {
         let start = if self.is_asked_for { now } else { self.start(claim.due) };
         let begin_by = start + delta(self.schedule.starting_deadline);
-        let (due, renewed_at, trouble) = (claim.due, claim.renewed_at, claim.trouble);
+        let (due, renewed_at) = (claim.due, claim.renewed_at);
+        let trouble = self.unwritten.take().or(claim.trouble);
         let run = Run { due, begin_by, attempts: 0, work: Work::Publish, renewed_at, trouble };
         self.is_asked_for = false;
         self.state = State::Waiting { run, at: now, wait: TimeDelta::zero() };

@@ -1,0 +1,51 @@
+//! `--metrics-file`: what a run did, for Prometheus's textfile collector.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use chrono::Utc;
+use clap::Args;
+
+use super::Outcome;
+use super::context::Context;
+use super::print::{self, styled};
+use crate::error::Error;
+use crate::metrics::{self, Ended};
+use crate::release::head::{Head, HeadRead};
+use crate::release::manifest::Kind;
+
+/// How long the head may take that a run ends with.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The option.
+#[derive(Debug, Clone, Args)]
+pub struct MetricsFile {
+    /// Write metrics of the run to this file, for Prometheus's textfile collector.
+    #[arg(long = "metrics-file", value_name = "FILE")]
+    pub file: Option<PathBuf>,
+}
+
+/// Runs a command and writes its metrics, if that was asked for; the command is none the worse if that fails.
+pub async fn measured(
+    context: &Context,
+    file: Option<PathBuf>,
+    command: impl Future<Output = Result<Outcome, Error>>,
+) -> Result<Outcome, Error> {
+    let result = command.await;
+    let Some(file) = file else { return result };
+    let code = result.as_ref().map_or_else(Error::exit_code, |outcome| outcome.exit_code());
+    let (head, has_cdn) = tokio::time::timeout(PATIENCE, head(context)).await.unwrap_or_default();
+    let document = context.told();
+    let run = Ended { command: context.command, code, document: document.as_ref(), at: Utc::now() };
+    if let Err(error) = metrics::write(&file, &metrics::text(&run, head.as_ref(), has_cdn)) {
+        print::note(&format!("{}: {error}", styled(print::YELLOW, "warning")));
+    }
+    result
+}
+
+/// The head as it is after the run, if it can be read, and whether there is a CDN.
+async fn head(context: &Context) -> (Option<Head>, bool) {
+    let Ok((project, _)) = context.readable_project() else { return (None, false) };
+    let head = HeadRead::read(&project.store).await.ok().map(|read| read.head);
+    (head, !project.job(Kind::Publish).cdn.is_none())
+}

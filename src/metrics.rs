@@ -1,0 +1,190 @@
+//! Metrics of a run that ends: a file in Prometheus's text format, for the textfile collector of node_exporter.
+//!
+//! They are made from what the run says of itself as JSON, and from the head of the store, which knows what earlier runs
+//! did: so a run that failed says when the last good one was. The file is replaced as a whole, so that nobody reads half
+//! of it. Labels are names of templates, schedules and operations, never keys.
+//! <https://prometheus.io/docs/instrumenting/exposition_formats/>
+
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::path::Path;
+
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+
+use crate::error::Error;
+use crate::release::head::Head;
+
+#[cfg(test)]
+mod tests;
+
+/// A run that has ended.
+#[derive(Debug, Clone)]
+pub struct Ended<'a> {
+    /// Its command.
+    pub command: &'a str,
+    /// Its exit code.
+    pub code: u8,
+    /// What it said, if it got that far.
+    pub document: Option<&'a Value>,
+    /// When.
+    pub at: DateTime<Utc>,
+}
+
+/// Some metrics of one name.
+struct Family {
+    name: &'static str,
+    help: &'static str,
+    samples: Vec<(Vec<(&'static str, String)>, f64)>,
+}
+
+/// The metrics of a run, and of what is live after it. `has_cdn` if edges are told what has changed.
+pub fn text(run: &Ended<'_>, head: Option<&Head>, has_cdn: bool) -> String {
+    let mut families = of_run(run);
+    if let Some(document) = run.document {
+        families.extend(of_document(document));
+    }
+    if let Some(head) = head {
+        families.extend(of_head(head, has_cdn));
+    }
+    let mut text = String::new();
+    for Family { name, help, samples } in families.into_iter().filter(|family| !family.samples.is_empty()) {
+        text.push_str(&format!("# HELP {name} {help}\n# TYPE {name} gauge\n"));
+        for (labels, value) in samples {
+            text.push_str(&format!("{name}{} {value}\n", shown(&labels)));
+        }
+    }
+    text
+}
+
+/// Replaces a file as a whole.
+pub fn write(path: &Path, text: &str) -> Result<(), Error> {
+    let failed = |reason: String| Error::Local { action: "write", object: path.display().to_string(), reason };
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    // The collector reads what ends in .prom, and this doesn't until it is whole.
+    let mut file = tempfile::Builder::new()
+        .prefix(".tintype-metrics-")
+        .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))
+        .tempfile_in(folder)
+        .map_err(|error| failed(error.to_string()))?;
+    file.write_all(text.as_bytes()).map_err(|error| failed(error.to_string()))?;
+    file.persist(path).map_err(|error| failed(error.to_string()))?;
+    Ok(())
+}
+
+fn of_run(run: &Ended<'_>) -> Vec<Family> {
+    let command = || vec![("command", run.command.to_owned())];
+    let one = |name, help, value| Family { name, help, samples: vec![(command(), value)] };
+    vec![
+        one("tintype_run_timestamp_seconds", "When the last run ended.", seconds(run.at)),
+        one("tintype_run_exit_code", "The exit code of the last run.", f64::from(run.code)),
+    ]
+}
+
+/// What the last run read, wrote and took.
+fn of_document(document: &Value) -> Vec<Family> {
+    let by_name = |member: &str, label: &'static str| {
+        let values = document[member].as_object().into_iter().flatten();
+        values.filter_map(|(name, value)| Some((vec![(label, name.clone())], value.as_f64()?))).collect::<Vec<_>>()
+    };
+    let templates = || document["templates"].as_array().into_iter().flatten();
+    let of_template = |member: &str| {
+        let sample = |template: &Value| {
+            Some((vec![("template", template["name"].as_str()?.to_owned())], template[member].as_f64()?))
+        };
+        templates().filter_map(sample).collect::<Vec<_>>()
+    };
+    let outcomes = ["added", "changed", "removed", "rewritten", "unchanged"].into_iter().flat_map(|outcome| {
+        let labelled = |(mut labels, value): (Vec<_>, f64)| {
+            labels.push(("outcome", outcome.to_owned()));
+            (labels, value)
+        };
+        of_template(outcome).into_iter().map(labelled).collect::<Vec<_>>()
+    });
+    let mut templates_by_outcome: BTreeMap<String, f64> = BTreeMap::new();
+    for outcome in templates().filter_map(|template| template["outcome"].as_str()) {
+        *templates_by_outcome.entry(outcome.to_owned()).or_default() += 1.0;
+    }
+    let counted = templates_by_outcome.into_iter().map(|(outcome, count)| (vec![("outcome", outcome)], count));
+    let family = |name, help, samples| Family { name, help, samples };
+    vec![
+        family("tintype_run_duration_seconds", "How long the last run took, by phase.", by_name("seconds", "phase")),
+        family("tintype_run_templates", "Templates of the last run by what became of them.", counted.collect()),
+        family("tintype_run_snapshots", "Documents of the last run by what became of them.", outcomes.collect()),
+        family("tintype_run_rows", "Rows that the last run read.", of_template("rows")),
+        family("tintype_run_store_requests", "Requests of the last run to the store.", by_name("store", "op")),
+    ]
+}
+
+/// What is live, and when it was last looked at.
+fn of_head(head: &Head, has_cdn: bool) -> Vec<Family> {
+    let label = |name: &String| vec![("template", name.clone())];
+    let of_checked = |instant: fn(&crate::release::head::Checked) -> DateTime<Utc>| {
+        head.checked.iter().map(|(name, checked)| (label(name), seconds(instant(checked)))).collect::<Vec<_>>()
+    };
+    let mut attempts: BTreeMap<&String, DateTime<Utc>> = BTreeMap::new();
+    let good = head.checked.iter().map(|(name, checked)| (name, checked.looked_at.unwrap_or(checked.at)));
+    for (name, at) in good.chain(head.failed.iter().map(|(name, failed)| (name, failed.at))) {
+        let attempt = attempts.entry(name).or_insert(at);
+        *attempt = (*attempt).max(at);
+    }
+    let attempts = attempts.into_iter().map(|(name, at)| (label(name), seconds(at))).collect();
+    let schedules = |value: fn(&crate::release::head::claim::Claim) -> Option<f64>| {
+        let samples = head.schedules.iter();
+        samples.filter_map(|(name, claim)| Some((vec![("schedule", name.clone())], value(claim)?))).collect()
+    };
+    let is_finished = f64::from(u8::from(head.active == head.desired));
+    let is_pending = f64::from(u8::from(has_cdn && head.purged != head.active));
+    let family = |name, help, samples| Family { name, help, samples };
+    vec![
+        family(
+            "tintype_last_success_timestamp_seconds",
+            "When a template was last read whole.",
+            of_checked(|checked| checked.at),
+        ),
+        family(
+            "tintype_last_attempt_timestamp_seconds",
+            "When that was last tried, or found to be needless.",
+            attempts,
+        ),
+        family(
+            "tintype_data_as_of_timestamp_seconds",
+            "The instant whose data a template shows.",
+            of_checked(|checked| checked.as_of),
+        ),
+        family(
+            "tintype_release_serial",
+            "The number of the committed release.",
+            head.desired.iter().map(|release| (Vec::new(), release.serial as f64)).collect(),
+        ),
+        family(
+            "tintype_release_active",
+            "1 if every path shows the committed release.",
+            vec![(Vec::new(), is_finished)],
+        ),
+        family("tintype_purge_pending", "1 if edges weren't told of the last changes.", vec![(Vec::new(), is_pending)]),
+        family(
+            "tintype_schedule_end_timestamp_seconds",
+            "When the last run of a schedule ended.",
+            schedules(|claim| Some(seconds(claim.ended_at.filter(|_| claim.by.is_some())?))),
+        ),
+        family(
+            "tintype_schedule_in_trouble",
+            "1 if the runs of a schedule fail or are refused.",
+            schedules(|claim| Some(f64::from(u8::from(claim.trouble.is_some())))),
+        ),
+    ]
+}
+
+fn seconds(at: DateTime<Utc>) -> f64 {
+    at.timestamp_millis() as f64 / 1000.0
+}
+
+fn shown(labels: &[(&'static str, String)]) -> String {
+    if labels.is_empty() {
+        return String::new();
+    }
+    let escaped = |value: &str| value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
+    let labels = labels.iter().map(|(name, value)| format!("{name}=\"{}\"", escaped(value)));
+    format!("{{{}}}", labels.collect::<Vec<_>>().join(","))
+}

@@ -1,0 +1,134 @@
+//! What a daemon tells of its runs: messages, pings, metrics.
+
+use chrono::Utc;
+
+use super::Daemon;
+use crate::error::Error;
+use crate::metrics;
+use crate::notify::{self, Event, Signal};
+use crate::release::head::HeadRead;
+use crate::release::head::claim::{RunOutcome, Trouble};
+use crate::schedule::attempt::Ended;
+use crate::schedule::keeper::{After, Next};
+
+/// What there is to tell people after an attempt.
+fn event(after: &After) -> Option<Event> {
+    match (after.before, after.now, after.next) {
+        (before, Some(now), _) if before != Some(now) => match now {
+            Trouble::Refusal => Some(Event::Refused),
+            Trouble::Failure | Trouble::Other => Some(Event::Failure),
+        },
+        (Some(_), None, _) => Some(Event::Recovery),
+        (None, None, Next::Over(RunOutcome::Done)) => Some(Event::Success),
+        _ => None,
+    }
+}
+
+/// What a check is told at the end of a run; nothing of one that another goes on with.
+fn signal(outcome: RunOutcome, code: Option<i32>) -> Option<Signal> {
+    match outcome {
+        RunOutcome::Done => Some(Signal::Success),
+        RunOutcome::Stopped => None,
+        _ => Some(match code.and_then(|code| u8::try_from(code).ok()) {
+            // The last attempt was good, and the run all the same wasn't.
+            None | Some(0) => Signal::Fail,
+            Some(code) => Signal::Code(code),
+        }),
+    }
+}
+
+impl Daemon {
+    /// Tells people and checks what came of an attempt.
+    pub(super) fn tell(&self, name: &str, after: &After, ended: &Ended) {
+        if let Some(event) = event(after) {
+            // Whoever wants to hear of good runs alone, hears of the first one too.
+            let is_unwanted = event == Event::Recovery && !self.setup.notifier.wants(event);
+            let event = if is_unwanted { Event::Success } else { event };
+            self.message(name, event, &what(event, after, ended));
+        }
+        let ping = self.schedules.get(name).and_then(|schedule| schedule.ping.as_ref());
+        if let (Some(ping), Next::Over(outcome)) = (ping, after.next)
+            && let Some(signal) = signal(outcome, ended.code)
+        {
+            self.setup.notifier.ping(ping.url(), signal);
+        }
+    }
+
+    /// Tells people, once, that the store keeps a run from beginning that is late by now.
+    pub(super) fn tell_of_store(&mut self, name: &str, error: &Error) {
+        if self.keeper.is_kept_by_store(name, Utc::now()) {
+            self.message(name, Event::Failure, &format!("can't begin: {error}"));
+        }
+    }
+
+    fn message(&self, name: &str, event: Event, what: &str) {
+        let text = notify::text(&self.setup.store.describe(), &self.me.host, name, what);
+        self.setup.notifier.tell(event, &text);
+    }
+
+    /// Writes metrics; a run is none the worse without them.
+    pub(super) async fn write_metrics(&self, ended: &Ended) {
+        let Some(file) = &self.setup.metrics_file else { return };
+        let head = HeadRead::read(&self.setup.store).await.ok().map(|read| read.head);
+        let code = ended.code.and_then(|code| u8::try_from(code).ok()).unwrap_or(u8::MAX);
+        let run = metrics::Ended { command: "publish", code, document: ended.document.as_ref(), at: Utc::now() };
+        if let Err(error) = metrics::write(file, &metrics::text(&run, head.as_ref(), self.setup.has_cdn)) {
+            tracing::warn!(%error, "the metrics weren't written");
+        }
+    }
+}
+
+/// What became of a schedule, as the end of a sentence.
+fn what(event: Event, after: &After, ended: &Ended) -> String {
+    let document = ended.document.as_ref();
+    let release = document.and_then(|document| document["release"].as_str());
+    let release = release.map(|release| format!(", release {release}")).unwrap_or_default();
+    let code = ended.code.map_or_else(|| "a signal".to_owned(), |code| format!("exit code {code}"));
+    let reason = notify::reason(document).map(|reason| format!(": {reason}")).unwrap_or_default();
+    let next = match after.next {
+        Next::Again(wait) => {
+            let wait = humantime::format_duration(wait.to_std().unwrap_or_default());
+            format!(". It is tried again in {wait}")
+        }
+        Next::Over(_) => String::new(),
+    };
+    match event {
+        Event::Failure => format!("fails ({code}){reason}{next}"),
+        Event::Refused => format!("is refused by a guard{reason}. The documents stay as they were"),
+        Event::Recovery => format!("is well again{release}"),
+        Event::Success => format!("is done{release}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::TimeDelta;
+
+    use super::*;
+
+    #[test]
+    fn each_state_is_told_once() {
+        let told = |before, now, next| event(&After { next, attempts: 1, before, now });
+        let again = Next::Again(TimeDelta::minutes(1));
+        let over = Next::Over(RunOutcome::Failed);
+        let (failure, refusal) = (Some(Trouble::Failure), Some(Trouble::Refusal));
+        assert_eq!(told(None, failure, again), Some(Event::Failure));
+        assert_eq!(told(failure, failure, again), None);
+        assert_eq!(told(failure, failure, over), None);
+        assert_eq!(told(failure, refusal, over), Some(Event::Refused));
+        assert_eq!(told(refusal, failure, over), Some(Event::Failure));
+        assert_eq!(told(refusal, None, Next::Over(RunOutcome::Done)), Some(Event::Recovery));
+        assert_eq!(told(None, None, Next::Over(RunOutcome::Done)), Some(Event::Success));
+        assert_eq!(told(None, None, Next::Over(RunOutcome::Stopped)), None);
+        assert_eq!(told(None, None, again), None, "another publisher is in the way");
+    }
+
+    #[test]
+    fn a_check_gets_the_exit_code() {
+        assert_eq!(signal(RunOutcome::Done, Some(0)), Some(Signal::Success));
+        assert_eq!(signal(RunOutcome::Refused, Some(3)), Some(Signal::Code(3)));
+        assert_eq!(signal(RunOutcome::Failed, None), Some(Signal::Fail));
+        assert_eq!(signal(RunOutcome::Behind, Some(0)), Some(Signal::Fail));
+        assert_eq!(signal(RunOutcome::Stopped, Some(143)), None);
+    }
+}

@@ -1,0 +1,98 @@
+//! `--metrics-file`: what the textfile collector finds after a run.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Write as _;
+use std::process::{Command, Stdio};
+
+use crate::support::places;
+use crate::support::project::Project;
+
+/// Every sample of a file, which must be what Prometheus takes.
+fn samples(project: &Project) -> BTreeMap<String, f64> {
+    let text = fs::read_to_string(project.root().join("tintype.prom")).expect("read the metrics");
+    let mut types = BTreeMap::new();
+    let mut samples = BTreeMap::new();
+    for line in text.lines() {
+        if let Some(rest) = line.strip_prefix("# TYPE ") {
+            let (name, kind) = rest.split_once(' ').expect("a name and a type");
+            assert!(types.insert(name.to_owned(), kind.to_owned()).is_none(), "{name} has two types");
+        } else if !line.starts_with("# HELP ") {
+            let (sample, value) = line.rsplit_once(' ').unwrap_or_else(|| panic!("no sample: {line}"));
+            let name = sample.split('{').next().expect("a name");
+            assert!(types.contains_key(name), "{name} has no type before it");
+            let before =
+                samples.insert(sample.to_owned(), value.parse().unwrap_or_else(|_| panic!("no value: {line}")));
+            assert!(before.is_none(), "{sample} is there twice");
+        }
+    }
+    check_with_promtool(&text);
+    samples
+}
+
+/// Where promtool is installed, it agrees.
+fn check_with_promtool(text: &str) {
+    let promtool =
+        Command::new("promtool").args(["check", "metrics"]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+    let Ok(mut promtool) = promtool else { return };
+    promtool.stdin.take().expect("stdin is piped").write_all(text.as_bytes()).expect("write to promtool");
+    let output = promtool.wait_with_output().expect("wait for promtool");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+}
+
+fn run(project: &Project, arguments: &[&str], code: i32) -> BTreeMap<String, f64> {
+    let file = project.root().join("tintype.prom");
+    let _ = fs::remove_file(&file);
+    project.tintype(arguments).arg("--metrics-file").arg(&file).run().expect(code);
+    samples(project)
+}
+
+#[test]
+fn every_kind_of_run_leaves_metrics() {
+    let project = places::sqlite();
+    let found = run(&project, &["publish"], 0);
+    let documents = places::DOCUMENTS as f64;
+    assert!((found["tintype_run_snapshots{template=\"places\",outcome=\"added\"}"] - documents).abs() < 0.5);
+    assert!(found["tintype_run_exit_code{command=\"publish\"}"].abs() < 0.5);
+    assert!(found["tintype_run_rows{template=\"places\"}"] > 0.0);
+    assert!(found["tintype_run_store_requests{op=\"puts\"}"] > 0.0);
+    assert!(found.contains_key("tintype_run_duration_seconds{phase=\"total\"}"));
+    let success = "tintype_last_success_timestamp_seconds{template=\"places\"}";
+    let attempt = "tintype_last_attempt_timestamp_seconds{template=\"places\"}";
+    let good = found[success];
+    assert!((found["tintype_run_timestamp_seconds{command=\"publish\"}"] - good).abs() < 60.0);
+    assert!(found["tintype_data_as_of_timestamp_seconds{template=\"places\"}"] <= good);
+
+    // A run that fails says when the last good one was.
+    project.execute("ALTER TABLE fact RENAME TO gone");
+    let found = run(&project, &["publish"], 1);
+    assert!((found[success] - good).abs() < 0.001 && found[attempt] > good, "{found:?}");
+    assert!((found["tintype_run_templates{outcome=\"failed\"}"] - 1.0).abs() < 0.5);
+    project.execute("ALTER TABLE gone RENAME TO fact; UPDATE fact SET city = 'Dallas' WHERE city_id = 2");
+    let found = run(&project, &["republish", "places/united-states/crispr/low"], 0);
+    assert!((found["tintype_run_snapshots{template=\"places\",outcome=\"changed\"}"] - 1.0).abs() < 0.5, "{found:?}");
+    assert!((found["tintype_release_serial"] - 2.0).abs() < 0.5 && (found["tintype_release_active"] - 1.0).abs() < 0.5);
+    let found = run(&project, &["rollback", "--yes"], 0);
+    assert!((found["tintype_release_serial"] - 3.0).abs() < 0.5);
+    let found = run(&project, &["prune", "--yes"], 0);
+    assert!(found["tintype_run_exit_code{command=\"prune\"}"].abs() < 0.5);
+
+    fs::create_dir_all(project.root().join("schedules")).expect("make the folder");
+    fs::write(project.root().join("schedules/nightly.toml"), "cron = \"@daily\"").expect("write the schedule");
+    run(&project, &["schedule", "--once", "nightly"], 0);
+    // What the store remembers of a schedule is written with the next run.
+    let found = run(&project, &["publish"], 0);
+    assert!(found.contains_key("tintype_schedule_end_timestamp_seconds{schedule=\"nightly\"}"), "{found:?}");
+    assert!(found["tintype_schedule_in_trouble{schedule=\"nightly\"}"].abs() < 0.5);
+}
+
+#[test]
+fn a_run_that_can_not_begin_has_metrics_and_one_without_a_place_for_them_is_as_good() {
+    let project = places::sqlite();
+    project.configure("sqlite:gone.db", "");
+    let found = run(&project, &["publish"], 1);
+    assert!((found["tintype_run_exit_code{command=\"publish\"}"] - 1.0).abs() < 0.5, "{found:?}");
+    project.configure("sqlite:file.db", "");
+    let ended = project.tintype(&["publish", "--metrics-file", "/nonexistent/tintype.prom"]).run().expect(0);
+    assert!(ended.stderr.contains("/nonexistent/tintype.prom"), "{ended}");
+}
