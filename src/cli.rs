@@ -328,17 +328,21 @@ async fn run(context: &Context, command: Command) -> Result<Outcome, Error> {
         Command::Demo(demo) => demo.run(context).await,
         Command::Check(check) => check.run(context).await,
         Command::Plan(plan) => plan.run(context).await,
-        Command::Publish(publish) => measured(context, publish.metrics.file.clone(), publish.run(context)).await,
-        Command::Republish(republish) => {
-            measured(context, republish.metrics.file.clone(), republish.run(context)).await
+        Command::Publish(publish) => {
+            measured(context, publish.metrics.file.clone(), Box::pin(publish.run(context))).await
         }
-        Command::Rollback(rollback) => measured(context, rollback.metrics.file.clone(), rollback.run(context)).await,
+        Command::Republish(republish) => {
+            measured(context, republish.metrics.file.clone(), Box::pin(republish.run(context))).await
+        }
+        Command::Rollback(rollback) => {
+            measured(context, rollback.metrics.file.clone(), Box::pin(rollback.run(context))).await
+        }
         Command::Resume(resume) => resume.run(context).await,
         Command::Status(status) => status.run(context).await,
         Command::Releases(releases) => releases.run(context).await,
         Command::Get(get) => get.run(context).await,
         Command::Verify(verify) => verify.run(context).await,
-        Command::Prune(prune) => measured(context, prune.metrics.file.clone(), prune.run(context)).await,
+        Command::Prune(prune) => measured(context, prune.metrics.file.clone(), Box::pin(prune.run(context))).await,
         Command::Purge(purge) => purge.run(context).await,
         Command::Schedule(schedule) => schedule.run(context).await,
         Command::Doctor(doctor) => doctor.run(context).await,

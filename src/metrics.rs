@@ -1,4 +1,4 @@
-//! Metrics of a run that ends: a file in Prometheus's text format, for the textfile collector of node_exporter.
+//! Metrics of a run that ends: a file in Prometheus's text format, for the textfile collector of `node_exporter`.
 //!
 //! They are made from what the run says of itself as JSON, and from the head of the store, which knows what earlier runs
 //! did: so a run that failed says when the last good one was. The file is replaced as a whole, so that nobody reads half

@@ -8,6 +8,7 @@ use super::context::Context;
 use super::print::{self, grouped, styled};
 use super::{Outcome, context};
 use crate::error::Error;
+use crate::release::head::claim::RunOutcome;
 use crate::release::head::{Checked, Head, HeadRead};
 use crate::release::manifest::{Root, Status as TemplateStatus};
 use crate::release::{Debt, debt};
@@ -83,6 +84,7 @@ fn document(head: &Head, root: &Root, project: &context::Project) -> Value {
         "as_of": root.as_of.map(instant),
         "lease": head.lease,
         "suspect": head.suspect,
+        "schedules": head.schedules,
         "templates": templates,
     })
 }
@@ -179,6 +181,22 @@ fn show(head: &Head, root: &Root, project: &context::Project, debt: Option<&Debt
             None => {}
         }
         print::line(&format!("{:width$}  {text}", template.name));
+    }
+    show_schedules(head, now);
+}
+
+/// How the last run of each schedule went, if there was one.
+fn show_schedules(head: &Head, now: DateTime<Utc>) {
+    for (name, claim) in &head.schedules {
+        let Some(by) = &claim.by else { continue };
+        print::line(&match (claim.ended_at, claim.outcome) {
+            (Some(ended_at), Some(RunOutcome::Done)) => format!("schedule {name}: done {} ago", age(ended_at, now)),
+            (Some(ended_at), outcome) => {
+                let outcome = outcome.unwrap_or(RunOutcome::Other);
+                format!("schedule {name}: {} {} ago", styled(print::RED, outcome), age(ended_at, now))
+            }
+            (None, _) => format!("schedule {name}: running on {by}, for {}", age(claim.began_at, now)),
+        });
     }
 }
 

@@ -1,12 +1,12 @@
 //! `tintype schedule` at work: it runs what is due once, whoever else is there, and leaves nothing running behind.
 
-use std::fs;
-use std::time::Duration;
+use std::fs::{self, File};
+use std::time::{Duration, SystemTime};
 
 use rustix::process::{Pid, Signal, test_kill_process};
 use serde_json::{Value, json};
 
-use crate::support::bucket::Bucket;
+use crate::support::bucket::{BUCKET, Bucket};
 use crate::support::places;
 use crate::support::postgres::{self, Session};
 use crate::support::process::Running;
@@ -57,6 +57,8 @@ fn what_was_missed_is_run_once_by_one_of_two() {
     }
     let said: Vec<_> = daemons.into_iter().map(|daemon| daemon.finish().expect(0)).collect();
     assert_eq!(said.iter().map(|said| runs(&said.stderr)).sum::<usize>(), 1, "{} {}", said[0], said[1]);
+    let status = project.run(&["status"]).expect(0).text();
+    assert!(status.contains("schedule nightly: done"), "{status}");
     let releases = project.json(&["releases"], 0);
     assert_eq!(releases["releases"][0]["author"], "schedule nightly", "{releases:#}");
     assert!(project.run(&["get", "places/united-states/crispr/low"]).expect(0).text().contains("Dallas"));
@@ -133,6 +135,36 @@ fn the_first_write_to_a_bucket_may_be_a_claim() {
     let head = bucket.head();
     assert_eq!(head["schedules"]["nightly"]["outcome"], "done");
     assert!(head["desired"].as_str().is_some_and(|id| id.starts_with("1-")) && head["desired"] == head["active"]);
+}
+
+/// Writes the head of a bucket as it was so many seconds ago.
+fn write_head(bucket: &Bucket, head: &Value, seconds: u64) {
+    let path = bucket.server.file(&format!("{BUCKET}/_tintype/site/head.json"));
+    fs::write(&path, head.to_string()).expect("write head.json");
+    let then = SystemTime::now() - Duration::from_secs(seconds);
+    File::options().write(true).open(&path).and_then(|file| file.set_modified(then)).expect("date head.json");
+}
+
+#[test]
+fn a_claim_is_never_written_over_a_lease_that_may_be_somebody_s() {
+    let bucket = Bucket::new();
+    let mut project = places::sqlite();
+    project.publish_to(&bucket, "");
+    fs::create_dir_all(project.root().join("schedules")).expect("make the folder");
+    fs::write(project.root().join("schedules/nightly.toml"), "cron = \"@daily\"").expect("write the schedule");
+    project.publish();
+    let mut head = bucket.head();
+    head["lease"] = json!({ "holder": "elsewhere process 7, run x", "epoch": 9, "ttl_seconds": 90, "taken_at": "2026-01-01T00:00:00Z" });
+    write_head(&bucket, &head, 0);
+    let mut running = project.tintype(&["schedule", "--once", "nightly", "-v"]).start();
+    running.wait_for("a word about the lease", |running| running.stderr().contains("waiting for it").then_some(()));
+    assert_eq!(bucket.head(), head, "written, the head of a dead publisher would look young for ever");
+    // It was dead: nobody has renewed its lease for ten minutes.
+    write_head(&bucket, &head, 600);
+    running.finish().expect(0);
+    let head = bucket.head();
+    assert_eq!((&head["lease"], &head["schedules"]["nightly"]["outcome"]), (&Value::Null, &json!("done")));
+    assert!(head["suspect"].is_object(), "requests of the dead may be on their way: {head:#}");
 }
 
 /// A template whose query stands still until the test gives the lock 42 free.
