@@ -16,7 +16,7 @@ fn a_webhook_is_a_secret_and_events_have_names() {
 
 #[test]
 fn what_is_wrong_is_told_without_the_address() {
-    assert_finding("[notify]\non = [\"failed\"]", 2, &["can't be `failed`", "did you mean \"failure\"?"]);
+    assert_finding("[notify]\non = [\"failur\"]", 2, &["can't be `failur`", "did you mean \"failure\"?"]);
     assert_finding("[notify]\non = \"failure\"", 2, &["on is a list"]);
     assert_finding("[notify]\nwebhook = \"hunter2\"", 2, &["isn't a URL"]);
     assert_finding("[notify]\nwebhook = \"ftp://h/hunter2\"", 2, &["http or https"]);
