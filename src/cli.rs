@@ -7,17 +7,14 @@ use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
 
 use clap::builder::styling::{AnsiColor, Effects};
 use clap::builder::{Resettable, Styles};
 use clap::{Arg, ArgAction, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
-use tokio::signal::unix::{SignalKind, signal};
 
 use crate::config::FILE_NAME;
-use crate::error::{Error, LeftBehind};
+use crate::error::Error;
 use crate::logging::Logging;
-use crate::release::{Phase, Progress};
 
 mod check;
 mod confirm;
@@ -39,20 +36,19 @@ mod resume;
 mod retire;
 mod rollback;
 mod schedule;
+mod signals;
 mod status;
 mod verify;
 
 use context::Context;
 use metrics_file::measured;
+use signals::until_signal;
 
 const STYLES: Styles = Styles::styled()
     .header(AnsiColor::Green.on_default().effects(Effects::BOLD))
     .usage(AnsiColor::Green.on_default().effects(Effects::BOLD))
     .literal(AnsiColor::Cyan.on_default().effects(Effects::BOLD))
     .placeholder(AnsiColor::Cyan.on_default());
-
-/// How long an interrupted commit or activation may take to come to an orderly end.
-const LAST_WORDS: Duration = Duration::from_secs(3);
 
 const EXIT_CODES: &str = "\
 Exit codes: 0 done, or nothing to do · 1 nothing committed and something failed · 2 usage, config, template or schedule invalid ·
@@ -364,68 +360,6 @@ async fn run(context: &Context, command: Command) -> Result<Outcome, Error> {
             Ok(Outcome::Done)
         }
     }
-}
-
-/// Runs a command until it ends or is interrupted.
-///
-/// Dropping it closes its connection, which ends the statement on the server. A commit that is under way gets a moment
-/// for its answer, and an activation one to end what it has begun and free the lease, unless a second signal comes.
-async fn until_signal(
-    progress: &Progress,
-    has_parent: bool,
-    command: impl Future<Output = Result<Outcome, Error>>,
-) -> Result<Outcome, Error> {
-    // With a handler, a file that may not grow any more is an error like a full disk, and not the end of the process.
-    let _handled = signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()));
-    let mut command = std::pin::pin!(command);
-    let is_interrupt = tokio::select! {
-        result = &mut command => return result,
-        is_interrupt = interrupted(progress) => is_interrupt,
-        () = orphaned(has_parent) => false,
-    };
-    if matches!(progress.phase(), Phase::Commit | Phase::Activate) {
-        progress.stop();
-        tokio::select! {
-            biased;
-            result = &mut command => return result,
-            () = progress.stopped() => {}
-            _ = interrupted(progress) => {}
-            () = tokio::time::sleep(LAST_WORDS) => {}
-        }
-    }
-    let left = match progress.phase() {
-        Phase::Commit => LeftBehind::Unknown,
-        Phase::Activate => LeftBehind::Committed,
-        Phase::Purge => LeftBehind::Unpurged,
-        Phase::Done | Phase::Serve => LeftBehind::Finished,
-        Phase::Prepare | Phase::Build | Phase::Stage | Phase::Verify | Phase::Remove => LeftBehind::Nothing,
-    };
-    Err(if is_interrupt { Error::Interrupted { left } } else { Error::Terminated { left } })
-}
-
-/// Waits for the end of stdin, which is that of the process at its other end.
-async fn orphaned(has_parent: bool) {
-    if !has_parent {
-        return std::future::pending().await;
-    }
-    let _ = tokio::io::copy(&mut tokio::io::stdin(), &mut tokio::io::sink()).await;
-}
-
-/// Waits for Ctrl-C (true) or SIGTERM (false).
-async fn interrupted(progress: &Progress) -> bool {
-    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
-    else {
-        return std::future::pending().await;
-    };
-    let is_interrupt = tokio::select! {
-        _ = interrupt.recv() => true,
-        _ = terminate.recv() => false,
-    };
-    if progress.phase() == Phase::Serve {
-        // A server hears the signal too, answers what it has begun, and ends by itself.
-        return std::future::pending().await;
-    }
-    is_interrupt
 }
 
 #[cfg(test)]

@@ -5,13 +5,13 @@ use std::path::{Path, PathBuf};
 use chrono::{DateTime, TimeDelta, Utc};
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use url::Url;
 
 use super::Outcome;
 use super::context::{Context, Project, run_id, warn_of_single_publisher};
 use super::metrics_file::MetricsFile;
 use super::print::{self, styled};
+use super::signals::Signals;
 use super::status::instant;
 use crate::config::{HeadConfig, NotifyConfig};
 use crate::error::{Error, LeftBehind};
@@ -19,7 +19,7 @@ use crate::notify::Notifier;
 use crate::release::Phase;
 use crate::release::head::claim::RunOutcome;
 use crate::release::manifest::Kind as JobKind;
-use crate::schedule::{self, Command, Daemon, Due, Kind, Last, Schedule as Planned, Setup, Starter, Wish};
+use crate::schedule::{self, Command, Daemon, Due, Kind, Last, Schedule as Planned, Setup, Starter};
 
 /// How many due times `--list` names for programs.
 const NEXT: usize = 5;
@@ -147,8 +147,10 @@ async fn once(
     let mut signals = Signals::new()?;
     context.progress.enter(Phase::Serve, 0);
     let last = daemon.once(name, async || signals.next().await).await?;
-    let last = last.filter(|last| last.outcome != RunOutcome::Stopped);
-    let Some(last) = last else { return Err(Error::Terminated { left: LeftBehind::Nothing }) };
+    let Some(last) = last else { return Err(signals.error(LeftBehind::Nothing)) };
+    if last.outcome == RunOutcome::Stopped {
+        return Err(signals.error(LeftBehind::Unknown));
+    }
     let outcome = outcome(last.outcome);
     show(context, &last, outcome);
     Ok(outcome)
@@ -275,31 +277,4 @@ fn write(context: &Context, schedules: &[Planned], export: Export, into: Option<
         }
     }
     Ok(Outcome::Done)
-}
-
-/// Ctrl-C and SIGTERM.
-struct Signals {
-    interrupt: Signal,
-    terminate: Signal,
-}
-
-impl Signals {
-    fn new() -> Result<Signals, Error> {
-        let listen = |kind| {
-            signal(kind).map_err(|error| Error::Local {
-                action: "listen for",
-                object: "signals".to_owned(),
-                reason: error.to_string(),
-            })
-        };
-        Ok(Signals { interrupt: listen(SignalKind::interrupt())?, terminate: listen(SignalKind::terminate())? })
-    }
-
-    async fn next(&mut self) -> Wish {
-        tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
-        }
-        Wish::End
-    }
 }

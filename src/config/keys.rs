@@ -11,6 +11,7 @@ mod database;
 mod guard;
 mod head;
 mod notify;
+mod paths;
 mod retention;
 
 pub use cdn::{
@@ -22,6 +23,7 @@ pub use database::{ACQUIRE_TIMEOUT, DATABASE_URL, MAX_LAG, READ, REPLICAS, SETTI
 pub use guard::{LEVELS, MAX_SIZE, SOURCE_AGE_SQL};
 pub use head::{HEAD, HEAD_URL, UNSAFE_SINGLE_PUBLISHER};
 pub use notify::{NOTIFY_ON, NOTIFY_WEBHOOK};
+pub use paths::{SCHEDULES, TEMPLATES};
 pub use retention::{RETENTION_AGE, RETENTION_RELEASES};
 
 /// What a key's value is.
@@ -177,26 +179,6 @@ pub static LEASE_TTL: Key = Key {
         "How long the lease of a publisher to an s3:// store lives; it is renewed three times as often. Too short: one that",
         "can't reach the store for a moment has to stop. Too long: after one that died, the others wait for so long.",
     ],
-};
-
-/// Where the templates are.
-pub static TEMPLATES: Key = Key {
-    section: "paths",
-    name: "templates",
-    kind: Kind::Text,
-    default: Some("templates"),
-    shown: "\"templates\"",
-    comment: &["The folder with the templates: every .sql file directly in it is one."],
-};
-
-/// Where the schedules are.
-pub static SCHEDULES: Key = Key {
-    section: "paths",
-    name: "schedules",
-    kind: Kind::Text,
-    default: Some("schedules"),
-    shown: "\"schedules\"",
-    comment: &["The folder with the schedules, for `tintype schedule`: every .toml file directly in it is one."],
 };
 
 /// All keys, in the order of the written file.

@@ -174,6 +174,10 @@ const GATED: &str = "/*---\npath = \"gated/{k}.json\"\n---*/\n\
 
 /// A daemon whose run stands still in its query.
 fn gated(more: &str) -> Option<(Project, Session, Running)> {
+    gated_by(&["schedule", "-v"], more)
+}
+
+fn gated_by(arguments: &[&str], more: &str) -> Option<(Project, Session, Running)> {
     let database = postgres::database()?;
     database.execute("CREATE TABLE world (generation INTEGER); INSERT INTO world VALUES (1)");
     let project = Project::postgres(database);
@@ -183,7 +187,7 @@ fn gated(more: &str) -> Option<(Project, Session, Running)> {
     due_ten_minutes_ago(&project, more);
     let mut gate = project.database().connect();
     gate.query("SELECT pg_advisory_lock(42)");
-    let mut daemon = project.tintype(&["schedule", "-v"]).start();
+    let mut daemon = project.tintype(arguments).start();
     daemon.wait_for("the query to stand at the gate", |_| {
         let activity = project.database().activity();
         activity.iter().any(|(_, _, waits_for)| waits_for == "Lock").then_some(())
@@ -266,4 +270,17 @@ fn a_daemon_that_is_killed_leaves_no_run_behind_and_the_next_one_takes_over() {
     next.signal(Signal::TERM);
     next.finish().expect(0);
     assert_eq!(generation(&project), 2);
+}
+
+#[test]
+fn once_ends_on_a_signal_as_a_publish_does() {
+    for (signal, code) in [(Signal::INT, 130), (Signal::TERM, 143)] {
+        let Some((project, _gate, running)) = gated_by(&["schedule", "--once", "nightly"], "grace = \"0s\"\n") else {
+            return;
+        };
+        running.signal(signal);
+        running.finish().expect(code);
+        assert_eq!((claim(&project)["outcome"].clone(), generation(&project)), (json!("stopped"), json!(1)));
+        wait_until("its statement to be gone from the server", SOON, || project.database().activity().is_empty());
+    }
 }
