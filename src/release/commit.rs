@@ -197,8 +197,8 @@ impl Runs {
             {
                 head.checked.insert(name.clone(), checked.clone());
             }
-            // What failed later than this run looked has failed on newer data.
-            if head.failed.get(name).is_some_and(|failed| !is_newer(failed.at, checked)) {
+            // What has failed on newer data than this run saw fails still.
+            if head.failed.get(name).is_some_and(|failed| !is_newer(failed.as_of.unwrap_or(failed.at), checked)) {
                 head.failed.remove(name);
             }
         }

@@ -99,6 +99,9 @@ pub struct Checked {
 pub struct Failed {
     /// When.
     pub at: DateTime<Utc>,
+    /// The instant whose data the run saw, if it came so far.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub as_of: Option<DateTime<Utc>>,
     /// Why.
     pub reason: String,
     /// The release in which its rows are staged, if a guard refused them.

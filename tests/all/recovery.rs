@@ -111,7 +111,7 @@ fn a_success_on_older_data_leaves_a_newer_failure_known() {
     project.publish();
     let fail_at = |at: chrono::DateTime<chrono::Utc>| {
         let mut head = project.head();
-        head["failed"]["places"] = json!({ "at": at, "reason": "no such table: fact" });
+        head["failed"]["places"] = json!({ "at": at, "as_of": at, "reason": "no such table: fact" });
         fs::write(project.root().join(".tintype/head.json"), head.to_string()).expect("write head.json");
         project.publish();
         project.head()["failed"]["places"].clone()

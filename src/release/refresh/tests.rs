@@ -91,7 +91,7 @@ fn what_the_head_doesnt_know_is_read() {
     for known in [Known::default(), Known { rows: None, ..known }, Known { checked: None, ..known }] {
         reads(&decide(asked(), &evidence(), &known), Why::NeverRead, none);
     }
-    let failed = Failed { at: at(2), reason: "it did".to_owned(), staged: None };
+    let failed = Failed { at: at(2), as_of: None, reason: "it did".to_owned(), staged: None };
     let decision = decide(asked(), &evidence(), &Known { failed: Some(&failed), ..known });
     reads(&decision, Why::Failed(at(2)), "it failed at 1970-01-01T02:00:00Z");
     let says = "no answer of the refresh query is on record for the last whole read, of 1970-01-01T01:00:00Z";
