@@ -14,6 +14,7 @@ pub mod cloudflare;
 pub mod cloudfront;
 pub mod examine;
 pub mod fastly;
+mod pace;
 mod persist;
 mod plan;
 mod purge;
@@ -22,7 +23,7 @@ pub mod webhook;
 
 pub use persist::Patience;
 pub use plan::{Group, Limits, Plan, Request, TagOf};
-pub use purge::{Cdn, CdnError, Driver, Service, Token};
+pub use purge::{Cdn, CdnError, Driver, Service};
 
 /// The longest wait for an answer and its body.
 const TIMEOUT: Duration = Duration::from_secs(5);

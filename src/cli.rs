@@ -4,15 +4,13 @@
 //! nothing. The exit code is the gravest of what happened; [`Outcome`] and [`Error::exit_code`] say which.
 
 use std::ffi::{OsStr, OsString};
-use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::builder::styling::{AnsiColor, Effects};
 use clap::builder::{Resettable, Styles};
-use clap::{Arg, ArgAction, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
+use clap::{Arg, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
-use crate::config::FILE_NAME;
 use crate::error::Error;
 use crate::logging::Logging;
 
@@ -25,6 +23,8 @@ mod get;
 mod guards;
 mod init;
 mod metrics_file;
+mod named;
+mod options;
 mod print;
 mod progress;
 mod prune;
@@ -42,6 +42,7 @@ mod verify;
 
 use context::Context;
 use metrics_file::measured;
+use options::{Color, Format, Global};
 use signals::until_signal;
 
 const STYLES: Styles = Styles::styled()
@@ -64,66 +65,6 @@ struct Cli {
     global: Global,
     #[command(subcommand)]
     command: Command,
-}
-
-/// What every command takes.
-#[derive(Debug, Clone, Args)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
-pub struct Global {
-    /// The config file.
-    #[arg(short, long, global = true, value_name = "FILE", default_value = "tintype.toml", env = "TINTYPE_CONFIG")]
-    config: PathBuf,
-    /// How results are written to stdout.
-    #[arg(long, global = true, value_enum, default_value_t = Format::Human)]
-    format: Format,
-    /// Say nothing but errors.
-    #[arg(short, long, global = true, conflicts_with = "verbose")]
-    quiet: bool,
-    /// Say more; twice for debugging.
-    #[arg(short, long, global = true, action = ArgAction::Count)]
-    verbose: u8,
-    /// When to use colours.
-    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
-    color: Color,
-    /// Show no progress bar.
-    #[arg(long, global = true)]
-    no_progress: bool,
-    /// Answer every question with yes.
-    #[arg(short, long, global = true)]
-    yes: bool,
-    /// End, as on SIGTERM, when stdin does: whoever holds its other end is gone.
-    #[arg(long, global = true, hide = true)]
-    stop_with_stdin: bool,
-}
-
-impl Global {
-    /// Has messages name the config file in the commands they propose, unless every command finds it by itself.
-    fn show_config(&self) {
-        let is_known = |variable: OsString| Path::new(&variable) == self.config;
-        if self.config != Path::new(FILE_NAME) && !std::env::var_os("TINTYPE_CONFIG").is_some_and(is_known) {
-            print::set_config(&self.config);
-        }
-    }
-}
-
-/// How results are written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Format {
-    /// For people.
-    Human,
-    /// One JSON document.
-    Json,
-}
-
-/// When to use colours.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Color {
-    /// On a terminal, unless `NO_COLOR` is set.
-    Auto,
-    /// Always.
-    Always,
-    /// Never.
-    Never,
 }
 
 #[derive(Debug, Subcommand)]

@@ -26,17 +26,18 @@ mod environment;
 mod file;
 mod head;
 mod keys;
+mod masked;
 mod notify;
-mod secret;
 mod settings;
 mod store;
 #[cfg(test)]
 mod tests;
 mod values;
 
+pub use crate::secret::Secret;
 pub use keys::file_text;
+pub use masked::holds_password;
 pub use notify::NotifyConfig;
-pub use secret::{Secret, holds_password};
 
 use keys::{Key, Kind};
 use values::{Origin, Refusal, Value, Values};
@@ -210,7 +211,7 @@ fn unreadable(path: &Path, error: &std::io::Error) -> Error {
 
 /// Findings in the file go first; what is wrong in the environment has no line to show.
 fn report(path: &Path, text: &str, refusals: Vec<Refusal>) -> Error {
-    let source: Arc<str> = secret::masked(text).into();
+    let source: Arc<str> = masked::masked(text).into();
     let mut findings = Vec::new();
     let mut usage = Vec::new();
     for Refusal { origin, reason, hint } in refusals {

@@ -39,6 +39,7 @@
 //! [`error`] whose kind decides the exit code.
 
 mod key;
+mod secret;
 mod diagnostic;
 mod template;
 mod database;

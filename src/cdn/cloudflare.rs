@@ -15,15 +15,18 @@ use url::Url;
 
 use super::persist::{Patience, Refusal, Verdict, judge, persist};
 use super::plan::{Limits, Request};
-use super::purge::Token;
 use crate::http;
+use crate::secret::Secret;
 
 /// A hundred requests, which the slowest plan takes in about ten seconds.
 const MAX_PATHS: usize = 10_000;
 /// On every plan; Enterprise may send 500 URLs.
 const OPERATIONS: usize = 100;
-/// More folders than that are cheaper as everything.
-const MAX_PREFIXES: usize = 100;
+/// A path is purged with its copies for all origins in one request.
+pub const MAX_ORIGINS: usize = OPERATIONS - 1;
+/// One request: more folders, or tags, than that are cheaper as everything, and the slowest plan takes 5 such requests a
+/// minute.
+const MAX_BULK: usize = OPERATIONS;
 
 /// A zone.
 #[derive(Debug)]
@@ -31,7 +34,7 @@ pub struct Cloudflare {
     /// Its id.
     pub zone: String,
     /// A token that may purge its cache.
-    pub token: Token,
+    pub token: Secret,
     /// True if its edges know documents by their tags.
     pub tags: bool,
     /// The origins of pages that fetch documents, as browsers send them: `https://www.example.org`.
@@ -45,9 +48,10 @@ impl Cloudflare {
     pub fn limits(&self) -> Limits {
         Limits {
             items: MAX_PATHS,
-            paths_per_request: (OPERATIONS / (1 + self.origins.len())).max(1),
+            paths_per_request: OPERATIONS / (1 + self.origins.len().min(MAX_ORIGINS)),
             bulk_per_request: OPERATIONS,
-            folders: Some(MAX_PREFIXES),
+            folders: Some(MAX_BULK),
+            most_tags: MAX_BULK,
             tags: self.tags,
             everything: true,
         }
@@ -129,7 +133,7 @@ mod tests {
     fn body(site: &str, origins: &[&str], request: &Request) -> String {
         let origins = origins.iter().map(|origin| (*origin).to_owned()).collect();
         let api = Url::parse("https://api.cloudflare.com/client/v4").unwrap();
-        let zone = Cloudflare { zone: "z".to_owned(), token: Token::new("t"), tags: false, origins, api };
+        let zone = Cloudflare { zone: "z".to_owned(), token: Secret::new("t"), tags: false, origins, api };
         zone.body(&Url::parse(site).unwrap(), request).to_string()
     }
 

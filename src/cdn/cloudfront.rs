@@ -14,21 +14,19 @@
 
 use std::time::SystemTime;
 
-use aws_config::default_provider::credentials::DefaultCredentialsChain;
-use aws_config::profile::ProfileFileCredentialsProvider;
-use aws_config::provider_config::ProviderConfig;
-use aws_credential_types::provider::{ProvideCredentials as _, SharedCredentialsProvider};
-use aws_sdk_s3::config::Region;
+use aws_credential_types as aws;
 use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, sign};
 use aws_sigv4::sign::v4;
-use aws_smithy_http_client::tls::{self, rustls_provider::CryptoMode};
-use aws_smithy_types::error::display::DisplayErrorContext;
-use tokio::sync::OnceCell;
+use tokio::time::Instant;
 use url::Url;
 
 use super::persist::{Patience, Refusal, Verdict, judge, persist};
 use super::plan::{Limits, Request};
 use crate::http;
+
+mod credentials;
+
+pub use credentials::Credentials;
 
 /// So many paths a purge, that a purge a day stays within the free ones of a month.
 const MAX_PATHS: usize = 30;
@@ -58,7 +56,7 @@ pub struct CloudFront {
     /// The address of the API.
     pub api: Url,
     /// Found when they are first needed.
-    pub credentials: OnceCell<SharedCredentialsProvider>,
+    pub credentials: Credentials,
 }
 
 impl CloudFront {
@@ -69,6 +67,7 @@ impl CloudFront {
             paths_per_request: PATHS_PER_REQUEST,
             bulk_per_request: PATHS_PER_REQUEST,
             folders: Some(MAX_WILDCARDS),
+            most_tags: usize::MAX,
             tags: self.tags,
             everything: true,
         }
@@ -77,30 +76,30 @@ impl CloudFront {
     /// Sends an invalidation under this name, which CloudFront knows it by if it has to be sent again.
     pub async fn send(&self, site: &Url, request: &Request, name: &str, patience: Patience) -> Result<(), Refusal> {
         let mut url = self.api.clone();
-        url.set_path(&format!("/2020-05-31/distribution/{}/invalidation", self.distribution));
+        let prefix = self.api.path().trim_end_matches('/');
+        url.set_path(&format!("{prefix}/2020-05-31/distribution/{}/invalidation", self.distribution));
         let body = batch(&items(site, request), name);
         persist(patience, async |timeout| {
-            let signed = match self.signed(&url, &body).await {
+            let began = Instant::now();
+            let credentials = match self.credentials.get(self.profile.as_deref(), &self.region(), timeout).await {
+                Ok(credentials) => credentials,
+                Err(verdict) => return verdict,
+            };
+            let signed = match self.signed(&url, &body, credentials) {
                 Ok(signed) => signed,
                 Err(refusal) => return Verdict::Never(refusal),
             };
             let mut headers: Vec<(&str, &str)> = vec![CONTENT_TYPE];
             headers.extend(signed.iter().map(|(name, value)| (name.as_str(), value.as_str())));
-            verdict(&http::send("POST", &url, &headers, body.clone().into_bytes(), timeout).await)
+            let left = timeout.saturating_sub(began.elapsed());
+            verdict(&http::send("POST", &url, &headers, body.clone().into_bytes(), left).await)
         })
         .await
     }
 
     /// The headers that sign a request; they hold for a few minutes only, so that each attempt has its own.
-    async fn signed(&self, url: &Url, body: &str) -> Result<Vec<(String, String)>, Refusal> {
+    fn signed(&self, url: &Url, body: &str, credentials: aws::Credentials) -> Result<Vec<(String, String)>, Refusal> {
         let unsigned = |error: &dyn std::error::Error| Refusal::new(format!("the request can't be signed: {error}"));
-        let provider = self.credentials.get_or_init(|| self.provider()).await;
-        let credentials = provider.provide_credentials().await.map_err(|error| Refusal {
-            reason: format!("no credentials for CloudFront: {}", DisplayErrorContext(&error)),
-            hint: Some(
-                "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or [cdn.cloudfront] profile, say who asks".to_owned(),
-            ),
-        })?;
         let identity = credentials.into();
         let region = self.region();
         let params = v4::SigningParams::builder()
@@ -117,18 +116,6 @@ impl CloudFront {
             .map_err(|error| unsigned(&error))?;
         let (instructions, _) = sign(request, &params).map_err(|error| unsigned(&error))?.into_parts();
         Ok(instructions.headers().map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
-    }
-
-    async fn provider(&self) -> SharedCredentialsProvider {
-        let http =
-            aws_smithy_http_client::Builder::new().tls_provider(tls::Provider::Rustls(CryptoMode::Ring)).build_https();
-        let providers =
-            ProviderConfig::without_region().with_http_client(http).with_region(Some(Region::new(self.region())));
-        if let Some(name) = &self.profile {
-            let profile = ProfileFileCredentialsProvider::builder().configure(&providers).profile_name(name).build();
-            return SharedCredentialsProvider::new(profile);
-        }
-        SharedCredentialsProvider::new(DefaultCredentialsChain::builder().configure(providers).build().await)
     }
 
     /// The region that requests are signed for: `cloudfront.REGION.…` names it, and the API of the world is in us-east-1.
@@ -206,7 +193,7 @@ mod tests {
     fn regions_with_an_api_of_their_own() {
         let region = |api: &str| {
             let (distribution, api) = ("E1".to_owned(), Url::parse(api).unwrap());
-            CloudFront { distribution, profile: None, tags: false, api, credentials: OnceCell::new() }.region()
+            CloudFront { distribution, profile: None, tags: false, api, credentials: Credentials::default() }.region()
         };
         assert_eq!(region("https://cloudfront.amazonaws.com"), "us-east-1");
         assert_eq!(region("http://127.0.0.1:8080"), "us-east-1");

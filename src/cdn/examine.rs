@@ -50,13 +50,15 @@ pub struct Subjected<'a> {
     pub url: &'a Url,
     /// Where nothing is, beside it.
     pub nothing: &'a Url,
+    /// The same URL with queries that nobody has sent before.
+    pub queried: &'a [Url],
     /// What is known of it.
     pub known: Option<&'a Known>,
 }
 
 /// Looks at it. What fails is a check that says so.
 pub async fn examine(subject: Subjected<'_>) -> Vec<Check> {
-    let Subjected { url, nothing, known } = subject;
+    let Subjected { url, nothing, queried, known } = subject;
     let first = match get(url, known, &[("accept-encoding", "gzip")]).await {
         Ok(first) => first,
         Err(reason) => {
@@ -70,6 +72,8 @@ pub async fn examine(subject: Subjected<'_>) -> Vec<Check> {
     }
     checks.extend(known.map(|known| current(&first, known)));
     checks.push(cached(url, known, &first).await);
+    let is_cached = checks.last().is_some_and(|check| check.outcome == Verdict::Ok);
+    checks.push(query(queried, known, is_cached).await);
     let plain = get(url, known, &[]).await;
     checks.push(encoding::gzip(&first));
     checks.push(looked(&encoding::IDENTITY, &plain, |plain| encoding::identity(&first, plain)));
@@ -152,6 +156,21 @@ async fn cached(url: &Url, known: Option<&Known>, first: &Fetched) -> Check {
         }
     }
     cached::judge(&seen, &last.as_ref().unwrap_or(first).answer)
+}
+
+async fn query(queried: &[Url], known: Option<&Known>, is_cached: bool) -> Check {
+    let mut seen = Vec::new();
+    // A place of a large CDN has several machines, and not each of them has the document yet.
+    for url in queried.iter().take(if is_cached { queried.len() } else { 0 }) {
+        match get(url, known, &[("accept-encoding", "gzip")]).await {
+            Ok(fetched) => seen.push((fetched.answer.status, evidence(&fetched.answer))),
+            Err(reason) => return cached::QUERY.check(Verdict::Skipped, reason),
+        }
+        if seen.last().is_some_and(|(status, evidence)| *status != 200 || evidence.is_hit()) {
+            break;
+        }
+    }
+    cached::judge_queries(&seen)
 }
 
 async fn conditional(url: &Url, known: Option<&Known>, first: &Fetched) -> Check {

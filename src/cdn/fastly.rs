@@ -18,8 +18,8 @@ use url::Url;
 
 use super::persist::{Patience, Refusal, Verdict, judge, persist};
 use super::plan::{Limits, Request};
-use super::purge::Token;
 use crate::http;
+use crate::secret::Secret;
 
 /// Ten such purges an hour stay within the limit.
 const MAX_PATHS: usize = 10_000;
@@ -31,7 +31,7 @@ pub struct Fastly {
     /// Its id.
     pub service: String,
     /// A token with the scope `purge_select`, and `purge_all` for purges of everything.
-    pub token: Token,
+    pub token: Secret,
     /// Mark documents as stale instead of dropping them.
     pub soft: bool,
     /// True if the service makes surrogate keys of the documents' tags.
@@ -48,6 +48,7 @@ impl Fastly {
             paths_per_request: 1,
             bulk_per_request: KEYS_PER_REQUEST,
             folders: None,
+            most_tags: usize::MAX,
             tags: self.tags,
             everything: true,
         }
@@ -57,7 +58,7 @@ impl Fastly {
     pub async fn send(&self, site: &Url, request: &Request, patience: Patience) -> Result<(), Refusal> {
         for (path, body) in self.calls(site, request) {
             let mut url = self.api.clone();
-            url.set_path(&path);
+            url.set_path(&format!("{}{path}", self.api.path().trim_end_matches('/')));
             let mut headers = vec![("fastly-key", self.token.expose()), ("accept", "application/json")];
             headers.extend((!body.is_empty()).then_some(("content-type", "application/json")));
             headers.extend((self.soft && *request != Request::Everything).then_some(("fastly-soft-purge", "1")));

@@ -69,7 +69,8 @@ pub async fn persist(patience: Patience, mut attempt: impl AsyncFnMut(Duration) 
         let own = wait / 2 + wait.mul_f64(part() / 2.0);
         // A server that says "now" isn't believed more than once in a while.
         let pause = asked.map_or(own, |asked| asked.max(patience.first_wait));
-        if Instant::now() + pause >= end {
+        // A server may name any number of seconds, also one that no clock gets to.
+        if pause >= end.saturating_duration_since(Instant::now()) {
             let limit = humantime::format_duration(patience.limit);
             let asks = asked.map(|asked| format!(", and asks to wait for {}", humantime::format_duration(asked)));
             let reason = format!("{}{}; [cdn] purge_timeout is {limit}", refusal.reason, asks.unwrap_or_default());
@@ -95,8 +96,9 @@ pub fn judge(who: &str, answer: &Result<Answer, String>, denied: &str) -> Verdic
     let refusal = Refusal::new(format!("{who} answered {}{}", answer.status, said(&answer.bytes)));
     match answer.status {
         200..=299 => Verdict::Done,
-        // The server is busy or broken; 408 and 425 ask for another attempt in so many words.
-        408 | 425 | 429 | 500..=599 => Verdict::Later(refusal, retry_after(answer)),
+        // The server is busy or broken; 408 and 425 ask for another attempt in so many words. A method or a version that
+        // it doesn't know, 501 and 505, it will never know.
+        408 | 425 | 429 | 500 | 502..=504 | 506..=599 => Verdict::Later(refusal, retry_after(answer)),
         401 | 403 => Verdict::Never(Refusal { hint: Some(denied.to_owned()), ..refusal }),
         _ => Verdict::Never(refusal),
     }
@@ -142,6 +144,8 @@ mod tests {
         assert_eq!(took, 7, "it doesn't wait for what comes too late");
         let reason = done.unwrap_err().reason;
         assert!(reason.contains("busy, and asks to wait for 5m; [cdn] purge_timeout is 2m"), "{reason}");
+        let (done, took) = outcome(vec![later(Some(u64::MAX))]).await;
+        assert!(done.is_err() && took == 0, "a number beyond every clock is only too long");
     }
 
     #[tokio::test(start_paused = true)]
@@ -184,6 +188,10 @@ mod tests {
         let Verdict::Never(refusal) = denied else { panic!("{denied:?}") };
         assert_eq!(refusal, Refusal { reason: "it answered 403".to_owned(), hint: Some("the token".to_owned()) });
         assert!(matches!(answer(301, &[], ""), Verdict::Never(_)), "a redirection isn't followed");
+        assert!(matches!(answer(500, &[], ""), Verdict::Later(_, None)));
+        for status in [501, 505] {
+            assert!(matches!(answer(status, &[], ""), Verdict::Never(_)), "{status}");
+        }
         assert!(matches!(judge("it", &Err("gone".to_owned()), ""), Verdict::Later(_, None)));
     }
 }

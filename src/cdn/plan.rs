@@ -19,6 +19,8 @@ pub struct Limits {
     pub bulk_per_request: usize,
     /// The most folders that one purge names; none if the CDN knows no folders.
     pub folders: Option<usize>,
+    /// The most tags that one purge names, where they may stand for documents.
+    pub most_tags: usize,
     /// True if tags may stand for documents: the CDN knows those that the documents carry.
     pub tags: bool,
     /// True if everything can be forgotten at once. Where it can't, every path is named, however many there are.
@@ -80,6 +82,7 @@ impl Limits {
             paths_per_request: most,
             bulk_per_request: most,
             folders: None,
+            most_tags: most,
             tags: false,
             everything: true,
         }
@@ -156,7 +159,7 @@ fn covers(limits: &Limits, groups: &[Group<'_>], group: &Group<'_>) -> Vec<Cover
     if limits.tags {
         let tagged =
             |tag: &TagOf<'_>| Cover { tags: group.stale.iter().map(|path| tag(path)).collect(), ..Cover::default() };
-        found.extend(group.tags.iter().map(tagged));
+        found.extend(group.tags.iter().map(tagged).filter(|cover| cover.tags.len() <= limits.most_tags));
     }
     for cover in found.iter_mut().skip(1) {
         let named = Named::of(&[&*cover]);
@@ -190,7 +193,8 @@ fn choose<'a>(limits: &Limits, covers: &'a [Vec<Cover>]) -> Option<Vec<&'a Cover
             for other in covers.iter().filter(|other| other.items() < now.items()) {
                 let mut then = chosen.clone();
                 then[group] = other;
-                if Named::of(&then).folders.len() > limits.folders.unwrap_or(0) {
+                let named = Named::of(&then);
+                if named.folders.len() > limits.folders.unwrap_or(0) || named.tags.len() > limits.most_tags {
                     continue;
                 }
                 let saved = (now.items() - other.items()) as f64;

@@ -5,13 +5,14 @@
 //! live: `release::purge` asks it for every path that may have changed, again if it has to, and remembers how far it got.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use url::Url;
 
 use super::cloudflare::Cloudflare;
 use super::cloudfront::CloudFront;
 use super::fastly::Fastly;
+use super::pace::Pace;
 use super::persist::{Patience, Refusal};
 use super::plan::{Limits, Plan, Request};
 use super::webhook::Webhook;
@@ -68,28 +69,6 @@ pub struct CdnError {
     pub hint: Option<String>,
 }
 
-/// A text that never appears in a message or a `Debug` text: a token, or an address that may hold one.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Token(String);
-
-impl Token {
-    /// Takes the text in.
-    pub fn new(text: impl Into<String>) -> Token {
-        Token(text.into())
-    }
-
-    /// The text itself: for a request, never for a message.
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl std::fmt::Debug for Token {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("…")
-    }
-}
-
 impl Cdn {
     /// True if there is nobody to tell.
     pub fn is_none(&self) -> bool {
@@ -126,6 +105,19 @@ impl CdnError {
     }
 }
 
+impl Driver {
+    /// How fast it takes requests, with time to spare.
+    fn pace(&self) -> Pace {
+        match self {
+            // One after the other: they are few, and each of them counts against a rate. CloudFront has a third of what
+            // may be in progress in one, and takes half a minute for it.
+            Driver::CloudFront(_) => Pace { at_a_time: 1, each: Duration::from_secs(30) },
+            Driver::Cloudflare(_) => Pace { at_a_time: 1, each: Duration::from_secs(1) },
+            Driver::Fastly(_) | Driver::Webhook(_) => Pace { at_a_time: 8, each: Duration::from_secs(1) },
+        }
+    }
+}
+
 impl Service {
     fn limits(&self) -> Limits {
         let mut limits = match &self.driver {
@@ -140,27 +132,13 @@ impl Service {
         limits
     }
 
-    /// Sends everything, some requests at a time; the first that fails ends it.
+    /// Sends everything; the first request that fails ends it.
     async fn carry_out(&self, plan: &Plan) -> Result<(), Refusal> {
-        let at_a_time = match &self.driver {
-            // One after the other: they are few, and each of them counts against a rate.
-            Driver::CloudFront(_) | Driver::Cloudflare(_) => 1,
-            Driver::Fastly(_) | Driver::Webhook(_) => 8,
-        };
         // What is sent again can be told from what is new.
         let run = getrandom::u64().map_err(|error| Refusal::new(format!("no random number: {error}")))?;
-        let mut waiting = plan.requests.iter().enumerate();
-        let mut running = FuturesUnordered::new();
-        loop {
-            while running.len() < at_a_time {
-                let Some((number, request)) = waiting.next() else { break };
-                running.push(self.send(request, format!("tintype-{run:016x}-{number}")));
-            }
-            match running.next().await {
-                None => return Ok(()),
-                Some(sent) => sent?,
-            }
-        }
+        let sends = plan.requests.iter().enumerate();
+        let sends = sends.map(|(number, request)| self.send(request, format!("tintype-{run:016x}-{number}")));
+        self.driver.pace().keep(self.patience, sends).await
     }
 
     async fn send(&self, request: &Request, name: String) -> Result<(), Refusal> {
@@ -190,7 +168,8 @@ async fn on_faulty_edge(store: &Store, plan: &Plan) -> Result<(), Refusal> {
 impl std::fmt::Display for Plan {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match (self.requests.as_slice(), self.paths) {
-            ([Request::Paths(paths)], _) if paths.len() == 1 => f.write_str(&paths[0]),
+            ([Request::Paths(paths)], Some(1)) if paths.len() == 1 => f.write_str(&paths[0]),
+            (_, Some(1)) => f.write_str("1 path"),
             (_, Some(paths)) => write!(f, "{paths} paths"),
             (_, None) => f.write_str("everything"),
         }

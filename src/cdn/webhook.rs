@@ -4,18 +4,28 @@
 //! it gets one request for every path, with a method such as `PURGE` and the host name of readers' URLs, because caches
 //! keep a document under both; what to send so that everything is forgotten has to be configured besides, and where it
 //! isn't, every path of the site is named.
+//!
+//! A cache answers 404 where there is nothing to forget, and so does a server that knows nothing of the site, because the
+//! address is wrong. So with the first 404 it is asked for the document that every release has.
+
+use std::time::Duration;
 
 use ring::hmac;
 use serde_json::{Value, json};
+use tokio::sync::OnceCell;
 use url::Url;
 
 use super::persist::{Patience, Refusal, Verdict, judge, persist};
 use super::plan::{Limits, Request};
-use super::purge::Token;
 use crate::http;
+use crate::secret::Secret;
 
 /// What stands for the path in an address.
 pub const PATH: &str = "{path}";
+/// The document that every release has.
+const FIRST: &str = "index.json";
+/// The longest time for finding out whether a cache that is purged has the site.
+const LOOK: Duration = Duration::from_secs(5);
 /// The header of a signature.
 const SIGNATURE: &str = "x-tintype-signature";
 /// About 100 KB of JSON.
@@ -27,15 +37,17 @@ const MAX_PATHS: usize = 100_000;
 #[derive(Debug)]
 pub struct Webhook {
     /// The address, perhaps with `{path}` in it. It may hold a token.
-    pub url: Token,
+    pub url: Secret,
     /// The method of requests for a path.
     pub method: String,
     /// The key that requests are signed with.
-    pub secret: Option<Token>,
+    pub secret: Option<Secret>,
     /// A further header, name and value.
-    pub header: Option<(String, Token)>,
+    pub header: Option<(String, Secret)>,
     /// Method and address that make everything forgotten, where each path has an address of its own.
-    pub everything: Option<(String, Token)>,
+    pub everything: Option<(String, Secret)>,
+    /// Set when it has been found out whether the address leads to the site.
+    pub looked: OnceCell<()>,
 }
 
 impl Webhook {
@@ -50,6 +62,7 @@ impl Webhook {
             paths_per_request: if self.is_by_path() { 1 } else { PATHS_PER_REQUEST },
             bulk_per_request: PATHS_PER_REQUEST,
             folders: None,
+            most_tags: usize::MAX,
             tags: false,
             everything: !self.is_by_path() || self.everything.is_some(),
         }
@@ -60,9 +73,11 @@ impl Webhook {
         match request {
             Request::Paths(paths) if self.is_by_path() => {
                 for path in paths {
-                    let path = format!("{}{path}", site.path().trim_start_matches('/'));
-                    self.call(&self.method, &self.url.expose().replace(PATH, &path), site, Vec::new(), patience)
-                        .await?;
+                    let answered =
+                        self.call(&self.method, &self.address(site, path), site, Vec::new(), patience).await?;
+                    if is_gone(answered) {
+                        self.looked.get_or_try_init(|| self.look(site, patience)).await?;
+                    }
                 }
                 Ok(())
             }
@@ -70,15 +85,47 @@ impl Webhook {
                 let Some((method, url)) = &self.everything else {
                     return Err(Refusal::new("[cdn.webhook] everything is missing"));
                 };
-                self.call(method, url.expose(), site, Vec::new(), patience).await
+                self.call(method, url.expose(), site, Vec::new(), patience).await.map(drop)
             }
             _ => {
                 let body = document(site, request).to_string().into_bytes();
-                self.call("POST", self.url.expose(), site, body, patience).await
+                self.call("POST", self.url.expose(), site, body, patience).await.map(drop)
             }
         }
     }
 
+    /// The address for an object path.
+    fn address(&self, site: &Url, path: &str) -> String {
+        self.url.expose().replace(PATH, &format!("{}{path}", site.path().trim_start_matches('/')))
+    }
+
+    /// Looks whether a server that says of a path that there is nothing has the site at all.
+    async fn look(&self, site: &Url, patience: Patience) -> Result<(), Refusal> {
+        let is_purge = self.method == "PURGE";
+        // A purge tells nothing of what the cache could fetch, and what this does tell isn't worth waiting for.
+        let (method, patience) = match is_purge {
+            true => ("GET", Patience { limit: patience.limit.min(LOOK), ..patience }),
+            false => (self.method.as_str(), patience),
+        };
+        let answered = self.call(method, &self.address(site, FIRST), site, Vec::new(), patience).await;
+        match answered {
+            Ok(status) if is_gone(status) => {}
+            Ok(_) => return Ok(()),
+            // Some take no other method than this.
+            Err(_) if is_purge => return Ok(()),
+            Err(refusal) => return Err(refusal),
+        }
+        let hint = "[cdn.webhook] url has to lead to the cache that keeps the documents of [cdn] url";
+        if is_purge {
+            // There are caches that have an address for purges alone, and keep nothing at the moment.
+            tracing::warn!("the webhook answers 404 to PURGE, and to GET of {FIRST}, which every release has; {hint}");
+            return Ok(());
+        }
+        let reason = format!("the webhook answered 404 to {method} of {FIRST}, which every release has");
+        Err(Refusal { reason, hint: Some(hint.to_owned()) })
+    }
+
+    /// Sends a request until it is answered; the status of what counts as done.
     async fn call(
         &self,
         method: &str,
@@ -86,7 +133,7 @@ impl Webhook {
         site: &Url,
         body: Vec<u8>,
         patience: Patience,
-    ) -> Result<(), Refusal> {
+    ) -> Result<u16, Refusal> {
         let url = Url::parse(address).map_err(|error| Refusal::new(format!("[cdn.webhook] url isn't one: {error}")))?;
         // The address itself may hold a secret.
         let who = format!("the webhook at {}", &url[url::Position::BeforeHost..url::Position::AfterPort]);
@@ -98,22 +145,29 @@ impl Webhook {
         }
         headers.extend(signature.as_ref().map(|signature| (SIGNATURE, signature.as_str())));
         headers.extend(self.header.as_ref().map(|(name, value)| (name.as_str(), value.expose())));
+        let mut status = 0;
         persist(patience, async |timeout| {
             let answer = http::send(method, &url, &headers, body.clone(), timeout).await;
+            status = answer.as_ref().map_or(0, |answer| answer.status);
             match &answer {
                 // Squid and nginx's cache_purge answer so if they don't keep the document; and a cache that fetches it
                 // anew, because it is asked with GET or HEAD, if there is none any more.
-                Ok(answer) if body.is_empty() && is_gone(answer.status, method) => Verdict::Done,
+                Ok(answer) if body.is_empty() && may_be_gone(method) && is_gone(answer.status) => Verdict::Done,
                 _ => judge(&who, &answer, "[cdn.webhook] header can carry what it asks for"),
             }
         })
-        .await
+        .await?;
+        Ok(status)
     }
 }
 
-/// True if an answer says that there is nothing to forget.
-fn is_gone(status: u16, method: &str) -> bool {
-    matches!(status, 404 | 410) && matches!(method, "PURGE" | "GET" | "HEAD")
+/// True for methods whose answer may say that there is nothing to forget.
+fn may_be_gone(method: &str) -> bool {
+    matches!(method, "PURGE" | "GET" | "HEAD")
+}
+
+fn is_gone(status: u16) -> bool {
+    matches!(status, 404 | 410)
 }
 
 /// What a webhook is told.
@@ -128,7 +182,7 @@ fn document(site: &Url, request: &Request) -> Value {
 }
 
 /// HMAC-SHA-256 of a body, as hex digits behind the name of the hash.
-fn signature(secret: &Token, body: &[u8]) -> String {
+fn signature(secret: &Secret, body: &[u8]) -> String {
     let key = hmac::Key::new(hmac::HMAC_SHA256, secret.expose().as_bytes());
     let tag = hmac::sign(&key, body);
     format!("sha256={}", tag.as_ref().iter().map(|byte| format!("{byte:02x}")).collect::<String>())

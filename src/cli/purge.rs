@@ -8,14 +8,12 @@ use serde_json::{Value, json};
 use super::Outcome;
 use super::confirm::confirm;
 use super::context::{Context, Project};
-use super::get::paths;
+use super::named::named;
 use super::print::{self, counted, grouped, styled};
 use super::progress::Bar;
-use super::publish::{Keys, job};
+use super::publish::Keys;
 use crate::cdn::{Plan, Request};
 use crate::error::Error;
-use crate::release::head::HeadRead;
-use crate::release::manifest::Manifest;
 use crate::release::{self, PurgeOutcome, Purged, Wanted};
 
 /// How many paths of a plan are listed unless `-v` asks for all.
@@ -63,24 +61,23 @@ impl Purge {
         if self.keys.keys.is_empty() && self.keys.conditions.is_empty() {
             return Ok(Wanted::Everything);
         }
-        let selectors = job(project, &self.keys)?.selectors;
-        let nothing = || Error::usage("nothing is published yet", "`tintype publish` makes the first release");
-        let active = HeadRead::read(&project.store).await?.head.active.ok_or_else(nothing)?;
-        let manifest = Manifest::read(&project.store, &active).await?;
-        Ok(Wanted::Paths(paths(project, &manifest, &selectors)?.into_iter().map(Arc::from).collect()))
+        Ok(Wanted::Paths(named(project, &self.keys).await?.into_iter().map(Arc::from).collect()))
     }
 
     fn show(&self, context: &Context, purged: &Purged) {
         if context.is_json() {
+            let mut purge = purge_json(purged, purged.error.as_ref());
+            if self.dry_run && purged.outcome == PurgeOutcome::Pending {
+                purge["outcome"] = "planned".into();
+            }
             let outcome = if self.dry_run { "planned" } else { outcome(purged) };
-            let purge = purge_json(purged, purged.error.as_ref());
             let requests = purged.plan.iter().flat_map(|plan| &plan.requests).map(request_json);
             print::json(&json!({
                 "version": 1,
                 "command": context.command,
                 "outcome": outcome,
                 "purge": purge,
-                "plan": self.dry_run.then(|| requests.collect::<Vec<_>>()),
+                "plan": requests.collect::<Vec<_>>(),
             }));
         }
         if let Some(error) = &purged.error {

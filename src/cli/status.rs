@@ -126,12 +126,14 @@ fn show(head: &Head, root: &Root, project: &context::Project, debt: Option<&Debt
         }
     }
     if let Some(Debt { since, paths }) = debt {
-        let since = since.as_ref().map_or_else(|| "ever".to_owned(), |since| format!("since release {since}"));
         let paths = paths.map_or_else(String::new, |paths| format!(", {}", print::counted(paths, "path")));
-        print::line(&format!(
-            "{}: the edges weren't told what has changed {since}{paths}. `tintype purge --resume` or the next publish does that",
-            styled(print::YELLOW, "purge pending")
-        ));
+        let owed = match since {
+            Some(since) => format!(
+                "the edges weren't told what has changed since release {since}{paths}. `tintype purge --resume` or the next publish does that"
+            ),
+            None => "the edges were never told anything. `tintype purge --resume` or the next publish makes them forget everything".to_owned(),
+        };
+        print::line(&format!("{}: {owed}", styled(print::YELLOW, "purge pending")));
     }
     if let Some(suspect) = &head.suspect {
         print::line(&format!(

@@ -6,6 +6,7 @@ use super::Outcome;
 use super::confirm::confirm;
 use super::context::{Context, Project};
 use super::get::paths;
+use super::named::named;
 use super::print::counted;
 use super::progress::Bar;
 use super::publish::{Keys, job};
@@ -61,7 +62,8 @@ impl Verify {
     pub async fn run(self, context: &Context) -> Result<Outcome, Error> {
         if self.edge.cdn {
             let project = context.published_project()?;
-            let paths = self.paths(&project).await?;
+            let is_all = self.keys.keys.is_empty() && self.keys.conditions.is_empty();
+            let paths = if is_all { None } else { Some(named(&project, &self.keys).await?) };
             return edge::run(context, &project, &self.edge, paths, self.dry_run).await;
         }
         let project = match self.parity {

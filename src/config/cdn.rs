@@ -9,12 +9,12 @@ use url::Url;
 
 use super::keys::{self, Key, Kind};
 use super::values::Value;
-use super::{CdnConfig, Reader};
-use crate::cdn::cloudflare::Cloudflare;
-use crate::cdn::cloudfront::CloudFront;
+use super::{CdnConfig, Reader, Secret};
+use crate::cdn::cloudflare::{Cloudflare, MAX_ORIGINS};
+use crate::cdn::cloudfront::{CloudFront, Credentials};
 use crate::cdn::fastly::Fastly;
 use crate::cdn::webhook::{PATH, Webhook};
-use crate::cdn::{Cdn, Driver, Patience, Service, Token};
+use crate::cdn::{Cdn, Driver, Patience, Service};
 
 /// The first wait before a request to a CDN is sent again.
 const FIRST_WAIT: Duration = Duration::from_millis(500);
@@ -69,7 +69,7 @@ impl Reader<'_> {
         let tags = self.switch(&keys::CLOUDFRONT_TAGS);
         let api = self.understood(&keys::CLOUDFRONT_API, |text, _| api(&keys::CLOUDFRONT_API, text))?;
         let distribution = distribution?;
-        Some(Driver::CloudFront(CloudFront { distribution, profile, tags, api, credentials: OnceCell::new() }))
+        Some(Driver::CloudFront(CloudFront { distribution, profile, tags, api, credentials: Credentials::default() }))
     }
 
     fn cloudflare(&mut self) -> Option<Driver> {
@@ -79,6 +79,14 @@ impl Reader<'_> {
         let tags = self.switch(&keys::CLOUDFLARE_TAGS);
         let api = self.understood(&keys::CLOUDFLARE_API, |text, _| api(&keys::CLOUDFLARE_API, text))?;
         let origins: Vec<String> = origins.unwrap_or_default();
+        if origins.len() > MAX_ORIGINS {
+            let reason =
+                format!("[cdn.cloudflare] origins are {}, and no request takes a path with all of them", origins.len());
+            let hint = format!(
+                "name no more than {MAX_ORIGINS}; or let the origin answer everybody alike and leave Origin out of the cache key"
+            );
+            self.refuse_key(&keys::ORIGINS, &reason, &hint);
+        }
         Some(Driver::Cloudflare(Cloudflare { zone: zone?, token: token?, tags, origins, api }))
     }
 
@@ -108,8 +116,14 @@ impl Reader<'_> {
                 "remove the line, or write {path} where the path belongs in url",
             );
         }
+        if secret.is_some() && url.expose().contains(PATH) {
+            let reason =
+                "[cdn.webhook] secret signs bodies, and requests for a path, as url with {path} asks for, have none";
+            let hint = "remove the line, and let header carry what says who asks; or leave {path} out of url";
+            self.refuse_key(&keys::WEBHOOK_SECRET, reason, hint);
+        }
         let everything = everything_method.zip(everything);
-        Some(Driver::Webhook(Webhook { url, method: by_path?, secret, header, everything }))
+        Some(Driver::Webhook(Webhook { url, method: by_path?, secret, header, everything, looked: OnceCell::new() }))
     }
 
     /// The value of a secret key; a refusal must not show it.
@@ -147,9 +161,9 @@ fn api(key: &Key, text: &str) -> Understood<Url> {
 }
 
 /// A secret goes into a header, which takes visible characters only.
-fn token(key: &Key, text: &str) -> Understood<Token> {
+fn token(key: &Key, text: &str) -> Understood<Secret> {
     match text.bytes().all(|byte| byte.is_ascii_graphic()) {
-        true => Ok(Token::new(text)),
+        true => Ok(Secret::new(text)),
         false => Err((
             format!("{} holds blanks, or characters that no header takes", key.label()),
             "write the token alone".to_owned(),
@@ -157,11 +171,11 @@ fn token(key: &Key, text: &str) -> Understood<Token> {
     }
 }
 
-fn address(key: &Key, text: &str) -> Understood<Token> {
+fn address(key: &Key, text: &str) -> Understood<Secret> {
     // What is wrong with it isn't told in detail, because it may be a part of it that is secret.
     let url = Url::parse(&text.replace(PATH, "path")).ok();
     match url.filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host()) {
-        Some(_) => Ok(Token::new(text)),
+        Some(_) => Ok(Secret::new(text)),
         None => Err((format!("{} isn't an address over http or https", key.label()), example(key))),
     }
 }
@@ -173,12 +187,12 @@ fn method(key: &Key, text: &str) -> Understood<String> {
     }
 }
 
-fn header(key: &Key, text: &str) -> Understood<(String, Token)> {
+fn header(key: &Key, text: &str) -> Understood<(String, Secret)> {
     let is_name =
         |name: &str| !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b));
     let is_value = |value: &str| !value.is_empty() && value.bytes().all(|byte| (b' '..=b'~').contains(&byte));
     match text.split_once(':').map(|(name, value)| (name.trim(), value.trim())) {
-        Some((name, value)) if is_name(name) && is_value(value) => Ok((name.to_ascii_lowercase(), Token::new(value))),
+        Some((name, value)) if is_name(name) && is_value(value) => Ok((name.to_ascii_lowercase(), Secret::new(value))),
         _ => Err((format!("{} isn't a header, which is a name, a colon and a value", key.label()), example(key))),
     }
 }

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use super::secret::holds_password;
+use super::masked::holds_password;
 use crate::diagnostic::did_you_mean;
 
 mod cdn;

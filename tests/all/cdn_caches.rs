@@ -145,6 +145,16 @@ fn a_cache_that_can_not_be_told(kind: Kind) {
     assert_eq!(project.json(&["verify", "--cdn"], 0)["outcome"], "fresh");
 }
 
+fn a_query_makes_no_copy(kind: Kind) {
+    let Some(site) = Site::start(kind) else { return };
+    site.project.publish();
+    let asked_for = format!("{ONE}?x=1");
+    let old = site.edge.body(&asked_for);
+    site.project.execute("UPDATE fact SET city = 'Cambridge' WHERE city_id = 1");
+    site.project.publish();
+    assert_ne!(site.edge.body(&asked_for), old, "a copy that no purge reaches");
+}
+
 fn everything_is_fetched_anew(kind: Kind) {
     let Some(site) = Site::start(kind) else { return };
     site.project.publish();
@@ -168,6 +178,7 @@ fn the_doctor_finds_it_in_order(kind: Kind) {
         "answers",
         "current",
         "cached",
+        "query",
         "gzip",
         "identity",
         "vary",
@@ -192,6 +203,16 @@ fn varnish_shows_the_changed_and_fetches_nothing_else() {
 #[test]
 fn nginx_shows_the_changed_and_fetches_nothing_else() {
     the_changed_and_nothing_else(Kind::Nginx);
+}
+
+#[test]
+fn varnish_keeps_one_copy_whatever_the_query() {
+    a_query_makes_no_copy(Kind::Varnish);
+}
+
+#[test]
+fn nginx_keeps_one_copy_whatever_the_query() {
+    a_query_makes_no_copy(Kind::Nginx);
 }
 
 #[test]

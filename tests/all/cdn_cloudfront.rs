@@ -96,7 +96,7 @@ fn five_thousand_paths_wait_for_each_other() {
     assert_eq!(api.count(), 0, "nothing is sent yet");
     let document = json(&project, &["purge", "--resume"], 0);
     let (planned, purge) = (&planned["purge"], &document["purge"]);
-    assert_eq!((&planned["outcome"], &purge["outcome"]), (&"pending".into(), &"done".into()));
+    assert_eq!((&planned["outcome"], &purge["outcome"]), (&"planned".into(), &"done".into()));
     for (name, expected) in [("paths", 5_001), ("requests", 6), ("besides", 0)] {
         assert_eq!((&planned[name], &purge[name]), (&expected.into(), &expected.into()), "{name}");
     }
@@ -164,4 +164,24 @@ fn who_may_not_is_told_at_once() {
     let ended = project.tintype(&["purge", "--resume"]).env("AWS_EC2_METADATA_DISABLED", "true").run().expect(4);
     ended.explains(&["no credentials", "AWS_ACCESS_KEY_ID"]);
     assert_eq!(api.count(), 0);
+}
+
+#[test]
+fn credentials_are_asked_for_once_and_not_for_ever() {
+    let (project, api) = published(2_500, "max_paths = 6000\npurge_timeout = \"3s\"");
+    let metadata = CdnApi::start(|_| Play::Hang);
+    let run = |command: &str, code| {
+        let own = ("AWS_CONTAINER_CREDENTIALS_FULL_URI", format!("{}/role", metadata.url()));
+        project.tintype(&[command, "--format", "json"]).env(own.0, &own.1).run().expect(code)
+    };
+    let began = Instant::now();
+    run("publish", 4).explains(&["no credentials for CloudFront", "purge_timeout is 3s"]);
+    assert!(began.elapsed() < Duration::from_secs(30));
+    assert_eq!(api.count(), 0);
+    metadata.take();
+    let role =
+        r#"{"AccessKeyId":"AKIDEXAMPLE","SecretAccessKey":"secret","Token":"t","Expiration":"2999-01-01T00:00:00Z"}"#;
+    metadata.play(move |_| Play::Say(200, Vec::new(), role.to_owned()));
+    assert_eq!(run("publish", 0).json()["purge"]["requests"], 3);
+    assert_eq!((api.count(), metadata.count()), (3, 1), "one name for three requests");
 }

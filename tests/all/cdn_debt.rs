@@ -130,6 +130,11 @@ fn an_editor_purges_what_is_named() {
     assert_eq!((&document["purge"]["paths"], &document["purge"]["requests"]), (&2.into(), &1.into()));
     let named = ["/m%C3%A4ps/many/r1/k0001.json", "/m%C3%A4ps/many/r2/k0002.json"];
     assert_eq!(told(&api), [value!(named)]);
+    // What isn't there may lie at an edge all the same.
+    let gone = ["many/r1/k0009.json", "https://cdn.example.org/m%C3%A4ps/index.json"];
+    let document = json(&project, &["purge", gone[0], gone[1]], 0);
+    assert_eq!(document["plan"], value!([{ "paths": ["index.json", gone[0]] }]), "real runs show it too");
+    assert_eq!(told(&api), [value!(["/m%C3%A4ps/index.json", "/m%C3%A4ps/many/r1/k0009.json"])]);
     project.run(&["purge", "many/r1/k9"]).expect(2).explains(&["isn't in the release"]);
     project.run(&["purge"]).expect(2).explains(&["purge every document", "--yes"]);
     let planned = project.run(&["purge", "-n", "many"]).expect(0);

@@ -55,7 +55,9 @@ fn a_cache_gets_a_request_for_every_path() {
     // Some aren't in the cache at all.
     api.play(|asked| if asked.path.ends_with('7') { Play::Say(404, Vec::new(), String::new()) } else { ok() });
     json(&project, &["publish"], 0);
-    let asked = api.take();
+    let mut asked = api.take();
+    let looked = asked.extract_if(.., |one| one.method == "GET").map(|one| one.path).collect::<Vec<_>>();
+    assert_eq!(looked, ["/m%C3%A4ps/index.json"], "does the address lead to the site?");
     assert!(
         asked.iter().all(|one| one.method == "PURGE" && one.header("host") == "cdn.example.org" && one.body.is_empty())
     );
@@ -69,4 +71,31 @@ fn a_cache_gets_a_request_for_every_path() {
     let paths: BTreeSet<&str> = asked.iter().map(|one| one.path.as_str()).collect();
     assert!(asked.iter().all(|one| one.method == "BAN"));
     assert_eq!((paths.len(), paths.contains("/m%C3%A4ps/index.json")), (31, true));
+}
+
+#[test]
+fn a_server_that_has_nothing_of_the_site_is_no_cache() {
+    let api = CdnApi::start(|_| ok());
+    let project = many(30);
+    let own = |more: &str| format!("purge = \"webhook\"\n[cdn.webhook]\nurl = \"{}/{{path}}\"\n{more}", api.url());
+    behind_cdn(&project, &own("method = \"HEAD\""));
+    json(&project, &["publish"], 0);
+    project.execute("UPDATE t SET n = -n");
+    api.play(|_| Play::Say(404, Vec::new(), String::new()));
+    let ended = tintype(&project, &["publish"]).run().expect(4);
+    ended.explains(&["404 to HEAD of index.json", "has to lead to the cache"]);
+    assert_eq!(json(&project, &["status"], 0)["purge"]["outcome"], "pending");
+    // A cache answers a purge so if it keeps nothing at the moment.
+    behind_cdn(&project, &own(""));
+    let ended = tintype(&project, &["purge", "--resume"]).run().expect(0);
+    ended.explains(&["answers 404 to PURGE, and to GET of index.json"]);
+}
+
+#[test]
+fn a_server_that_asks_to_wait_for_ever_is_not_waited_for() {
+    let api = CdnApi::start(|_| Play::Say(429, vec![("Retry-After", u64::MAX.to_string())], String::new()));
+    let project = many(3);
+    behind_cdn(&project, &format!("purge = \"webhook\"\n[cdn.webhook]\nurl = \"{}/hook\"", api.url()));
+    let ended = tintype(&project, &["publish"]).run().expect(4);
+    ended.explains(&["answered 429, and asks to wait for", "purge_timeout is 2m"]);
 }

@@ -15,6 +15,8 @@ sub vcl_recv {
     # A publisher and a reader needn't name the host alike, and no document depends on a cookie.
     set req.http.Host = "cdn.example.org";
     unset req.http.Cookie;
+    # A query makes no other document, and no purge would reach a copy of its own.
+    set req.url = regsub(req.url, "\?.*$", "");
     if (req.method == "PURGE" || req.method == "BAN") {
         if (client.ip !~ publishers) {
             return (synth(403));

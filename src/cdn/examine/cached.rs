@@ -1,11 +1,13 @@
 //! Is it cached at all? Every CDN says so in a header of its own, RFC 9211 in one for all, and `Age` tells it of the rest.
 
-use super::super::super::http::Answer;
 use super::printable;
+use crate::http::Answer;
 use crate::store::probe::{Check, Subject, Verdict};
 
 pub const CACHED: Subject =
     Subject { name: "cached", means: "documents come from the edge, and not from the origin each time" };
+
+pub const QUERY: Subject = Subject { name: "query", means: "a URL with a query is no copy of its own" };
 
 /// What CloudFront, Fastly, Bunny, and whoever configures Varnish or nginx as others do, say `HIT` in.
 const SAY_HIT: [&str; 6] =
@@ -116,6 +118,20 @@ pub fn judge(seen: &[Evidence], last: &Answer) -> Check {
     }
 }
 
+/// Judges what fetches of a document that is cached said, each with a query that nobody has sent before.
+pub fn judge_queries(seen: &[(u16, Evidence)]) -> Check {
+    match seen.last() {
+        None => QUERY.check(Verdict::Skipped, "whether the document is cached can't be seen"),
+        Some((200, Evidence::Hit(text))) => QUERY.ok(text.clone()),
+        Some((200, Evidence::Silent)) => QUERY.check(Verdict::Skipped, Evidence::Silent.text()),
+        Some((200, miss)) => QUERY.check(Verdict::Warning, format!("{} with new queries: {}", seen.len(), miss.text())).hint(
+            "no purge reaches copies that are kept by their query: readers who ask with one get the old document until \
+             edge_ttl runs out; leave the query string out of the cache key",
+        ),
+        Some((status, _)) => QUERY.ok(format!("it answers {status}, so that there is no such copy")),
+    }
+}
+
 /// What in an answer keeps caches from keeping it.
 fn why_not(answer: &Answer) -> Option<&'static str> {
     let control = answer.header("cache-control").map(str::to_ascii_lowercase);
@@ -174,6 +190,19 @@ mod tests {
         assert_eq!(evidence(&answer(&[("server", "nginx"), ("age", "0")])), Evidence::Silent);
         let both = answer(&[("x-cache", "MISS"), ("age", "3"), ("cf-cache-status", "DYNAMIC")]);
         assert!(evidence(&both).is_hit(), "one cache on the way is enough");
+    }
+
+    #[test]
+    fn copies_by_query() {
+        let (hit, miss) = (Evidence::Hit("x-cache: HIT".to_owned()), Evidence::Miss("x-cache: MISS".to_owned()));
+        let outcome = |seen: &[(u16, Evidence)]| judge_queries(seen).outcome;
+        assert_eq!(outcome(&[]), Verdict::Skipped);
+        assert_eq!(outcome(&[(200, miss.clone()), (200, hit)]), Verdict::Ok);
+        assert_eq!(outcome(&[(400, miss.clone())]), Verdict::Ok);
+        assert_eq!(outcome(&[(200, Evidence::Silent)]), Verdict::Skipped);
+        let check = judge_queries(&[(200, miss.clone()), (200, miss)]);
+        assert_eq!(check.outcome, Verdict::Warning);
+        assert!(check.hint.is_some_and(|hint| hint.contains("cache key")));
     }
 
     #[test]

@@ -2,8 +2,15 @@ use proptest::prelude::*;
 
 use super::*;
 
-const LIMITS: Limits =
-    Limits { items: 5, paths_per_request: 3, bulk_per_request: 2, folders: Some(2), tags: true, everything: true };
+const LIMITS: Limits = Limits {
+    items: 5,
+    paths_per_request: 3,
+    bulk_per_request: 2,
+    folders: Some(2),
+    most_tags: usize::MAX,
+    tags: true,
+    everything: true,
+};
 
 fn paths(texts: &[&str]) -> Vec<Arc<str>> {
     texts.iter().map(|text| Arc::from(*text)).collect()
@@ -95,10 +102,10 @@ fn size(request: &Request) -> usize {
 
 fn limits() -> impl Strategy<Value = Limits> {
     let folders = proptest::option::of(1_usize..6);
-    let sizes = (1_usize..40, 1_usize..20, 1_usize..20);
+    let sizes = (1_usize..40, 1_usize..20, 1_usize..20, 0_usize..10);
     (sizes, folders, any::<bool>(), any::<bool>()).prop_map(|(sizes, folders, tags, everything)| {
-        let (items, paths_per_request, bulk_per_request) = sizes;
-        Limits { items, paths_per_request, bulk_per_request, folders, tags, everything }
+        let (items, paths_per_request, bulk_per_request, most_tags) = sizes;
+        Limits { items, paths_per_request, bulk_per_request, folders, most_tags, tags, everything }
     })
 }
 
@@ -155,6 +162,8 @@ proptest! {
         prop_assert!(items <= limits.items || (is_exact && !limits.everything && items == all().count()), "{plan:?}");
         let folders: usize = plan.requests.iter().filter(|request| matches!(request, Request::Folders(_))).map(size).sum();
         prop_assert!(folders <= limits.folders.unwrap_or(0));
+        let tags: usize = plan.requests.iter().filter(|request| matches!(request, Request::Tags(_))).map(size).sum();
+        prop_assert!(tags <= limits.most_tags);
         let within = |request: &Request| match request {
             Request::Paths(paths) => (1..=limits.paths_per_request).contains(&paths.len()),
             other => (1..=limits.bulk_per_request).contains(&size(other)),

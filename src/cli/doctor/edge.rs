@@ -16,6 +16,9 @@ use crate::store::probe::{Check, RECORD, Subject, Verdict};
 
 const RECORDS: Subject = Subject { name: "records-hidden", means: "readers can't fetch head.json and the releases" };
 
+/// So many at most, until one of them comes from the cache.
+const QUERIES: usize = 4;
+
 /// Tries to fetch a record through the URL that readers use.
 pub async fn section(project: &Project) -> Section {
     let url = project.base_url().map(ToString::to_string);
@@ -50,7 +53,8 @@ pub async fn close_look(project: &Project, url: Option<&Url>) -> Result<Section,
     };
     let known = manifest.as_ref().and_then(|manifest| known(project, manifest, &path));
     let mut checks = vec![records_hidden(project).await];
-    checks.extend(examine(Subjected { url: &url, nothing: &nothing_beside(&url), known: known.as_ref() }).await);
+    let (nothing, queried) = (nothing_beside(&url), queried(&url));
+    checks.extend(examine(Subjected { url: &url, nothing: &nothing, queried: &queried, known: known.as_ref() }).await);
     Ok(Section {
         key: "cdn",
         title: url.to_string(),
@@ -97,6 +101,17 @@ fn nothing_beside(url: &Url) -> Url {
     let folder = url.path().rsplit_once('/').map_or("", |(folder, _)| folder);
     nothing.set_path(&format!("{folder}/tintype-doctor-{}.json", run_id().as_str()));
     nothing
+}
+
+/// The URL with queries that nobody can have sent.
+fn queried(url: &Url) -> Vec<Url> {
+    let run = run_id();
+    let with_query = |number| {
+        let mut url = url.clone();
+        url.query_pairs_mut().append_pair("tintype-doctor", &format!("{}-{number}", run.as_str()));
+        url
+    };
+    (1..=QUERIES).map(with_query).collect()
 }
 
 async fn records_hidden(project: &Project) -> Check {

@@ -104,8 +104,9 @@ impl Report {
         match (self.is_stale(), self.is_blind(), &self.again) {
             (true, ..) => "stale",
             (false, true, _) => "unknown",
-            (false, false, Some(_)) => "purged",
-            (false, false, None) => "fresh",
+            // What became fresh by itself, although the CDN couldn't be told, wasn't purged.
+            (false, false, Some(again)) if again.error.is_none() => "purged",
+            (false, false, _) => "fresh",
         }
     }
 

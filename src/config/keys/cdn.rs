@@ -146,8 +146,8 @@ pub static CLOUDFLARE_TAGS: Key = Key {
     default: Some("false"),
     shown: "false",
     comment: &[
-        "true lets cache tags stand for many paths. Only if a rule copies x-amz-meta-cache-tag into Cache-Tag on the way from",
-        "the store: else a purge by tag is accepted and forgets nothing.",
+        "true lets cache tags stand for many paths. Only if a Cache Response Rule copies x-amz-meta-cache-tag into",
+        "Cache-Tag on the way from the store: else a purge by tag is accepted and forgets nothing.",
     ],
 };
 
@@ -252,7 +252,7 @@ pub static WEBHOOK_SECRET: Key = Key {
     shown: "\"...\"",
     comment: &[
         "A secret that requests are signed with, so that the webhook knows who sends them; none by default. The header is",
-        "X-Tintype-Signature: sha256= and the HMAC-SHA-256 of the body in hex digits.",
+        "X-Tintype-Signature: sha256= and the HMAC-SHA-256 of the body in hex digits; not with {path}, where there is no body.",
     ],
 };
 

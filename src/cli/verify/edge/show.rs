@@ -135,6 +135,13 @@ fn summary(context: &Context, base: &Url, report: &Report) {
         true => format!("{} of {}", print::grouped(looks.looked_at), counted(survey.in_scope, "path")),
         false => counted(looks.looked_at, "path"),
     };
+    if let Some(failed) = report.again.as_ref().and_then(|again| again.error.as_ref()).filter(|_| !report.is_stale()) {
+        let text = format!("{}: the edge shows the release by now, and {failed}", styled(print::YELLOW, "warning"));
+        print::note(&text);
+        if let Some(text) = failed.hint() {
+            hint(&text);
+        }
+    }
     match report.word() {
         "fresh" if context.is_talkative() => {
             let good = styled(print::GREEN, "show the release");

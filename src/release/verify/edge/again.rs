@@ -54,7 +54,7 @@ pub async fn purge_again(edge: Edge<'_>, cdn: &Cdn, survey: &Survey, wait: Durat
         again.purges += 1;
         // What wasn't told to anybody isn't worth waiting for.
         let wait = if again.error.is_some() { Duration::ZERO } else { wait / PURGES };
-        again.remaining = look_until(edge, &paths, &mut manifest, Instant::now() + wait).await?;
+        again.remaining = look_until(edge, &paths, &mut manifest, wait).await?;
         paths = again.remaining.findings.iter().map(|finding| Arc::clone(&finding.path)).collect();
         if again.error.is_some() || paths.is_empty() || round == PURGES {
             break;
@@ -64,8 +64,14 @@ pub async fn purge_again(edge: Edge<'_>, cdn: &Cdn, survey: &Survey, wait: Durat
     Ok(Some(again))
 }
 
-/// Looks at paths again until they are as they should be; what they are at the end.
-async fn look_until(edge: Edge<'_>, paths: &[Arc<str>], manifest: &mut Manifest, end: Instant) -> Result<Looks, Error> {
+/// Looks at paths again until they are as they should be, or for as long as one waits; what they are at the end.
+async fn look_until(
+    edge: Edge<'_>,
+    paths: &[Arc<str>],
+    manifest: &mut Manifest,
+    wait: Duration,
+) -> Result<Looks, Error> {
+    let began = Instant::now();
     let mut pause = FIRST_PAUSE;
     loop {
         // Another release may be active by now.
@@ -76,7 +82,8 @@ async fn look_until(edge: Edge<'_>, paths: &[Arc<str>], manifest: &mut Manifest,
         let targets = paths.iter().map(|path| Target::of(manifest, path)).collect();
         let mut looks = look_at_all(edge, targets).await;
         leave_out_moving(edge.store, &release, &mut looks).await?;
-        let left = end.saturating_duration_since(Instant::now());
+        // The wait may be longer than any clock goes.
+        let left = wait.saturating_sub(began.elapsed());
         if looks.is_fresh() || left.is_zero() {
             return Ok(looks);
         }
