@@ -14,6 +14,7 @@ pub mod cloudflare;
 pub mod cloudfront;
 pub mod examine;
 pub mod fastly;
+mod identity;
 mod pace;
 mod persist;
 mod plan;
@@ -22,7 +23,7 @@ pub mod reader;
 pub mod webhook;
 
 pub use persist::Patience;
-pub use plan::{Group, Limits, Plan, Request, TagOf};
+pub use plan::{Group, Plan, Request, TagOf};
 pub use purge::{Cdn, CdnError, Driver, Service};
 
 /// The longest wait for an answer and its body.

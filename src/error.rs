@@ -127,6 +127,8 @@ pub enum LeftBehind {
     Committed,
     /// What was to be published, live; the edges weren't all told.
     Unpurged,
+    /// Edges that weren't all told what somebody asked for, and that nobody else will tell.
+    Unforgotten,
     /// What the run was to do, done.
     Finished,
 }
@@ -143,6 +145,7 @@ impl std::fmt::Display for LeftBehind {
                 "what was published is live, and the edges weren't all told: `tintype purge --resume` does that, and so \
                  does the next publish"
             }
+            LeftBehind::Unforgotten => "the edges weren't all told what was named: run the command again",
             LeftBehind::Finished => "the run had done its work",
             LeftBehind::Committed => "the release is committed and partly activated, and the next publish finishes it",
         })

@@ -73,14 +73,20 @@ fn update(bar: &ProgressBar, progress: &Progress, shown: &mut Option<(Phase, u64
         Phase::Activate => "Activating",
         Phase::Verify => "Verifying",
         Phase::Remove => "Removing",
-        Phase::Purge => "Purging",
+        Phase::Purge | Phase::PurgeNamed => "Purging",
         Phase::Done | Phase::Serve => "Done",
     });
     bar.set_message(match phase {
         Phase::Build => format!("documents, {} rows", print::grouped(progress.rows())),
         Phase::Activate | Phase::Verify => "paths".to_owned(),
         Phase::Remove => "objects".to_owned(),
-        Phase::Prepare | Phase::Stage | Phase::Commit | Phase::Done | Phase::Serve | Phase::Purge => String::new(),
+        Phase::Prepare
+        | Phase::Stage
+        | Phase::Commit
+        | Phase::Done
+        | Phase::Serve
+        | Phase::Purge
+        | Phase::PurgeNamed => String::new(),
     });
     bar.set_position(done);
     bar.tick();

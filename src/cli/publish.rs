@@ -241,7 +241,7 @@ pub fn outcome(report: &Report) -> Outcome {
     }
     let failed = report.templates.iter().any(|template| template.failure.is_some());
     let is_settled = report.settled.as_ref().is_none_or(|settled| settled.activated.is_complete());
-    let is_finished = report.activated.failed.is_empty() && report.unfinished.is_none() && is_settled;
+    let is_finished = report.activated.failed.is_empty() && report.setback().is_none() && is_settled;
     match (report.committed, failed, is_finished) {
         (false, true, _) => Outcome::Failed,
         (_, true, _) | (_, _, false) => Outcome::Behind,
@@ -294,7 +294,6 @@ pub fn document(context: &Context, job: &Job, report: &Report, project: &Project
         .iter()
         .map(|(path, error)| json!({ "path": path, "error": error.to_string() }))
         .collect();
-    let purge_error = report.unfinished.as_ref().filter(|error| matches!(error, Error::Cdn(_)));
     let seconds = &report.seconds;
     let round = |seconds: f64| (seconds * 1000.0).round() / 1000.0;
     json!({
@@ -312,10 +311,10 @@ pub fn document(context: &Context, job: &Job, report: &Report, project: &Project
         "rolled_forward": report.rolled_forward.as_ref().map(ToString::to_string),
         "settled": report.settled.as_ref().map(report::settled_json),
         "pending": report.is_pending,
-        "unfinished": report.unfinished.as_ref().map(ToString::to_string),
+        "unfinished": report.setback().map(ToString::to_string),
         "orphans": report.orphans,
         "activated": { "shown": report.activated.shown, "removed": report.activated.removed, "failed": behind, "skipped": report.activated.skipped },
-        "purge": purge_json(&report.purge, purge_error),
+        "purge": purge_json(&report.purge),
         "store": Arc::clone(&project.store).requests(),
         "seconds": {
             "query": round(seconds.query),

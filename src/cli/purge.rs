@@ -66,7 +66,7 @@ impl Purge {
 
     fn show(&self, context: &Context, purged: &Purged) {
         if context.is_json() {
-            let mut purge = purge_json(purged, purged.error.as_ref());
+            let mut purge = purge_json(purged);
             if self.dry_run && purged.outcome == PurgeOutcome::Pending {
                 purge["outcome"] = "planned".into();
             }
@@ -143,15 +143,15 @@ fn summary(plan: &Plan) -> String {
     }
 }
 
-/// What came of a purge, for programs; the error is wherever the run keeps it.
-pub fn purge_json(purged: &Purged, error: Option<&Error>) -> Value {
+/// What came of a purge, for programs.
+pub fn purge_json(purged: &Purged) -> Value {
     let plan = purged.plan.as_ref();
     json!({
         "outcome": outcome(purged),
         "paths": plan.and_then(|plan| plan.paths),
         "besides": plan.and_then(|plan| plan.besides),
         "requests": plan.map(|plan| plan.requests.len()),
-        "error": error.map(ToString::to_string),
+        "error": purged.error.as_ref().map(ToString::to_string),
     })
 }
 

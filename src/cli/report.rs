@@ -58,6 +58,9 @@ pub fn warnings(report: &Report) {
     if let Some(error) = &report.unfinished {
         unfinished(error);
     }
+    if let Some(error) = &report.purge.error {
+        unpurged(error);
+    }
     for orphan in &report.orphans {
         warn(format!(
             "the template {orphan} of the active release has no file any more; its documents stay as they are (`publish --retire {orphan}` takes them away)"
@@ -78,13 +81,16 @@ pub fn warnings(report: &Report) {
 /// What went wrong after the commit, and what it leaves.
 pub fn unfinished(error: &Error) {
     let warning = styled(print::YELLOW, "warning");
-    match error {
-        Error::Cdn(_) => print::note(&format!("{warning}: the edges may still show older documents: {error}")),
-        _ => print::note(&format!(
-            "{warning}: the release is committed, but not finished: {error}; the next publish goes on from there"
-        )),
-    }
-    if let (Error::Cdn(_), Some(hint)) = (error, error.hint()) {
+    print::note(&format!(
+        "{warning}: the release is committed, but not finished: {error}; the next publish goes on from there"
+    ));
+}
+
+/// Why the edges weren't told, and what tells them.
+pub fn unpurged(error: &Error) {
+    let warning = styled(print::YELLOW, "warning");
+    print::note(&format!("{warning}: the edges may still show older documents: {error}"));
+    if let Some(hint) = error.hint() {
         print::note(&format!("  {}: {hint}", styled(print::CYAN, "hint")));
     }
 }

@@ -9,12 +9,13 @@ use super::confirm::confirm;
 use super::context::{Context, Project, warn_of_single_publisher};
 use super::print::{self, counted, grouped, styled};
 use super::progress::Bar;
-use super::purge::purge_json;
+use super::purge::{purge_json, tell};
 use super::report;
+use super::status::debt_json;
 use crate::error::Error;
 use crate::release::head::HeadRead;
 use crate::release::manifest::Kind;
-use crate::release::{self, Resumed};
+use crate::release::{self, Resumed, debt};
 
 /// How many paths that couldn't be changed are listed.
 const LISTED: usize = 20;
@@ -49,7 +50,7 @@ impl Resume {
         drop(bar);
         show(context, &resumed);
         let is_settled = resumed.settled.as_ref().is_none_or(|settled| settled.activated.is_complete());
-        let is_done = resumed.activated.is_complete() && is_settled && resumed.unfinished.is_none();
+        let is_done = resumed.activated.is_complete() && is_settled && resumed.purge.error.is_none();
         Ok(if is_done { Outcome::Done } else { Outcome::Behind })
     }
 }
@@ -58,18 +59,28 @@ impl Resume {
 async fn plan(context: &Context, project: &Project) -> Result<Outcome, Error> {
     let head = HeadRead::read(&project.store).await?.head;
     let is_unfinished = head.active != head.desired;
+    let debt = debt(&project.store, &project.config.cdn.purge, &head).await?;
     let release = head.desired.as_ref().map(ToString::to_string);
     if context.is_json() {
-        let outcome = "planned";
-        print::json(
-            &json!({ "version": 1, "command": "resume", "outcome": outcome, "release": release, "pending": is_unfinished }),
-        );
+        print::json(&json!({
+            "version": 1,
+            "command": "resume",
+            "outcome": "planned",
+            "release": release,
+            "pending": is_unfinished,
+            "purge": debt_json(project, debt.as_ref()),
+        }));
     } else {
         let release = release.unwrap_or_else(|| "none".to_owned());
         print::line(&match is_unfinished {
             true => format!("release {release} is committed and not every path shows it; `tintype resume` finishes it"),
+            false if debt.is_some() => format!("release {release} is what every path shows"),
             false => format!("nothing to resume: release {release} is what every path shows"),
         });
+        if let Some(debt) = debt {
+            let paths = debt.paths.map_or_else(|| "everything".to_owned(), |paths| counted(paths, "path"));
+            print::line(&format!("the edges weren't told of {paths}; `tintype resume` tells them"));
+        }
     }
     Ok(Outcome::Done)
 }
@@ -99,8 +110,8 @@ fn show(context: &Context, resumed: &Resumed) {
                 "failed": failed.collect::<Vec<_>>(),
                 "skipped": activated.skipped,
             },
-            "purge": purge_json(&resumed.purge, resumed.unfinished.as_ref()),
-            "unfinished": resumed.unfinished.as_ref().map(ToString::to_string),
+            "purge": purge_json(&resumed.purge),
+            "unfinished": resumed.purge.error.as_ref().map(ToString::to_string),
         }));
     }
     report::settled(context, resumed.settled.as_ref());
@@ -108,8 +119,8 @@ fn show(context: &Context, resumed: &Resumed) {
         let warning = styled(print::YELLOW, "warning");
         print::note(&format!("{warning}: {path} still shows what it showed before: {error}"));
     }
-    if let Some(error) = &resumed.unfinished {
-        report::unfinished(error);
+    if let Some(error) = &resumed.purge.error {
+        report::unpurged(error);
     }
     let release = release.unwrap_or_else(|| "none".to_owned());
     if !is_complete {
@@ -125,5 +136,6 @@ fn show(context: &Context, resumed: &Resumed) {
             ),
             false => format!("Nothing to resume: release {release} is what every path shows"),
         });
+        tell(&resumed.purge);
     }
 }

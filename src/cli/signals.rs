@@ -43,6 +43,7 @@ pub async fn until_signal(
         Phase::Commit => LeftBehind::Unknown,
         Phase::Activate => LeftBehind::Committed,
         Phase::Purge => LeftBehind::Unpurged,
+        Phase::PurgeNamed => LeftBehind::Unforgotten,
         Phase::Done | Phase::Serve => LeftBehind::Finished,
         Phase::Prepare | Phase::Build | Phase::Stage | Phase::Verify | Phase::Remove => LeftBehind::Nothing,
     };

@@ -34,10 +34,7 @@ impl Status {
             return Ok(Outcome::Done);
         };
         let root = Root::read(&project.store, desired).await?;
-        let debt = match project.config.cdn.purge.is_none() {
-            true => None,
-            false => debt(&project.store, &head).await?,
-        };
+        let debt = debt(&project.store, &project.config.cdn.purge, &head).await?;
         if context.is_json() {
             let mut document = document(&head, &root, &project);
             document["purge"] = debt_json(&project, debt.as_ref());
@@ -90,7 +87,7 @@ fn document(head: &Head, root: &Root, project: &context::Project) -> Value {
 }
 
 /// Whether the edges know everything; null where nobody tells them.
-fn debt_json(project: &context::Project, debt: Option<&Debt>) -> Value {
+pub fn debt_json(project: &context::Project, debt: Option<&Debt>) -> Value {
     if project.config.cdn.purge.is_none() {
         return Value::Null;
     }

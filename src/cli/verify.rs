@@ -108,14 +108,15 @@ async fn repair(context: &Context, project: &Project, report: &mut Report) -> Re
     let bar = Bar::follow(context);
     let job = project.job(Kind::Publish);
     let mended = mend(&job, &project.store, &report.survey, with_leftovers, &context.progress).await?;
+    // Before the second look, which may take long. Every path that was mended is owed by now.
+    let cdn = &project.config.cdn.purge;
+    if !cdn.is_none() && !mended.touched.is_empty() {
+        let told = purge(&project.store, cdn, &Wanted::Owed, true, &context.progress).await;
+        report.purged = told.unwrap_or_else(Purged::failed);
+    }
     let looked_at = report.survey.flaws.iter().map(|(row, _)| row.path.to_string()).collect();
     let again = Scope { deep: report.scope.deep, paths: Some(looked_at) };
     report.remaining = Some(survey(&project.store, &again, &context.progress).await?);
-    let cdn = &project.config.cdn.purge;
-    if !cdn.is_none() && !mended.touched.is_empty() {
-        let wanted = Wanted::Paths(mended.touched.clone());
-        report.purged = purge(&project.store, cdn, &wanted, true, &context.progress).await?;
-    }
     report.mended = Some(mended);
     drop(bar);
     Ok(())

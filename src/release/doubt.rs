@@ -89,7 +89,7 @@ fn clear(head: &mut Head, suspect: &Suspect, shown: &ReleaseId) -> bool {
         head.suspect = None;
         // The edge may have what a late request put there, also where nothing differs any more: whoever mended it may
         // have died before it came to this.
-        head.purged = head.purged.take().min(suspect.since.clone());
+        head.owe_since(suspect.since.clone());
     }
     is_settled
 }

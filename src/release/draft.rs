@@ -310,6 +310,7 @@ impl Draft {
         for (name, writing) in writing {
             if let Some(entry) = templates.get_mut(name) {
                 entry.rows = writing.at.clone();
+                entry.policies = growing.policies_of(name);
             }
         }
         let rows = growing.rows.values().flat_map(|rows| rows.iter());

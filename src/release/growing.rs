@@ -111,6 +111,14 @@ impl Growing {
         base.is_none_or(|base| timeless(&base.root.templates) != timeless(&self.entries))
     }
 
+    /// Hashes of the header policies that a template's documents have.
+    pub fn policies_of(&self, name: &str) -> BTreeSet<String> {
+        let rows = self.rows.get(name).map_or(&[][..], |rows| rows.as_slice());
+        let shown = rows.iter().filter(|row| row.document.is_some());
+        let policies: BTreeSet<&str> = shown.map(|row| row.origin.policy.as_ref()).collect();
+        policies.into_iter().map(str::to_owned).collect()
+    }
+
     pub fn forget(&mut self, name: &str) {
         self.entries.remove(name);
         self.rows.remove(name);
@@ -136,6 +144,7 @@ impl Growing {
             on_miss: template.on_miss,
             key_columns: template.columns().to_vec(),
             columns: built.columns.clone(),
+            policies: before.as_ref().map(|entry| entry.policies.clone()).unwrap_or_default(),
             count: counts.keys,
             held: merged.rows.iter().filter(|row| row.origin.held).count() as u64,
             as_of: before.as_ref().map_or(as_of, |entry| entry.as_of),

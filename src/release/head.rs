@@ -4,7 +4,8 @@
 //! by compare-and-swap only, and `seq` grows with every write, so that its bytes never repeat: a swap that expects
 //! old bytes can't succeed by accident after the data has come back to what it was.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -46,8 +47,17 @@ pub struct Head {
     pub desired: Option<ReleaseId>,
     /// The release that every stable path shows.
     pub active: Option<ReleaseId>,
-    /// The release up to which the edge was purged.
+    /// The release up to which the edges were told.
     pub purged: Option<ReleaseId>,
+    /// Whose edges those are: [`Cdn::identity`](crate::cdn::Cdn::identity).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cdn: Option<String>,
+    /// Paths that they are to be told besides, because they showed something else than a release said.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub mended: BTreeSet<Arc<str>>,
+    /// Grows whenever something that they may have been told becomes owed again.
+    #[serde(default)]
+    pub debts: u64,
     /// The oldest release whose blobs are kept.
     pub floor: Option<ReleaseId>,
     /// When each template was last read whole, changed or not.
@@ -146,6 +156,9 @@ impl Default for Head {
             desired: None,
             active: None,
             purged: None,
+            cdn: None,
+            mended: BTreeSet::new(),
+            debts: 0,
             floor: None,
             checked: BTreeMap::new(),
             failed: BTreeMap::new(),

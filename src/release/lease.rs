@@ -105,10 +105,22 @@ impl<'a> Tenure<'a> {
 
     /// Written anew, the head is young again, and nobody takes the lease for a dead one's.
     async fn renew(&self) -> Result<(), Error> {
+        self.note(|_| {}).await
+    }
+
+    /// Notes something in the head while the lease is kept.
+    pub async fn note(&self, note: impl Fn(&mut Head)) -> Result<(), Error> {
         let latest = self.latest().clone();
-        let renewed = latest.update(self.store, |head| self.is_held(head)).await?;
-        self.check(&renewed)?;
-        *self.latest() = renewed;
+        let change = |head: &mut Head| {
+            let is_held = self.is_held(head);
+            if is_held {
+                note(head);
+            }
+            is_held
+        };
+        let noted = latest.update(self.store, change).await?;
+        self.check(&noted)?;
+        *self.latest() = noted;
         Ok(())
     }
 

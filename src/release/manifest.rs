@@ -109,6 +109,9 @@ pub struct TemplateEntry {
     pub key_columns: Vec<String>,
     /// The columns of its documents.
     pub columns: Vec<String>,
+    /// Hashes of the header policies that its documents have; none in a release of a tintype that didn't note them.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub policies: BTreeSet<String>,
     /// How many documents it has.
     pub count: u64,
     /// How many keys a rollback holds, those that it removed among them.

@@ -27,6 +27,8 @@ pub enum Phase {
     Remove,
     /// Every path shows the release, and the edges are being told. Whoever comes next tells them what they weren't told.
     Purge,
+    /// The edges are being told something that the next run wouldn't tell them.
+    PurgeNamed,
 }
 
 /// Counters that a run moves and a progress bar reads.
@@ -68,7 +70,8 @@ impl Progress {
             6 => Phase::Serve,
             7 => Phase::Verify,
             8 => Phase::Remove,
-            _ => Phase::Purge,
+            9 => Phase::Purge,
+            _ => Phase::PurgeNamed,
         }
     }
 

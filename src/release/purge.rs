@@ -1,10 +1,7 @@
 //! Purging: step 9 of the protocol, which makes the edges forget what stable paths showed before.
 //!
-//! A purge isn't part of a release but a debt of the site: whoever activates may die before it, the CDN may be away for
-//! an hour, and an edge that isn't told keeps a document for a day. So the head says up to which release the edges were
-//! told, and every run, also one that changes nothing, pays whatever is owed since: the union of the changes of all
-//! releases after that one, never the difference of two manifests, because an edge may have kept what was there only in
-//! between. The cursor moves forward only, after the CDN has promised, and needs no lease.
+//! A purge isn't part of a release but pays a debt of the site (see `debt`): every run pays whatever is owed, also one
+//! that changes nothing. The cursor in the head moves only after the CDN has promised, and needs no lease.
 //!
 //! Without a CDN the cursor stays where it is, and costs no request. A CDN that is configured later begins with one purge
 //! of everything, since nobody knows what its edges have kept until then.
@@ -13,11 +10,11 @@ use std::sync::Arc;
 
 use super::activate::{Activated, Changed};
 use super::broken::{Safeguard, is_out};
+use super::debt;
 use super::head::{Head, HeadRead};
-use super::id::ReleaseId;
 use super::manifest::{Manifest, Root};
 use super::progress::{Phase, Progress};
-use crate::cdn::{Cdn, Limits, Plan};
+use crate::cdn::{Cdn, Plan};
 use crate::error::Error;
 use crate::store::Store;
 
@@ -25,8 +22,6 @@ mod groups;
 
 use groups::{Trust, groups};
 
-/// A debt over more releases than this isn't counted where nobody pays it.
-const COUNTED_RELEASES: u64 = 50;
 /// What to do about a debt that couldn't be paid.
 const RESUME: &str = "`tintype purge --resume` tells the edges what they have missed, and so does the next publish";
 /// What to do about a purge that somebody asked for.
@@ -66,16 +61,23 @@ pub enum Wanted {
     Paths(Vec<Arc<str>>),
 }
 
-/// What the edges weren't told yet.
-#[derive(Debug)]
-pub struct Debt {
-    /// The release up to which they know everything; none if they have never been told anything.
-    pub since: Option<ReleaseId>,
-    /// How many paths that is, if it was counted.
-    pub paths: Option<u64>,
+/// Whom to tell, and for what.
+struct Telling<'a> {
+    store: &'a Store,
+    cdn: &'a Cdn,
+    /// False if it is only to be found out what would be sent.
+    pay: bool,
+    /// True if what is sent is the debt, which the next run pays if this one can't.
+    is_owed: bool,
+    progress: &'a Progress,
 }
 
 impl Purged {
+    /// Of a purge that couldn't even be planned, or not be noted.
+    pub fn failed(error: Error) -> Purged {
+        Purged::pending(None, error)
+    }
+
     fn pending(plan: Option<Plan>, error: impl Into<Option<Error>>) -> Purged {
         Purged { outcome: PurgeOutcome::Pending, plan, error: error.into() }
     }
@@ -86,139 +88,102 @@ impl Purged {
 }
 
 /// Purges what is owed, after a run that has activated this much; with `pay` false it is only found out.
-///
-/// Where some path couldn't be changed, what the others show is purged all the same, and owed once more: a single path
-/// that can't be written must not keep the edges from all others.
 pub async fn catch_up(store: &Store, cdn: &Cdn, pay: bool, activated: &Activated, progress: &Progress) -> Purged {
     if cdn.is_none() {
         return Purged::default();
     }
-    let is_idle = activated.shown + activated.removed == 0;
-    let paid = settle(store, cdn, &Wanted::Owed, pay, activated.is_complete(), is_idle, progress).await;
-    paid.unwrap_or_else(|error| Purged::pending(None, error))
+    let telling = Telling { store, cdn, pay, is_owed: true, progress };
+    telling.settle(Some(activated)).await.unwrap_or_else(Purged::failed)
 }
 
 /// Purges what somebody asks for; with `pay` false only plans it. Without a release there is nothing to purge.
 pub async fn purge(store: &Store, cdn: &Cdn, wanted: &Wanted, pay: bool, progress: &Progress) -> Result<Purged, Error> {
-    let Wanted::Paths(paths) = wanted else { return settle(store, cdn, wanted, pay, true, false, progress).await };
-    let limits = cdn.limits();
-    let plan = match (paths.len() > limits.items, HeadRead::read(store).await?.head.active) {
-        (true, Some(active)) => {
-            let manifest = Manifest::read(store, &active).await?;
-            Plan::new(&limits, &groups(&manifest, paths.clone(), Trust::None))
+    let telling = Telling { store, cdn, pay, is_owed: matches!(wanted, Wanted::Owed), progress };
+    match wanted {
+        Wanted::Owed | Wanted::Everything => telling.settle(None).await,
+        Wanted::Paths(paths) => telling.name(paths).await,
+    }
+}
+
+impl Telling<'_> {
+    /// Pays the debt, or purges everything, which pays it too.
+    ///
+    /// Where some path couldn't be changed, what the others show is purged all the same, and owed once more: a single
+    /// path that can't be written must not keep the edges from all others.
+    async fn settle(&self, activated: Option<&Activated>) -> Result<Purged, Error> {
+        let Telling { store, cdn, is_owed, .. } = *self;
+        let read = HeadRead::read(store).await?;
+        let head = read.head.clone();
+        let is_complete = activated.is_none_or(Activated::is_complete);
+        let shown = if is_complete { &head.active } else { &head.desired };
+        let Some(shown) = shown.as_ref().filter(|shown| !is_owed || head.owes(cdn, shown)) else {
+            return Ok(Purged::done(Plan::default()));
+        };
+        let is_idle = activated.is_some_and(|activated| activated.shown + activated.removed == 0);
+        if is_out(Safeguard::PurgeCursor) && is_owed && is_idle {
+            return Ok(Purged::done(Plan::default()));
         }
-        _ => Plan::exact(&limits, paths),
-    };
-    Ok(send(cdn, plan, pay, AGAIN, progress).await)
-}
-
-/// Pays the debt, or purges everything, which pays it too.
-async fn settle(
-    store: &Store,
-    cdn: &Cdn,
-    wanted: &Wanted,
-    pay: bool,
-    is_complete: bool,
-    is_idle: bool,
-    progress: &Progress,
-) -> Result<Purged, Error> {
-    let read = HeadRead::read(store).await?;
-    let Head { active, desired, purged, floor, suspect, .. } = read.head.clone();
-    let Some(shown) = (if is_complete { &active } else { &desired }) else { return Ok(Purged::done(Plan::default())) };
-    let is_owed = matches!(wanted, Wanted::Owed);
-    if is_owed && (purged.as_ref() == Some(shown) || (is_out(Safeguard::PurgeCursor) && is_idle)) {
-        return Ok(Purged::done(Plan::default()));
-    }
-    // Behind the floor nobody remembers what was changed.
-    let known = purged.clone().filter(|purged| is_owed && floor.is_none_or(|floor| purged.serial >= floor.serial));
-    let root = Root::read(store, shown).await?;
-    let changed = owed(store, known.as_ref(), &root, is_owed).await?;
-    let plan = plan(store, &cdn.limits(), changed, known.as_ref(), &root).await?;
-    let next = if is_owed { RESUME } else { AGAIN };
-    let sent = send(cdn, plan, pay, next, progress).await;
-    if sent.outcome != PurgeOutcome::Done {
-        return Ok(sent);
-    }
-    let forward = |head: &mut Head| {
-        // Another run may have got further meanwhile, or have found that something is owed once more.
-        let is_behind = head.purged < active && head.purged == purged && head.suspect == suspect;
-        if is_behind {
-            head.purged.clone_from(&active);
+        let root = Root::read(store, shown).await?;
+        let sent = self.send(self.plan(&head, &root).await?).await;
+        if sent.outcome != PurgeOutcome::Done {
+            return Ok(sent);
         }
-        is_behind
-    };
-    match read.update(store, forward).await {
-        Ok(_) => Ok(sent),
-        Err(error) => Ok(Purged::pending(sent.plan, error)),
-    }
-}
-
-async fn send(cdn: &Cdn, plan: Plan, pay: bool, next: &str, progress: &Progress) -> Purged {
-    if plan.is_empty() {
-        return Purged::done(plan);
-    }
-    if !pay {
-        return Purged::pending(Some(plan), None);
-    }
-    progress.enter(Phase::Purge, 0);
-    match cdn.purge(&plan).await {
-        Ok(()) => Purged::done(plan),
-        Err(error) => Purged::pending(Some(plan), Error::from(error.then(next))),
-    }
-}
-
-/// What the releases after `purged` changed, up to the one whose documents are shown.
-async fn owed(store: &Store, purged: Option<&ReleaseId>, root: &Root, is_owed: bool) -> Result<Changed, Error> {
-    match purged {
-        _ if is_owed && is_out(Safeguard::PurgeCursor) => Changed::since(store, root.parent.as_ref(), root).await,
-        Some(purged) => Changed::since(store, Some(purged), root).await,
-        None => Ok(Changed::All),
-    }
-}
-
-/// How to say it. The rows of the release are read only where not every path can be named.
-async fn plan(
-    store: &Store,
-    limits: &Limits,
-    owed: Changed,
-    known: Option<&ReleaseId>,
-    root: &Root,
-) -> Result<Plan, Error> {
-    let paths = match owed {
-        Changed::All if limits.everything => return Ok(Plan::everything()),
-        Changed::All => {
-            let manifest = Manifest::read(store, &root.id).await?;
-            let rows = manifest.rows.values().flat_map(|rows| rows.iter());
-            let paths: Vec<_> = rows.filter(|row| row.document.is_some()).map(|row| Arc::clone(&row.path)).collect();
-            return Ok(Plan::exact(limits, &paths));
+        match read.update(store, |now| now.pay(cdn, &head)).await {
+            Ok(_) => Ok(sent),
+            Err(error) => Ok(Purged::pending(sent.plan, error)),
         }
-        Changed::Paths(paths) if paths.len() <= limits.items => return Ok(Plan::exact(limits, &paths)),
-        Changed::Paths(paths) => paths,
-    };
-    let trust = match limits.tags {
-        true => Trust::since(store, known, root).await?,
-        false => Trust::None,
-    };
-    let manifest = Manifest::read(store, &root.id).await?;
-    Ok(Plan::new(limits, &groups(&manifest, paths, trust)))
-}
+    }
 
-/// What the edges weren't told yet, if there is anything.
-pub async fn debt(store: &Store, head: &Head) -> Result<Option<Debt>, Error> {
-    let Some(active) = head.active.as_ref().filter(|active| head.purged.as_ref() != Some(active)) else {
-        return Ok(None);
-    };
-    let known =
-        head.purged.clone().filter(|purged| head.floor.as_ref().is_none_or(|floor| purged.serial >= floor.serial));
-    let paths = match &known {
-        Some(purged) if active.serial.saturating_sub(purged.serial) <= COUNTED_RELEASES => {
-            let root = Root::read(store, active).await?;
-            match Changed::since(store, Some(purged), &root).await? {
-                Changed::Paths(paths) => Some(paths.len() as u64),
-                Changed::All => None,
+    /// How to say it. The rows of the release are read only where not every path can be named.
+    async fn plan(&self, head: &Head, root: &Root) -> Result<Plan, Error> {
+        let Telling { store, cdn, is_owed, .. } = *self;
+        let limits = cdn.limits();
+        let owed = match is_owed {
+            true => debt::owed(store, cdn, head, root).await?,
+            false => Changed::All,
+        };
+        let paths = match owed {
+            Changed::All if limits.everything => return Ok(Plan::everything()),
+            Changed::All => {
+                let manifest = Manifest::read(store, &root.id).await?;
+                return Ok(Plan::exact(&limits, &debt::everything(store, cdn, head, &manifest).await?));
             }
+            Changed::Paths(paths) if paths.len() <= limits.items => return Ok(Plan::exact(&limits, &paths)),
+            Changed::Paths(paths) => paths,
+        };
+        let trust = match limits.tags {
+            true => Trust::since(store, head.told(cdn), root).await?,
+            false => Trust::None,
+        };
+        let manifest = Manifest::read(store, &root.id).await?;
+        Ok(Plan::new(&limits, &groups(&manifest, paths, &trust)))
+    }
+
+    /// Purges these paths, whatever the edges were told of them.
+    async fn name(&self, paths: &[Arc<str>]) -> Result<Purged, Error> {
+        let limits = self.cdn.limits();
+        let plan = match (paths.len() > limits.items, HeadRead::read(self.store).await?.head.active) {
+            (true, Some(active)) => {
+                let manifest = Manifest::read(self.store, &active).await?;
+                Plan::new(&limits, &groups(&manifest, paths.to_vec(), &Trust::None))
+            }
+            _ => Plan::exact(&limits, paths),
+        };
+        Ok(self.send(plan).await)
+    }
+
+    async fn send(&self, plan: Plan) -> Purged {
+        if plan.is_empty() {
+            return Purged::done(plan);
         }
-        _ => None,
-    };
-    Ok(Some(Debt { since: known, paths }))
+        if !self.pay {
+            return Purged::pending(Some(plan), None);
+        }
+        let (phase, next) = if self.is_owed { (Phase::Purge, RESUME) } else { (Phase::PurgeNamed, AGAIN) };
+        self.progress.enter(phase, 0);
+        match self.cdn.purge(&plan).await {
+            Ok(()) => Purged::done(plan),
+            Err(error) => Purged::pending(Some(plan), Error::from(error.then(next))),
+        }
+    }
 }

@@ -47,7 +47,7 @@ pub struct Report {
     pub activated: Activated,
     /// What came of telling the edges.
     pub purge: Purged,
-    /// What went wrong after the commit; the next run goes on from there.
+    /// What went wrong after the commit and before the purge; the next run goes on from there.
     pub unfinished: Option<Error>,
     /// Where the time went, in seconds.
     pub seconds: Seconds,
@@ -174,6 +174,11 @@ impl TemplateReport {
 }
 
 impl Report {
+    /// What the run couldn't finish, the worst of it.
+    pub fn setback(&self) -> Option<&Error> {
+        self.unfinished.as_ref().or(self.purge.error.as_ref())
+    }
+
     /// True if a guard refuses at least one template.
     pub fn has_refused(&self) -> bool {
         self.templates.iter().any(TemplateReport::is_refused)

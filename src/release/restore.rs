@@ -87,6 +87,7 @@ impl Restoring {
             }
         };
         entry.rows = before.map(|entry| entry.rows.clone()).unwrap_or_default();
+        entry.policies = before.map(|entry| entry.policies.clone()).unwrap_or_default();
         entry.count = merged.rows.iter().filter(|row| row.document.is_some()).count() as u64;
         entry.held = merged.rows.iter().filter(|row| row.origin.held).count() as u64;
         let timeless = |entry: &TemplateEntry| TemplateEntry {

@@ -27,8 +27,6 @@ pub struct Resumed {
     pub settled: Option<Settled>,
     /// What came of telling the edges.
     pub purge: Purged,
-    /// What couldn't be done after that; the next run does it.
-    pub unfinished: Option<Error>,
 }
 
 /// Finishes the committed release. With `take_over`, a lease that hasn't expired counts as that of a dead publisher.
@@ -41,7 +39,6 @@ pub async fn resume(job: &Job, store: &Arc<Store>, take_over: bool, progress: &P
         activated: Activated::default(),
         settled: None,
         purge: Purged::default(),
-        unfinished: None,
     };
     if base.is_unfinished() || (take_over && base.head().lease.is_some()) {
         progress.enter(Phase::Activate, 0);
@@ -54,7 +51,6 @@ pub async fn resume(job: &Job, store: &Arc<Store>, take_over: bool, progress: &P
     let (_, settled) = settle_doubt(job, store, base, progress).await?;
     resumed.settled = settled;
     resumed.purge = purge::catch_up(store, &job.cdn, job.purge, &resumed.activated, progress).await;
-    resumed.unfinished = resumed.purge.error.take();
     progress.enter(Phase::Done, 0);
     Ok(resumed)
 }

@@ -115,8 +115,108 @@ fn what_was_repaired_is_purged() {
     assert_eq!(told(&api), [value!(["/m%C3%A4ps/many/r2/k0002.json"])]);
     spoil();
     api.play(|_| Play::Say(503, Vec::new(), "maintenance".to_owned()));
-    tintype(&project, &["verify", "--repair"]).run().expect(4).explains(&["503: maintenance", "run the command again"]);
+    tintype(&project, &["verify", "--repair"]).run().expect(4).explains(&["503: maintenance", "purge --resume"]);
     json(&project, &["verify"], 0);
+    // The store is right by now, and only the head knows that an edge may not be.
+    assert_eq!(json(&project, &["status"], 0)["purge"]["paths"], 1);
+    api.take();
+    api.play(ok);
+    json(&project, &["publish"], 0);
+    assert_eq!(told(&api), [value!(["/m%C3%A4ps/many/r2/k0002.json"])]);
+    assert_eq!(json(&project, &["status"], 0)["purge"]["outcome"], "done");
+}
+
+#[test]
+fn a_repair_that_is_killed_before_the_purge_leaves_the_debt() {
+    let (project, api) = published("2m");
+    let file = project.public().file("many/r2/k0002.json");
+    std::fs::remove_file(&file).expect("remove it");
+    std::fs::write(file, "half a docu").expect("spoil it");
+    api.play(|_| Play::Hang);
+    let mut running = tintype(&project, &["verify", "--repair"]).start();
+    wait_until("the purge to be sent", Duration::from_mins(1), || api.count() > 0 || running.has_ended());
+    running.signal(Signal::KILL);
+    let _ = running.finish();
+    api.take();
+    api.play(ok);
+    json(&project, &["purge", "--resume"], 0);
+    assert_eq!(told(&api), [value!(["/m%C3%A4ps/many/r2/k0002.json"])]);
+}
+
+#[test]
+fn everything_is_also_what_was_removed() {
+    let api = CdnApi::start(ok);
+    let project = many(3);
+    behind_cdn(&project, &format!("purge = \"webhook\"\n[cdn.webhook]\nurl = \"{}/{{path}}\"", api.url()));
+    json(&project, &["publish"], 0);
+    project.execute("DELETE FROM t WHERE k = 'k0001'");
+    json(&project, &["publish", "--no-purge", "--accept-guard", "all", "-y"], 0);
+    api.take();
+    json(&project, &["purge", "-y"], 0);
+    let mut asked: Vec<String> = api.take().into_iter().map(|asked| asked.path).collect();
+    asked.sort();
+    let all = paths(&["r1/k0001", "r2/k0002", "r3/k0003"]);
+    assert_eq!(value!(asked), all);
+    assert_eq!(json(&project, &["status"], 0)["purge"]["outcome"], "done");
+}
+
+#[test]
+fn another_cdn_is_told_everything() {
+    let (project, api) = published("1s");
+    let text = std::fs::read_to_string(project.config()).expect("read tintype.toml");
+    std::fs::write(project.config(), text.replace("/hook", "/other")).expect("write tintype.toml");
+    assert_eq!(
+        json(&project, &["status"], 0)["purge"],
+        value!({ "outcome": "pending", "since": null, "paths": null })
+    );
+    json(&project, &["publish"], 0);
+    let [asked] = api.take().try_into().expect("one purge");
+    assert_eq!((asked.path.as_str(), &asked.json()["purge"]), ("/other", &"everything".into()));
+    json(&project, &["publish"], 0);
+    assert_eq!(api.count(), 0);
+}
+
+#[test]
+fn resume_says_what_it_tells_the_edges() {
+    let (project, api) = published("1s");
+    project.execute("UPDATE t SET n = 100 WHERE k = 'k0003'");
+    json(&project, &["publish", "--no-purge"], 0);
+    assert_eq!(json(&project, &["resume", "-n"], 0)["purge"]["paths"], 2);
+    let planned = project.run(&["resume", "-n"]).expect(0);
+    assert!(planned.text().contains("2 paths") && !planned.text().contains("nothing to resume"), "{planned}");
+    assert_eq!(api.count(), 0);
+    let ended = tintype(&project, &["resume", "-v"]).run().expect(0);
+    assert!(ended.stderr.contains("Purged") && ended.stderr.contains("2 paths"), "{ended}");
+    assert_eq!(told(&api), [paths(&["r3/k0003"])]);
+    assert!(project.run(&["resume", "-n"]).expect(0).text().contains("nothing to resume"));
+}
+
+#[test]
+fn what_cannot_even_be_planned_is_told_as_a_purge() {
+    let (project, _api) = published("1s");
+    project.execute("UPDATE t SET n = 100 WHERE k = 'k0003'");
+    let second = json(&project, &["publish", "--no-purge"], 0);
+    project.execute("UPDATE t SET n = 200 WHERE k = 'k0003'");
+    json(&project, &["publish", "--no-purge"], 0);
+    let second = second["release"].as_str().expect("a release");
+    std::fs::remove_file(project.root().join(format!(".tintype/release/{second}.json"))).expect("remove the root");
+    let document = json(&project, &["publish"], 4);
+    assert_eq!(document["purge"]["outcome"], "pending");
+    assert!(document["purge"]["error"].as_str().is_some_and(|error| error.contains(second)), "{document:#}");
+    let ended = tintype(&project, &["publish"]).run().expect(4);
+    ended.explains(&["edges may still show older documents", second]);
+    assert!(!ended.stderr.contains("not finished"), "{ended}");
+}
+
+#[test]
+fn a_signal_in_a_purge_of_keys_says_that_nobody_else_does_it() {
+    let (project, api) = published("2m");
+    api.play(|_| Play::Hang);
+    let mut running = tintype(&project, &["purge", "many/r1/*"]).start();
+    wait_until("the purge to be sent", Duration::from_mins(1), || api.count() > 0 || running.has_ended());
+    running.signal(Signal::TERM);
+    let ended = running.finish().expect(143);
+    assert!(ended.stderr.contains("run the command again") && !ended.stderr.contains("--resume"), "{ended}");
 }
 
 #[test]

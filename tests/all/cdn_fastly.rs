@@ -100,3 +100,22 @@ fn keys_stand_for_documents_only_as_long_as_every_copy_has_them() {
     json(&project, &["publish"], 0);
     assert_eq!(by_path(&api)[1].json(), serde_json::json!({ "surrogate_keys": ["region:r3"] }), "now they have them");
 }
+
+#[test]
+fn keys_of_a_policy_that_only_another_template_had_are_not_trusted() {
+    let api = CdnApi::start(|_| done());
+    let project = many(100);
+    let text = std::fs::read_to_string(project.template_file("many")).expect("read the template");
+    let text = text.replace("[\"many\", \"r:{r}\"]", "[\"many\"]");
+    project.template("many", &text);
+    let other = text.replace("many/{r}", "other/{r}");
+    project.template("other", &other.replace("[\"many\"]", "[\"other\"]"));
+    behind_cdn(&project, &settings(&api, "max_paths = 5", "tags = true"));
+    json(&project, &["publish"], 0);
+    api.take();
+    // Every policy of the release was there before, and the copies of these documents carry another's tags.
+    project.template("other", &other);
+    json(&project, &["publish"], 0);
+    let [asked] = api.take().try_into().expect("one purge");
+    assert_eq!(asked.path, "/service/S1/purge_all");
+}

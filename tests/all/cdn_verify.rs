@@ -108,6 +108,7 @@ fn what_is_stale_is_purged_and_nothing_else() {
     let (project, edge) = told();
     let said = verify(&project, &["-n"], 4);
     assert_eq!((found(&said).len(), &said["purge"]), (4, &Value::Null));
+    assert_eq!(said["paths"], DOCUMENTS + 1, "an edge that was never told anything may be behind with every document");
     assert!(edge.purged().is_empty());
     let said = verify(&project, &[], 0);
     assert_eq!((&said["outcome"], &said["purge"]["paths"]), (&"purged".into(), &4.into()), "{said:#}");

@@ -70,14 +70,14 @@ pub async fn run(
             "set it, or TINTYPE_CDN_URL, to the URL below which readers fetch documents",
         )
     })?;
-    let edge = Edge { store: &project.store, base, progress: &context.progress };
     let cdn = &project.config.cdn.purge;
+    let edge = Edge { store: &project.store, cdn, base, progress: &context.progress };
     let scope = options.scope(paths);
     let bar = Bar::follow(context);
     let survey = survey(edge, &scope).await?;
     let again = match is_dry_run {
         true => None,
-        false => purge_again(edge, cdn, &survey, options.wait).await?,
+        false => purge_again(edge, &survey, options.wait).await?,
     };
     drop(bar);
     let report = Report { scope, survey, again, has_driver: !cdn.is_none(), is_dry_run };

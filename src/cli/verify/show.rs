@@ -100,7 +100,7 @@ fn repair(mended: &Mended, report: &Report) -> Value {
         "skipped": mended.skipped,
         "failed": failed.map(|(path, error)| json!({ "path": path, "error": error.to_string() })).collect::<Vec<_>>(),
         "republish": mended.to_republish.iter().take(LISTED).collect::<Vec<_>>(),
-        "purge": purge_json(&report.purged, report.purged.error.as_ref()),
+        "purge": purge_json(&report.purged),
         "remaining": remaining.map(|(row, flaw)| json!({ "path": row.path, "flaw": flaw })).collect::<Vec<_>>(),
     })
 }

@@ -1,6 +1,6 @@
 //! The catalogue's own rows in a release: `index.json`, and the files for keys with very many values.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -113,6 +113,7 @@ fn catalogue_entry(count: u64, as_of: DateTime<Utc>, now: DateTime<Utc>) -> Temp
         on_miss: OnMiss::NotFound,
         key_columns: Vec::new(),
         columns: Vec::new(),
+        policies: BTreeSet::new(),
         count,
         held: 0,
         as_of,

@@ -14,7 +14,7 @@ use crate::release::manifest::Kind;
 use crate::release::progress::Progress;
 use crate::release::prune::{self, Retention};
 use crate::release::publish::{Job, Read, Started};
-use crate::release::report::Seconds;
+use crate::release::report::{Report, Seconds};
 use crate::release::resume::resume;
 use crate::release::rollback::{Rollback, previous, roll_back};
 use crate::release::staged::publish_staged;
@@ -93,6 +93,10 @@ impl Deed {
 }
 
 impl End {
+    fn of(report: Report) -> End {
+        End::new(report.release, &report.activated, report.unfinished.or(report.purge.error))
+    }
+
     fn new(release: Option<ReleaseId>, activated: &Activated, unfinished: Option<Error>) -> End {
         match unfinished {
             Some(error) => End::Behind { release, why: error.to_string() },
@@ -172,7 +176,7 @@ impl Site {
             Actor::Prune => Site::prune(store, progress).await,
             Actor::Resume => resume(&job, store, false, progress)
                 .await
-                .map(|resumed| End::new(resumed.release, &resumed.activated, resumed.unfinished)),
+                .map(|resumed| End::new(resumed.release, &resumed.activated, resumed.purge.error)),
         };
         let end = end.unwrap_or_else(|error| End::failed(&error));
         locked(&self.world).note(format!("{sender} ends: {end:?}"));
@@ -199,7 +203,7 @@ impl Site {
         let report = run.conclude(read, Seconds::default()).await?;
         Ok(match report.staged {
             Some(_) if !report.committed => End::Failed("refused".to_owned()),
-            _ => End::new(report.release, &report.activated, report.unfinished),
+            _ => End::of(report),
         })
     }
 
@@ -218,7 +222,7 @@ impl Site {
         let seen = locked(&self.deeds).iter().find(|deed| deed.made(&id)).and_then(|deed| deed.seen);
         self.note(sender, |deed| deed.seen = seen);
         let report = publish_staged(job, store, &id, progress).await?;
-        Ok(End::new(report.release, &report.activated, report.unfinished))
+        Ok(End::of(report))
     }
 
     async fn prune(store: &Store, progress: &Progress) -> Result<End, Error> {
@@ -244,7 +248,7 @@ impl Site {
         self.note(sender, |deed| deed.replaces = Some(replaces.clone()));
         let order = Rollback { target, replaces, hold: self.deed(sender).actor == Actor::Hold };
         let report = roll_back(job, store, &order, progress).await?;
-        Ok(End::new(report.release, &report.activated, report.unfinished))
+        Ok(End::of(report))
     }
 
     fn job(deed: &Deed, store: &Arc<Store>) -> Job {

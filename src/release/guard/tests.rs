@@ -1,3 +1,4 @@
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use chrono::DateTime;
@@ -65,6 +66,7 @@ fn entry(path: &str, shape: Shape, names: &str) -> TemplateEntry {
         on_miss: crate::template::OnMiss::Live,
         key_columns: columns("k"),
         columns: columns(names),
+        policies: BTreeSet::new(),
         count: 0,
         held: 0,
         as_of: DateTime::default(),

@@ -21,6 +21,7 @@ use super::super::id::ReleaseId;
 use super::super::manifest::{Manifest, Root};
 use super::super::progress::{Phase, Progress};
 use super::settle::look_at_doubtful;
+use crate::cdn::Cdn;
 use crate::error::Error;
 use crate::snapshot::Digest;
 use crate::store::Store;
@@ -45,6 +46,8 @@ const HOPELESS: usize = 2 * AT_A_TIME;
 pub struct Edge<'a> {
     /// Where the releases are.
     pub store: &'a Store,
+    /// Whose edges they are; none if nobody tells them anything.
+    pub cdn: &'a Cdn,
     /// Where readers fetch the documents; its path ends in `/`.
     pub base: &'a Url,
     /// Counts what was looked at.
@@ -125,7 +128,7 @@ pub async fn survey(edge: Edge<'_>, scope: &Scope) -> Result<Survey, Error> {
     let head = HeadRead::read(edge.store).await?.head;
     let release = super::active(&head)?;
     let manifest = Manifest::read(edge.store, &release).await?;
-    let (targets, in_scope) = targets::find(edge.store, &head, &manifest, scope).await?;
+    let (targets, in_scope) = targets::find(edge, &head, &manifest, scope).await?;
     let mut looks = look_at_all(edge, targets).await;
     let (moved_to, moving) = leave_out_moving(edge.store, &release, &mut looks).await?;
     find_origins(edge, &manifest, &mut looks).await;

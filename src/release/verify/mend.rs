@@ -87,7 +87,11 @@ pub async fn mend(
             continue;
         }
         mended.touched.clone_from(&ready);
-        let activated = turn.tenure.show(Changed::Paths(ready), &manifest, progress).await;
+        // An edge may have kept what a path showed, and whoever mends it may die before it tells anybody.
+        let activated = match turn.tenure.note(|head| head.owe_paths(&job.cdn, &ready)).await {
+            Ok(()) => turn.tenure.show(Changed::Paths(ready), &manifest, progress).await,
+            Err(error) => Err(error),
+        };
         mended.take(turn.tenure.end(activated, |_| {}, progress).await?);
         progress.enter(Phase::Done, 0);
         return Ok(mended);

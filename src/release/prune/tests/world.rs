@@ -180,6 +180,7 @@ impl World {
             on_miss: OnMiss::default(),
             key_columns: vec!["k".to_owned()],
             columns: Vec::new(),
+            policies: BTreeSet::new(),
             count: 0,
             held: 0,
             as_of: DateTime::default(),

@@ -14,7 +14,6 @@ use super::super::super::manifest::Manifest;
 use super::super::super::purge::{Wanted, purge};
 use super::targets::Target;
 use super::{Edge, Looks, Survey, leave_out_moving, look_at_all};
-use crate::cdn::Cdn;
 use crate::error::Error;
 
 /// How often the paths are purged.
@@ -38,10 +37,10 @@ pub struct Again {
 }
 
 /// Purges what a survey found to be the edge's fault, and looks at it again for at most `wait`; none if there is nothing.
-pub async fn purge_again(edge: Edge<'_>, cdn: &Cdn, survey: &Survey, wait: Duration) -> Result<Option<Again>, Error> {
+pub async fn purge_again(edge: Edge<'_>, survey: &Survey, wait: Duration) -> Result<Option<Again>, Error> {
     let to_purge = survey.looks.findings.iter().filter(|finding| !finding.origin);
     let mut paths: Vec<Arc<str>> = to_purge.map(|finding| Arc::clone(&finding.path)).collect();
-    if cdn.is_none() || paths.is_empty() {
+    if edge.cdn.is_none() || paths.is_empty() {
         return Ok(None);
     }
     let began = Instant::now();
@@ -49,7 +48,7 @@ pub async fn purge_again(edge: Edge<'_>, cdn: &Cdn, survey: &Survey, wait: Durat
     let mut again =
         Again { paths: paths.len() as u64, purges: 0, error: None, remaining: Looks::default(), took: wait };
     for round in 1..=PURGES {
-        let purged = purge(edge.store, cdn, &Wanted::Paths(paths.clone()), true, edge.progress).await?;
+        let purged = purge(edge.store, edge.cdn, &Wanted::Paths(paths.clone()), true, edge.progress).await?;
         again.error = purged.error;
         again.purges += 1;
         // What wasn't told to anybody isn't worth waiting for.

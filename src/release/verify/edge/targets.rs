@@ -9,8 +9,9 @@ use super::super::super::id::ReleaseId;
 use super::super::super::manifest::Manifest;
 use super::super::super::row::DocumentRow;
 use super::super::parity::pick;
+use super::Edge;
+use crate::cdn::Cdn;
 use crate::error::Error;
-use crate::store::Store;
 
 /// What somebody wants looked at.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,14 +50,26 @@ impl Target {
 }
 
 /// The paths to look at, and of how many they were picked.
-pub async fn find(store: &Store, head: &Head, manifest: &Manifest, scope: &Scope) -> Result<(Vec<Target>, u64), Error> {
+pub async fn find(
+    edge: Edge<'_>,
+    head: &Head,
+    manifest: &Manifest,
+    scope: &Scope,
+) -> Result<(Vec<Target>, u64), Error> {
     let mut paths: Vec<Arc<str>> = match &scope.choice {
         Choice::Paths(paths) => paths.iter().map(|path| Arc::from(path.as_str())).collect(),
-        choice => match Changed::since(store, told(head, manifest), &manifest.root).await? {
-            Changed::Paths(paths) if *choice == Choice::Changed => paths,
-            Changed::Paths(paths) => paths.into_iter().chain(documents(manifest)).collect(),
-            Changed::All => documents(manifest).collect(),
-        },
+        choice => {
+            let (since, nobody_knows) = since(edge.cdn, head, manifest);
+            let mut paths: Vec<Arc<str>> = head.mended.iter().cloned().collect();
+            match Changed::since(edge.store, since, &manifest.root).await? {
+                Changed::All => paths.extend(documents(manifest)),
+                Changed::Paths(changed) => paths.extend(changed),
+            }
+            if *choice == Choice::All || nobody_knows {
+                paths.extend(documents(manifest));
+            }
+            paths
+        }
     };
     paths.sort_unstable();
     paths.dedup();
@@ -66,11 +79,14 @@ pub async fn find(store: &Store, head: &Head, manifest: &Manifest, scope: &Scope
 }
 
 /// The release since which changes count: the one before the active, or an earlier one up to which the edges were told.
-fn told<'a>(head: &'a Head, manifest: &'a Manifest) -> Option<&'a ReleaseId> {
-    let parent = manifest.root.parent.as_ref()?;
-    // Behind the floor nobody remembers what was changed.
-    let is_known = |told: &&ReleaseId| head.floor.as_ref().is_none_or(|floor| told.serial >= floor.serial);
-    Some(head.purged.as_ref().filter(is_known).filter(|told| *told < parent).unwrap_or(parent))
+/// Where nobody knows what they were told (true), it is the oldest that is remembered, and every document may be stale.
+fn since<'a>(cdn: &Cdn, head: &'a Head, manifest: &'a Manifest) -> (Option<&'a ReleaseId>, bool) {
+    let parent = manifest.root.parent.as_ref();
+    match head.told(cdn) {
+        _ if cdn.is_none() => (parent, false),
+        Some(told) => (parent.map(|parent| parent.min(told)), false),
+        None => (head.floor.as_ref(), true),
+    }
 }
 
 fn documents(manifest: &Manifest) -> impl Iterator<Item = Arc<str>> {
