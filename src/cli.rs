@@ -38,6 +38,7 @@ mod rollback;
 mod schedule;
 mod signals;
 mod status;
+mod table;
 mod verify;
 
 use context::Context;
@@ -278,10 +279,10 @@ async fn run(context: &Context, command: Command) -> Result<Outcome, Error> {
         Command::Status(status) => status.run(context).await,
         Command::Releases(releases) => releases.run(context).await,
         Command::Get(get) => get.run(context).await,
-        Command::Verify(verify) => verify.run(context).await,
+        Command::Verify(verify) => Box::pin(verify.run(context)).await,
         Command::Prune(prune) => measured(context, prune.metrics.file.clone(), Box::pin(prune.run(context))).await,
         Command::Purge(purge) => purge.run(context).await,
-        Command::Schedule(schedule) => schedule.run(context).await,
+        Command::Schedule(schedule) => Box::pin(schedule.run(context)).await,
         Command::Doctor(doctor) => doctor.run(context).await,
         Command::Completions { shell } => {
             let mut script = Vec::new();

@@ -23,6 +23,7 @@ use crate::template::guard::{GuardSettings, size_bytes};
 mod cdn;
 mod database;
 mod environment;
+mod fallback;
 mod file;
 mod head;
 mod keys;
@@ -58,6 +59,8 @@ pub struct Config {
     pub store: StoreConfig,
     /// `[cdn]`
     pub cdn: CdnConfig,
+    /// `[fallback]`
+    pub fallback: FallbackConfig,
     /// `[guard]`
     pub guard: GuardSettings,
     /// `[retention]`
@@ -139,6 +142,28 @@ pub struct CdnConfig {
     pub url: Option<Url>,
     /// Who is told what has changed. Default nobody.
     pub purge: Cdn,
+}
+
+/// `[fallback]`: what is left for whoever answers without the store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FallbackConfig {
+    /// Where the table is.
+    pub table: TablePlace,
+    /// Longest wait for a connection to it, 100 ms to 1 hour; a statement gets three times as long. Default 10 s.
+    pub table_timeout: Duration,
+}
+
+/// Where the fallback table is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TablePlace {
+    /// Nowhere, because it was switched off.
+    Off,
+    /// Nowhere, because no place is named.
+    None,
+    /// In this file, absolute, beside the records of a folder.
+    File(PathBuf),
+    /// In the database with this URL.
+    Database(Secret),
 }
 
 /// `[paths]`: folders that are read.
@@ -243,9 +268,11 @@ impl Reader<'_> {
     fn config(&mut self) -> Config {
         let database = self.database();
         let cdn = self.cdn();
+        let store = self.store(database.url.as_ref());
         Config {
             folder: self.folder.to_owned(),
-            store: self.store(database.url.as_ref()),
+            fallback: self.fallback(&store.place, database.url.as_ref()),
+            store,
             database,
             guard: self.guard(),
             retention: Retention {

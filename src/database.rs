@@ -17,6 +17,7 @@ mod comparison;
 mod error;
 mod examine;
 pub mod explain;
+mod fallback_table;
 mod postgres;
 mod servers;
 mod sqlite;
@@ -27,6 +28,7 @@ pub use batch::{RowBatch, Rows};
 pub use comparison::KeyColumns;
 pub use error::DatabaseError;
 pub use examine::{Examined, Facts};
+pub use fallback_table::{FallbackTable, TABLE_FORMAT, TableDocument, TableMark, TableRow, TableState, TableWrite};
 pub use postgres::{HeadRow, HeadTable, RowSwap, RowVersion};
 pub use servers::{PassedOver, ReadFrom, Search, Servers, Source};
 

@@ -49,6 +49,16 @@ pub enum Error {
         /// What that leaves.
         left: &'static str,
     },
+    /// The fallback table holds something that a run doesn't overwrite. Exit code 1; 4 after a commit.
+    #[error("{table} {reason}")]
+    Table {
+        /// What it is called.
+        table: String,
+        /// Completes "the table …".
+        reason: String,
+        /// What to do next.
+        hint: Option<String>,
+    },
     /// A document of a release whose file is gone. Exit code 1.
     #[error("`{path}` is in the release {release} but not at its path")]
     Missing {
@@ -129,6 +139,8 @@ pub enum LeftBehind {
     Unpurged,
     /// Edges that weren't all told what somebody asked for, and that nobody else will tell.
     Unforgotten,
+    /// A release that every path shows, and a fallback table that may not.
+    Untabled,
     /// What the run was to do, done.
     Finished,
 }
@@ -146,6 +158,10 @@ impl std::fmt::Display for LeftBehind {
                  does the next publish"
             }
             LeftBehind::Unforgotten => "the edges weren't all told what was named: run the command again",
+            LeftBehind::Untabled => {
+                "the release is live, but the fallback table may still show an older one; `tintype resume` or the next \
+                 publish writes it"
+            }
             LeftBehind::Finished => "the run had done its work",
             LeftBehind::Committed => "the release is committed and partly activated, and the next publish finishes it",
         })
@@ -172,7 +188,7 @@ impl Error {
     /// What to do next.
     pub fn hint(&self) -> Option<String> {
         match self {
-            Error::Usage { hint, .. } => hint.clone(),
+            Error::Usage { hint, .. } | Error::Table { hint, .. } => hint.clone(),
             Error::Database(error) => error.hint(),
             Error::Store(error) => error.hint.clone(),
             Error::Cdn(error) => error.hint.clone(),

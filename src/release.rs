@@ -49,6 +49,7 @@ mod rollback;
 mod row;
 mod shards;
 mod staged;
+mod table;
 mod timing;
 mod turn;
 pub mod verify;
@@ -58,7 +59,7 @@ pub use check::check_template;
 pub use debt::{Debt, debt};
 pub use guard::{Moved, MovedUnit, Verdict, grouped};
 pub use id::{ReleaseId, RunId};
-pub use inspect::{LiveRead, Release, document, live_documents, releases};
+pub use inspect::{LiveRead, Release, document, live_documents, releases, unpacked};
 pub use progress::{Phase, Progress};
 pub use publish::{Job, run};
 pub use purge::{PurgeOutcome, Purged, Wanted, purge};
@@ -66,5 +67,8 @@ pub use refresh::{Decision, Why};
 pub use report::{Counts, Difference, Report, TemplateReport};
 pub use resume::{Resumed, resume};
 pub use rollback::{Rollback, is_kept, previous, roll_back};
-pub use row::Row;
+pub use row::{Row, Rows};
 pub use staged::publish_staged;
+pub use table::{
+    TableFlaw, TableOutcome, TableSurvey, Tabled, repair as repair_table, standing, survey_table, table_rows,
+};

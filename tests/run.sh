@@ -60,6 +60,10 @@ PATH=$PATH:/usr/sbin command -v pgbouncer >/dev/null || packages+=(pgbouncer)
 PATH=$PATH:/usr/sbin command -v varnishd >/dev/null || packages+=(varnish) # It and nginx are caches that purges are tested with.
 PATH=$PATH:/usr/sbin command -v nginx >/dev/null || packages+=(nginx-light)
 command -v openssl >/dev/null || packages+=(openssl) # It makes the certificates of the TLS tests.
+# An API over the fallback table is shown in Python and Node.
+for python in python3 /usr/bin/python3 none; do "$python" -c 'import psycopg' 2>/dev/null && break; done
+[ "$python" != none ] || packages+=(python3 python3-psycopg)
+command -v node >/dev/null || packages+=(nodejs node-pg)
 command -v cc >/dev/null || packages+=(gcc libc6-dev) # SQLite is compiled in.
 # Due times are compared with those of croniter, which pip installs below.
 python3 -c 'import venv, ensurepip' 2>/dev/null || packages+=(python3-venv)
@@ -98,6 +102,13 @@ if ! "$python/bin/python" -c 'import croniter' 2>/dev/null; then
     || { echo "no Python with croniter: $(tail -n 3 "$work/python")"; [ "${CI:-}" != true ] || failed+=("making a Python with croniter"); }
 fi
 if [ -x "$python/bin/python" ]; then TINTYPE_TEST_PYTHON=$(realpath -s "$python/bin/python") && export TINTYPE_TEST_PYTHON; fi
+
+# A Node from elsewhere doesn't find Debian's modules, and brings npm along.
+export NODE_PATH=${NODE_PATH:-/usr/share/nodejs}
+if command -v node >/dev/null && ! node -e 'require("pg")' 2>/dev/null && command -v npm >/dev/null; then
+  echo '=== installing the module pg for these tests'
+  npm install --silent --no-audit --no-fund --prefix "$work/node" pg && export NODE_PATH=$work/node/node_modules
+fi
 
 # --- the two PostgreSQL clusters -------------------------------------------------------------------------------------------
 

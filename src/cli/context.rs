@@ -7,8 +7,8 @@ use serde_json::Value;
 use url::Url;
 
 use super::{Format, Global, print};
-use crate::config::{Config, HeadConfig, StorePlace};
-use crate::database::{Database, ReadFrom, ReadSettings};
+use crate::config::{Config, FallbackConfig, HeadConfig, StorePlace, TablePlace};
+use crate::database::{Database, FallbackTable, ReadFrom, ReadSettings};
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::error::Error;
 use crate::release::manifest::Kind;
@@ -210,7 +210,20 @@ impl Project {
             lease_ttl: self.config.store.lease_ttl,
             cdn: self.config.cdn.purge.clone(),
             purge: true,
+            table: self.table().ok().flatten(),
         }
+    }
+
+    /// The table that is left behind for whoever answers without the store, if there is one.
+    pub fn table(&self) -> Result<Option<FallbackTable>, Error> {
+        let FallbackConfig { table, table_timeout } = &self.config.fallback;
+        Ok(match table {
+            TablePlace::Off | TablePlace::None => None,
+            TablePlace::File(path) => Some(FallbackTable::in_file(path.clone(), *table_timeout)),
+            TablePlace::Database(url) => {
+                Some(FallbackTable::new(Database::from_url(url.expose(), &self.config.folder)?, *table_timeout))
+            }
+        })
     }
 
     /// Where readers fetch the documents, if the config says so.

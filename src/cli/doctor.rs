@@ -16,6 +16,7 @@ use crate::store::probe::{self, Check, Subject, Verdict};
 
 mod database;
 mod edge;
+mod table;
 mod templates;
 
 /// Options of `doctor`.
@@ -68,10 +69,11 @@ impl Doctor {
             checks,
             more: json!({ "kind": if project.store.public_directory().is_some() { "directory" } else { "s3" } }),
         };
+        let table = table::section(&project).await;
         let templates = templates::section(&project, &findings);
         // Last, because what it looks for may only just have been written.
         let cdn = edge::section(&project).await;
-        let sections = [store, database, templates, cdn];
+        let sections = [store, database, table, templates, cdn];
         if !context.is_json() && !context.global.quiet {
             findings.iter().for_each(print::finding);
         }

@@ -1,4 +1,5 @@
-//! `get`: the document itself, as readers see it, as a release holds it, or as the database would answer now.
+//! `get`: the document itself, as readers see it, as a release or the fallback table holds it, or as the database would
+//! answer now.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -13,10 +14,9 @@ use super::releases::find;
 use super::{Outcome, print};
 use crate::diagnostic::did_you_mean;
 use crate::error::Error;
-use crate::release::Row;
 use crate::release::head::HeadRead;
 use crate::release::manifest::Manifest;
-use crate::release::{self, LiveRead, live_documents, releases};
+use crate::release::{self, LiveRead, Row, Rows, live_documents, releases, table_rows};
 use crate::snapshot::Digest;
 use crate::template::Template;
 use crate::template::select::Selector;
@@ -42,9 +42,11 @@ pub struct Get {
 enum From {
     /// The stable path in the store: what readers see.
     Store,
+    /// The fallback table: what an API answers while the store is down. Asks the table alone.
+    Table,
     /// The database, now: the same template, the same bytes.
     Live,
-    /// Both; compares their digests.
+    /// All of them; compares their digests.
     All,
 }
 
@@ -61,7 +63,7 @@ impl Get {
         }
         let project = match self.from {
             // What is published was read with other files, perhaps.
-            From::Store => context.published_project()?,
+            From::Store | From::Table => context.published_project()?,
             From::Live | From::All => context.project()?,
         };
         let selectors = job(&project, &self.keys)?.selectors;
@@ -69,6 +71,11 @@ impl Get {
             From::Store => {
                 let bodies = self.stored(&project, &selectors).await?;
                 show(context, &bodies, "store");
+                Ok(Outcome::Done)
+            }
+            From::Table => {
+                let bodies = tabled(&project, &selectors).await?;
+                show(context, &bodies, "table");
                 Ok(Outcome::Done)
             }
             From::Live => {
@@ -80,7 +87,11 @@ impl Get {
                 let stored = self.stored(&project, &selectors).await?;
                 // The store holds the hot set only, so that is what can be compared.
                 let live = live(&project, &selectors, false, self.replica).await?;
-                Ok(compare(context, &stored, &live))
+                let table = match project.table()? {
+                    Some(_) => Some(tabled(&project, &selectors).await?),
+                    None => None,
+                };
+                Ok(compare(context, &stored, &live, table.as_ref()))
             }
         }
     }
@@ -105,14 +116,49 @@ impl Get {
     }
 }
 
+/// What the fallback table says, which the store isn't needed for.
+async fn tabled(project: &Project, selectors: &[Selector]) -> Result<Bodies, Error> {
+    let table = project.table()?.ok_or_else(|| {
+        let hint =
+            "[fallback] table_url names a database for it; a SQLite database and a folder as the store need none";
+        Error::usage("there is no fallback table", hint)
+    })?;
+    let state = table.state().await?.filter(|state| state.serial > 0);
+    let nothing = || Error::usage("the fallback table is empty", "`tintype publish` or `tintype resume` writes it");
+    let release = state.ok_or_else(nothing)?.release;
+    let mut rows = BTreeMap::new();
+    for template in &project.templates {
+        if selectors.iter().any(|selector| selector.template == template.name) {
+            rows.insert(template.name.clone(), Arc::new(table_rows(&table, template).await?));
+        }
+    }
+    let mut bodies = Bodies::new();
+    for path in found(project, &release, &rows, selectors)? {
+        let missing = || Error::Missing { path: path.clone(), release: release.clone() };
+        let body = table.body(&path).await?.ok_or_else(missing)?;
+        bodies.insert(path.clone(), release::unpacked(&path, &body)?);
+    }
+    Ok(bodies)
+}
+
 /// The paths of a release that selectors mean; a selector that means none is a mistake.
 pub fn paths(project: &Project, manifest: &Manifest, selectors: &[Selector]) -> Result<Vec<String>, Error> {
+    found(project, &manifest.root.id.to_string(), &manifest.rows, selectors)
+}
+
+/// The same among these rows by template.
+fn found(
+    project: &Project,
+    release: &str,
+    rows: &BTreeMap<String, Rows>,
+    selectors: &[Selector],
+) -> Result<Vec<String>, Error> {
     let mut found = Vec::new();
     for selector in selectors {
         let Some(template) = project.templates.iter().find(|template| template.name == selector.template) else {
             continue;
         };
-        let rows = manifest.rows.get(&template.name).map_or(&[][..], |rows| rows.as_slice());
+        let rows = rows.get(&template.name).map_or(&[][..], |rows| rows.as_slice());
         let rows = || rows.iter().filter(|row| row.document.is_some());
         let before = found.len();
         let selector = &selector.settled(&|column, text| rows().any(|row| is_value(template, row, column, text)));
@@ -132,7 +178,7 @@ pub fn paths(project: &Project, manifest: &Manifest, selectors: &[Selector]) -> 
                 Some(near) => format!("did you mean `{near}`?"),
                 None => "index.json lists what is published; `--from live` asks the database".to_owned(),
             };
-            return Err(Error::usage(format!("`{}` isn't in the release {}", selector.typed, manifest.root.id), hint));
+            return Err(Error::usage(format!("`{}` isn't in the release {release}", selector.typed), hint));
         }
     }
     found.sort();
@@ -186,15 +232,17 @@ fn show(context: &Context, bodies: &Bodies, source: &str) {
     print::json(&json!({ "version": 1, "command": "get", "documents": documents }));
 }
 
-/// The editor's proof: does the database say now what readers see?
-fn compare(context: &Context, stored: &Bodies, live: &Bodies) -> Outcome {
-    let paths: std::collections::BTreeSet<&String> = stored.keys().chain(live.keys()).collect();
+/// The editor's proof: does the database say now what readers see, and would the fallback table?
+fn compare(context: &Context, stored: &Bodies, live: &Bodies, table: Option<&Bodies>) -> Outcome {
+    let tabled = table.into_iter().flat_map(Bodies::keys);
+    let paths: std::collections::BTreeSet<&String> = stored.keys().chain(live.keys()).chain(tabled).collect();
     let mut documents = Vec::new();
     let mut equal = true;
     for path in paths {
         let of = |bodies: &Bodies| bodies.get(path).map(|body| Digest::of(body).to_string());
         let (store, live) = (of(stored), of(live));
-        let same = store == live;
+        let table = table.map(of);
+        let same = store == live && table.as_ref().is_none_or(|table| *table == store);
         equal &= same;
         if !context.is_json() {
             let word =
@@ -202,9 +250,10 @@ fn compare(context: &Context, stored: &Bodies, live: &Bodies) -> Outcome {
             let short = |digest: &Option<String>| {
                 digest.as_ref().map_or_else(|| "absent".to_owned(), |digest| digest[..12].to_owned())
             };
-            print::line(&format!("{word}  {path}  store {}  live {}", short(&store), short(&live)));
+            let table = table.as_ref().map_or_else(String::new, |table| format!("  table {}", short(table)));
+            print::line(&format!("{word}  {path}  store {}  live {}{table}", short(&store), short(&live)));
         }
-        documents.push(json!({ "path": path, "same": same, "store": store, "live": live }));
+        documents.push(json!({ "path": path, "same": same, "store": store, "live": live, "table": table.flatten() }));
     }
     if context.is_json() {
         print::json(&json!({ "version": 1, "command": "get", "same": equal, "documents": documents }));

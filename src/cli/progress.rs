@@ -74,6 +74,7 @@ fn update(bar: &ProgressBar, progress: &Progress, shown: &mut Option<(Phase, u64
         Phase::Verify => "Verifying",
         Phase::Remove => "Removing",
         Phase::Purge | Phase::PurgeNamed => "Purging",
+        Phase::Table => "Fallback",
         Phase::Done | Phase::Serve => "Done",
     });
     bar.set_message(match phase {
@@ -86,7 +87,8 @@ fn update(bar: &ProgressBar, progress: &Progress, shown: &mut Option<(Phase, u64
         | Phase::Done
         | Phase::Serve
         | Phase::Purge
-        | Phase::PurgeNamed => String::new(),
+        | Phase::PurgeNamed
+        | Phase::Table => String::new(),
     });
     bar.set_position(done);
     bar.tick();

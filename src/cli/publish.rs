@@ -13,7 +13,7 @@ use super::purge::purge_json;
 use super::releases::find;
 use super::retire::{failed_templates, nothing_failed, retired};
 use super::status::instant;
-use super::{Outcome, print, report};
+use super::{Outcome, print, report, table};
 use crate::database::Database;
 use crate::error::Error;
 use crate::release::manifest::Kind;
@@ -241,7 +241,8 @@ pub fn outcome(report: &Report) -> Outcome {
     }
     let failed = report.templates.iter().any(|template| template.failure.is_some());
     let is_settled = report.settled.as_ref().is_none_or(|settled| settled.activated.is_complete());
-    let is_finished = report.activated.failed.is_empty() && report.setback().is_none() && is_settled;
+    let is_finished =
+        report.activated.failed.is_empty() && report.setback().is_none() && is_settled && !report.table.is_pending();
     match (report.committed, failed, is_finished) {
         (false, true, _) => Outcome::Failed,
         (_, true, _) | (_, _, false) => Outcome::Behind,
@@ -261,6 +262,7 @@ pub fn show(context: &Context, job: &Job, report: &Report, project: &Project) {
     if !context.global.quiet {
         report::settled(context, report.settled.as_ref());
         report::warnings(report);
+        table::warn(&report.table);
     }
     let document = document(context, job, report, project);
     if context.is_json() {
@@ -315,6 +317,7 @@ pub fn document(context: &Context, job: &Job, report: &Report, project: &Project
         "orphans": report.orphans,
         "activated": { "shown": report.activated.shown, "removed": report.activated.removed, "failed": behind, "skipped": report.activated.skipped },
         "purge": purge_json(&report.purge),
+        "table": table::table_json(&report.table),
         "store": Arc::clone(&project.store).requests(),
         "seconds": {
             "query": round(seconds.query),
@@ -326,6 +329,7 @@ pub fn document(context: &Context, job: &Job, report: &Report, project: &Project
             "commit": round(seconds.commit),
             "activate": round(seconds.activate),
             "purge": round(seconds.purge),
+            "table": round(seconds.table),
             "total": round(seconds.total),
         },
     })

@@ -8,6 +8,7 @@ use super::guards;
 use super::print::{self, counted, grouped, styled};
 use super::purge;
 use super::status::instant;
+use super::table;
 use crate::database::{PassedOver, Source};
 use crate::error::Error;
 use crate::release::manifest::{ChangeKind, Kind};
@@ -322,6 +323,7 @@ pub fn published(report: &Report, job: &Job, project: &Project) {
         print::note(&format!("{word}: release {release} is still what is live, in {total}"));
     }
     purge::tell(&report.purge);
+    table::tell(report, project);
     if report.source.is_some() {
         print::note(&costs(report));
     }

@@ -10,12 +10,12 @@ use super::context::{Context, Project, warn_of_single_publisher};
 use super::print::{self, counted, grouped, styled};
 use super::progress::Bar;
 use super::purge::{purge_json, tell};
-use super::report;
 use super::status::debt_json;
+use super::{report, table};
 use crate::error::Error;
 use crate::release::head::HeadRead;
 use crate::release::manifest::Kind;
-use crate::release::{self, Resumed, debt};
+use crate::release::{self, Resumed, debt, standing};
 
 /// How many paths that couldn't be changed are listed.
 const LISTED: usize = 20;
@@ -50,7 +50,10 @@ impl Resume {
         drop(bar);
         show(context, &resumed);
         let is_settled = resumed.settled.as_ref().is_none_or(|settled| settled.activated.is_complete());
-        let is_done = resumed.activated.is_complete() && is_settled && resumed.purge.error.is_none();
+        let is_done = resumed.activated.is_complete()
+            && is_settled
+            && resumed.purge.error.is_none()
+            && !resumed.table.is_pending();
         Ok(if is_done { Outcome::Done } else { Outcome::Behind })
     }
 }
@@ -61,6 +64,7 @@ async fn plan(context: &Context, project: &Project) -> Result<Outcome, Error> {
     let is_unfinished = head.active != head.desired;
     let debt = debt(&project.store, &project.config.cdn.purge, &head).await?;
     let release = head.desired.as_ref().map(ToString::to_string);
+    let table = standing(&project.store, project.table()?.as_ref()).await;
     if context.is_json() {
         print::json(&json!({
             "version": 1,
@@ -69,6 +73,7 @@ async fn plan(context: &Context, project: &Project) -> Result<Outcome, Error> {
             "release": release,
             "pending": is_unfinished,
             "purge": debt_json(project, debt.as_ref()),
+            "table": table::table_json(&table),
         }));
     } else {
         let release = release.unwrap_or_else(|| "none".to_owned());
@@ -80,6 +85,9 @@ async fn plan(context: &Context, project: &Project) -> Result<Outcome, Error> {
         if let Some(debt) = debt {
             let paths = debt.paths.map_or_else(|| "everything".to_owned(), |paths| counted(paths, "path"));
             print::line(&format!("the edges weren't told of {paths}; `tintype resume` tells them"));
+        }
+        if let Some(line) = table::line(&table) {
+            print::line(&print::as_typed(&line));
         }
     }
     Ok(Outcome::Done)
@@ -111,6 +119,7 @@ fn show(context: &Context, resumed: &Resumed) {
                 "skipped": activated.skipped,
             },
             "purge": purge_json(&resumed.purge),
+            "table": table::table_json(&resumed.table),
             "unfinished": resumed.purge.error.as_ref().map(ToString::to_string),
         }));
     }
@@ -121,6 +130,10 @@ fn show(context: &Context, resumed: &Resumed) {
     }
     if let Some(error) = &resumed.purge.error {
         report::unpurged(error);
+    }
+    table::warn(&resumed.table);
+    if context.is_talkative() && !context.is_json() {
+        table::written(&resumed.table);
     }
     let release = release.unwrap_or_else(|| "none".to_owned());
     if !is_complete {

@@ -44,6 +44,7 @@ pub async fn until_signal(
         Phase::Activate => LeftBehind::Committed,
         Phase::Purge => LeftBehind::Unpurged,
         Phase::PurgeNamed => LeftBehind::Unforgotten,
+        Phase::Table => LeftBehind::Untabled,
         Phase::Done | Phase::Serve => LeftBehind::Finished,
         Phase::Prepare | Phase::Build | Phase::Stage | Phase::Verify | Phase::Remove => LeftBehind::Nothing,
     };

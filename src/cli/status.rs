@@ -6,12 +6,13 @@ use serde_json::{Value, json};
 
 use super::context::Context;
 use super::print::{self, grouped, styled};
+use super::table::{self, table_json};
 use super::{Outcome, context};
 use crate::error::Error;
 use crate::release::head::claim::RunOutcome;
 use crate::release::head::{Checked, Head, HeadRead};
 use crate::release::manifest::{Root, Status as TemplateStatus};
-use crate::release::{Debt, debt};
+use crate::release::{Debt, Tabled, debt, standing};
 
 /// Options of `status`.
 #[derive(Debug, Args)]
@@ -35,12 +36,14 @@ impl Status {
         };
         let root = Root::read(&project.store, desired).await?;
         let debt = debt(&project.store, &project.config.cdn.purge, &head).await?;
+        let table = standing(&project.store, project.table()?.as_ref()).await;
         if context.is_json() {
             let mut document = document(&head, &root, &project);
             document["purge"] = debt_json(&project, debt.as_ref());
+            document["table"] = table_json(&table);
             print::json(&document);
         } else {
-            show(&head, &root, &project, debt.as_ref());
+            show(&head, &root, &project, debt.as_ref(), &table);
         }
         Ok(Outcome::Done)
     }
@@ -108,7 +111,7 @@ fn documents(root: &Root) -> impl Iterator<Item = (&String, &crate::release::man
     root.templates.iter().filter(|(name, _)| *name != "index")
 }
 
-fn show(head: &Head, root: &Root, project: &context::Project, debt: Option<&Debt>) {
+fn show(head: &Head, root: &Root, project: &context::Project, debt: Option<&Debt>, table: &Tabled) {
     let now = Utc::now();
     let by = root.author.as_ref().map(|author| format!(" by {author}")).unwrap_or_default();
     print::line(&format!("release {}  {} ago{by}", styled(print::CYAN, &root.id), age(root.created_at, now)));
@@ -131,6 +134,9 @@ fn show(head: &Head, root: &Root, project: &context::Project, debt: Option<&Debt
             None => "the edges were never told anything. `tintype purge --resume` or the next publish makes them forget everything".to_owned(),
         };
         print::line(&format!("{}: {owed}", styled(print::YELLOW, "purge pending")));
+    }
+    if let Some(line) = table::line(table) {
+        print::line(&print::as_typed(&line));
     }
     if let Some(suspect) = &head.suspect {
         print::line(&format!(

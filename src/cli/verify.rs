@@ -19,11 +19,13 @@ use crate::release::{PurgeOutcome, Purged, Wanted, purge};
 mod edge;
 mod parity;
 mod show;
+mod table;
 
 use parity::Parity;
 
 /// Options of `verify`.
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub struct Verify {
     #[command(flatten)]
     keys: Keys,
@@ -38,6 +40,10 @@ pub struct Verify {
     dry_run: bool,
     #[command(flatten)]
     edge: edge::Options,
+    /// Compare the fallback table with the active release instead; with --deep down to the bodies' bytes, with --repair
+    /// writing what differs.
+    #[arg(long, conflicts_with_all = ["keys", "conditions", "cdn", "parity"])]
+    table: bool,
     /// Build so many keys, picked by chance, from the database, and compare them with the release.
     #[arg(long, value_name = "N", conflicts_with_all = ["keys", "conditions"])]
     parity: Option<usize>,
@@ -65,6 +71,10 @@ impl Verify {
             let is_all = self.keys.keys.is_empty() && self.keys.conditions.is_empty();
             let paths = if is_all { None } else { Some(named(&project, &self.keys).await?) };
             return edge::run(context, &project, &self.edge, paths, self.dry_run).await;
+        }
+        if self.table {
+            let look = table::Look { deep: self.deep, repair: self.repair && !self.dry_run };
+            return Box::pin(table::run(context, &context.published_project()?, &look)).await;
         }
         let project = match self.parity {
             Some(_) => context.project()?,

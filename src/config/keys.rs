@@ -8,6 +8,7 @@ use crate::diagnostic::did_you_mean;
 
 mod cdn;
 mod database;
+mod fallback;
 mod guard;
 mod head;
 mod notify;
@@ -20,6 +21,7 @@ pub use cdn::{
     ORIGINS, PROFILE, PURGE_TIMEOUT, SERVICE, SOFT, WEBHOOK_SECRET, WEBHOOK_URL, ZONE,
 };
 pub use database::{ACQUIRE_TIMEOUT, DATABASE_URL, MAX_LAG, READ, REPLICAS, SETTINGS, STATEMENT_TIMEOUT};
+pub use fallback::{TABLE, TABLE_TIMEOUT, TABLE_URL};
 pub use guard::{LEVELS, MAX_SIZE, SOURCE_AGE_SQL};
 pub use head::{HEAD, HEAD_URL, UNSAFE_SINGLE_PUBLISHER};
 pub use notify::{NOTIFY_ON, NOTIFY_WEBHOOK};
@@ -182,7 +184,7 @@ pub static LEASE_TTL: Key = Key {
 };
 
 /// All keys, in the order of the written file.
-pub static KEYS: [&Key; 60] = [
+pub static KEYS: [&Key; 63] = [
     &DATABASE_URL,
     &REPLICAS,
     &READ,
@@ -225,6 +227,9 @@ pub static KEYS: [&Key; 60] = [
     &HEADER,
     &EVERYTHING,
     &EVERYTHING_METHOD,
+    &TABLE,
+    &TABLE_URL,
+    &TABLE_TIMEOUT,
     &guard::ROWS_DROP,
     &guard::KEYS_DROP,
     &guard::EMPTY,
@@ -311,6 +316,7 @@ pub fn file_text(database: Option<&str>, store: Option<&str>) -> String {
             _ => None,
         };
         let _ = match given {
+            None if std::ptr::eq(key, &raw const TABLE_URL) => writeln!(text, "#{}", table_line(key, database)),
             None => writeln!(text, "#{}", key.example()),
             Some(None) => writeln!(text, "{}", key.example()),
             Some(Some(url)) => {
@@ -322,6 +328,14 @@ pub fn file_text(database: Option<&str>, store: Option<&str>) -> String {
         };
     }
     text
+}
+
+/// The fallback table's line: in the same database, where that is a server and its URL no secret.
+fn table_line(key: &Key, database: Option<&str>) -> String {
+    match database.filter(|url| url.starts_with("postgres") && !holds_password(url)) {
+        Some(url) => format!("{} = {}", key.name, toml::Value::String(url.to_owned())),
+        None => key.example(),
+    }
 }
 
 #[cfg(test)]
@@ -377,6 +391,10 @@ mod tests {
         assert!(text.contains("TINTYPE_DATABASE_URL_FILE"));
         let table: toml::Table = toml::from_str(&text).unwrap();
         assert_eq!(table["database"]["url"].as_str(), Some("postgres://u:p\"\\'@h/d"));
-        assert!(!file_text(Some("postgres://u@h/d"), None).contains("TINTYPE_DATABASE_URL_FILE"));
+        let text = file_text(Some("postgres://u@h/d"), None);
+        assert!(!text.contains("TINTYPE_DATABASE_URL_FILE"));
+        assert!(
+            text.contains("GRANT SELECT ON tintype_snapshot") && text.contains("\n#table_url = \"postgres://u@h/d\"\n")
+        );
     }
 }

@@ -41,7 +41,7 @@ pub fn masked(text: &str) -> String {
 }
 
 /// Sections in which every value is hidden that isn't known to be harmless; what is below them belongs to them.
-const PRIVATE: [&str; 3] = ["cdn", "database", "notify"];
+const PRIVATE: [&str; 4] = ["cdn", "database", "notify", "fallback"];
 /// Words of a line that may hold a password, wherever it stands: a URL that is misspelt in a way that nobody thought of
 /// must not show what is in it.
 const SUSPICIOUS: [&str; 5] = ["@", "passw", "pwd", "postgres", "head_url"];
@@ -232,6 +232,7 @@ mod tests {
             "passwd = \"hunter2\"",
             "[database]\nreplicas = [\n  \"postgres://u:hunter2@h/d\",\n  \"hunter2\",\n]",
             "[store]\nhead_url = \"postgres//u:hunter2\"",
+            "[fallback]\ntable_url = \"postgres//u:hunter2\"",
             "[store]\nhed_url = \"postgres://h/x?foo=hunter2\"",
             "url = \"host=h user=u pasword=hunter2\"\n[database]\nx = 1".replace("user", "passwd").as_str(),
         ] {

@@ -1,6 +1,7 @@
 use super::*;
 
 mod cdn;
+mod fallback;
 mod guard;
 mod head;
 mod notify;

@@ -22,11 +22,13 @@ pub mod connect;
 mod copy;
 pub mod facts;
 mod failure;
+mod fallback_table;
 mod head_table;
 mod replica;
 mod result_types;
 
 use failure::statement_error;
+pub use fallback_table::{TableServer, TableTransaction};
 pub use head_table::{HeadRow, HeadTable, RowSwap, RowVersion};
 pub use result_types::columns;
 use result_types::{is_about_types, read_rare_types};

@@ -13,6 +13,10 @@ use sqlx::{
 };
 use tokio::sync::mpsc;
 
+mod fallback_table;
+
+pub use fallback_table::{TableFile, TableFileTransaction};
+
 use super::batch::{RowBatch, Rows};
 use super::value::sqlite as cell;
 use super::{ColumnType, DatabaseError, ReadSettings, ResultColumn};

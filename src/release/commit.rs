@@ -20,6 +20,7 @@ use super::progress::{Phase, Progress};
 use super::publish::Job;
 use super::purge;
 use super::report::{Report, Seconds, TemplateReport};
+use super::table;
 use super::turn::{Contest, Turn, await_lease, leased, lock, without_dead_lease};
 use crate::error::Error;
 use crate::store::Store;
@@ -102,11 +103,19 @@ pub async fn commit(
         seconds.activate = started.elapsed().as_secs_f64();
         // A CDN may keep a purge waiting for minutes, and others may publish meanwhile.
         drop(held);
-        let started = Instant::now();
-        report.purge = purge::catch_up(store, &job.cdn, job.purge, &report.activated, progress).await;
-        seconds.purge = started.elapsed().as_secs_f64();
+        // The one must not wait for the other, which may be away.
+        let purged = timed(purge::catch_up(store, &job.cdn, job.purge, &report.activated, progress));
+        let tabled = timed(table::catch_up(store, job.table.as_ref(), manifest.as_deref(), progress));
+        ((report.purge, seconds.purge), (report.table, seconds.table)) = tokio::join!(purged, tabled);
         return Ok(report);
     }
+}
+
+/// What comes of some work, and the seconds that it took.
+async fn timed<T>(work: impl Future<Output = T>) -> (T, f64) {
+    let started = Instant::now();
+    let done = work.await;
+    (done, started.elapsed().as_secs_f64())
 }
 
 /// Stages what a run saw as a release that nobody commits yet, whatever its guards say of it.

@@ -155,7 +155,11 @@ mod tests {
     }
 
     fn edge() -> Cdn {
-        Cdn::Edge(Arc::new(Store::Faulty(crate::store::Faulty::new(&Arc::default(), 0, crate::store::Script::default()))))
+        Cdn::Edge(Arc::new(Store::Faulty(crate::store::Faulty::new(
+            &Arc::default(),
+            0,
+            crate::store::Script::default(),
+        ))))
     }
 
     fn head(purged: u64, active: u64) -> Head {
@@ -195,8 +199,12 @@ mod tests {
         now.owe_paths(&edge(), &["a".into()]);
         assert!(now.owes(&edge(), &id(3)));
         assert!(!now.pay(&edge(), &before));
-        let lease =
-            Lease { holder: String::new(), epoch: 1, ttl_seconds: Duration::MAX.as_secs(), taken_at: DateTime::default() };
+        let lease = Lease {
+            holder: String::new(),
+            epoch: 1,
+            ttl_seconds: Duration::MAX.as_secs(),
+            taken_at: DateTime::default(),
+        };
         let during = Head { lease: Some(lease), ..now.clone() };
         assert!(!now.pay(&edge(), &during));
         let after = now.clone();

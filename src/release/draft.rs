@@ -27,6 +27,7 @@ use super::restore::Restoring;
 use super::row::Row;
 use super::shards::{Writing, shard_name};
 use super::staged::{Staged, StagedTemplate};
+use super::table::Tabled;
 use crate::diagnostic::Diagnostic;
 use crate::error::Error;
 use crate::snapshot::Digest;
@@ -381,6 +382,7 @@ impl Draft {
             rolled_forward: None,
             settled: None,
             purge: Purged::default(),
+            table: Tabled::default(),
             unfinished: None,
             release,
             committed,

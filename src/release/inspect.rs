@@ -66,10 +66,13 @@ pub async fn document(store: &Store, path: &str, release: Option<&Manifest>) -> 
             None => return Ok(None),
         },
     };
-    let Some(bytes) = bytes else { return Ok(None) };
-    let body = gunzip(&bytes, MAX_BODY_BYTES)
-        .map_err(|error| Error::Corrupt { object: name, reason: format!("isn't valid gzip: {error}") })?;
-    Ok(Some(body))
+    bytes.map(|bytes| unpacked(&name, &bytes)).transpose()
+}
+
+/// The body of what is called so.
+pub fn unpacked(name: &str, gzipped: &[u8]) -> Result<Vec<u8>, Error> {
+    gunzip(gzipped, MAX_BODY_BYTES)
+        .map_err(|error| Error::Corrupt { object: name.to_owned(), reason: format!("isn't valid gzip: {error}") })
 }
 
 /// What a live read is about.

@@ -29,6 +29,8 @@ pub enum Phase {
     Purge,
     /// The edges are being told something that the next run wouldn't tell them.
     PurgeNamed,
+    /// Every path shows the release, and the fallback table is being written.
+    Table,
 }
 
 /// Counters that a run moves and a progress bar reads.
@@ -71,7 +73,8 @@ impl Progress {
             7 => Phase::Verify,
             8 => Phase::Remove,
             9 => Phase::Purge,
-            _ => Phase::PurgeNamed,
+            10 => Phase::PurgeNamed,
+            _ => Phase::Table,
         }
     }
 

@@ -23,7 +23,7 @@ use super::refresh::{LeftOut, Records};
 use super::report::{Report, Seconds};
 use super::verify::Settled;
 use crate::cdn::Cdn;
-use crate::database::{Database, ReadSettings, ReadTransaction, Search, Source};
+use crate::database::{Database, FallbackTable, ReadSettings, ReadTransaction, Search, Source};
 use crate::diagnostic::Diagnostic;
 use crate::error::Error;
 use crate::store::{Store, probe};
@@ -72,6 +72,8 @@ pub struct Job {
     pub cdn: Cdn,
     /// Tell them; false leaves that to a later run.
     pub purge: bool,
+    /// The table that is left behind for whoever answers without the store.
+    pub table: Option<FallbackTable>,
 }
 
 /// A template after the build: what was seen of it, or why nothing was.

@@ -13,6 +13,7 @@ use super::merge::Merged;
 use super::purge::Purged;
 use super::refresh::Decision;
 use super::row::{Row, find};
+use super::table::Tabled;
 use super::verify::Settled;
 use crate::database::Source;
 use crate::diagnostic::Diagnostic;
@@ -47,6 +48,8 @@ pub struct Report {
     pub activated: Activated,
     /// What came of telling the edges.
     pub purge: Purged,
+    /// What became of the fallback table.
+    pub table: Tabled,
     /// What went wrong after the commit and before the purge; the next run goes on from there.
     pub unfinished: Option<Error>,
     /// Where the time went, in seconds.
@@ -72,6 +75,8 @@ pub struct Seconds {
     pub activate: f64,
     /// Telling the edges.
     pub purge: f64,
+    /// Writing the fallback table.
+    pub table: f64,
     /// Everything.
     pub total: f64,
 }

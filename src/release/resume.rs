@@ -9,6 +9,7 @@ use super::id::ReleaseId;
 use super::progress::{Phase, Progress};
 use super::publish::Job;
 use super::purge::{self, Purged};
+use super::table::{self, Tabled};
 use super::turn::Turn;
 use super::verify::Settled;
 use crate::error::Error;
@@ -27,6 +28,8 @@ pub struct Resumed {
     pub settled: Option<Settled>,
     /// What came of telling the edges.
     pub purge: Purged,
+    /// What became of the fallback table.
+    pub table: Tabled,
 }
 
 /// Finishes the committed release. With `take_over`, a lease that hasn't expired counts as that of a dead publisher.
@@ -39,6 +42,7 @@ pub async fn resume(job: &Job, store: &Arc<Store>, take_over: bool, progress: &P
         activated: Activated::default(),
         settled: None,
         purge: Purged::default(),
+        table: Tabled::default(),
     };
     if base.is_unfinished() || (take_over && base.head().lease.is_some()) {
         progress.enter(Phase::Activate, 0);
@@ -50,7 +54,9 @@ pub async fn resume(job: &Job, store: &Arc<Store>, take_over: bool, progress: &P
     }
     let (_, settled) = settle_doubt(job, store, base, progress).await?;
     resumed.settled = settled;
-    resumed.purge = purge::catch_up(store, &job.cdn, job.purge, &resumed.activated, progress).await;
+    let purged = purge::catch_up(store, &job.cdn, job.purge, &resumed.activated, progress);
+    let tabled = table::catch_up(store, job.table.as_ref(), None, progress);
+    (resumed.purge, resumed.table) = tokio::join!(purged, tabled);
     progress.enter(Phase::Done, 0);
     Ok(resumed)
 }

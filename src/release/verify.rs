@@ -19,7 +19,7 @@ use super::row::{DocumentRow, Row};
 use crate::error::Error;
 use crate::store::{Store, StoreError};
 
-mod crew;
+pub(super) mod crew;
 pub mod edge;
 mod look;
 mod mend;

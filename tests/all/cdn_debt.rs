@@ -165,10 +165,7 @@ fn another_cdn_is_told_everything() {
     let (project, api) = published("1s");
     let text = std::fs::read_to_string(project.config()).expect("read tintype.toml");
     std::fs::write(project.config(), text.replace("/hook", "/other")).expect("write tintype.toml");
-    assert_eq!(
-        json(&project, &["status"], 0)["purge"],
-        value!({ "outcome": "pending", "since": null, "paths": null })
-    );
+    assert_eq!(json(&project, &["status"], 0)["purge"], value!({ "outcome": "pending", "since": null, "paths": null }));
     json(&project, &["publish"], 0);
     let [asked] = api.take().try_into().expect("one purge");
     assert_eq!((asked.path.as_str(), &asked.json()["purge"]), ("/other", &"everything".into()));

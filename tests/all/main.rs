@@ -21,6 +21,7 @@ mod doctor_publish;
 mod doctor_s3;
 mod doubt;
 mod due_times;
+mod fallback_table;
 mod head_contract;
 mod guards;
 mod interrupt;

@@ -4,6 +4,7 @@ pub mod bucket;
 pub mod cdn_api;
 pub mod demo_world;
 pub mod directory;
+pub mod fallback;
 pub mod edge;
 pub mod frozen_edge;
 pub mod http;

@@ -21,6 +21,7 @@ mod failure;
 mod sql;
 
 use failure::Failed;
+pub(super) use sql::literal;
 
 /// What the server shows for the connection.
 const APPLICATION: &str = "tintype/head";

@@ -273,6 +273,7 @@ impl Site {
             now: clock::now(),
             cdn: Cdn::Edge(Arc::clone(store)),
             purge: true,
+            table: None,
             lease_wait: deed.patience,
             lease_ttl: LEASE_TTL,
             holder: deed.run.to_string(),

@@ -87,7 +87,7 @@ impl Worker {
         let store = site.enter(actor, script, patience);
         let progress = Arc::new(Progress::default());
         let (its_site, its_store, its_progress) = (Rc::clone(site), Arc::clone(&store), Arc::clone(&progress));
-        let future = Box::pin(async move { its_site.act(&its_store, &its_progress).await });
+        let future = Box::pin(async move { Box::pin(its_site.act(&its_store, &its_progress)).await });
         Worker { store, progress, future }
     }
 

@@ -29,8 +29,8 @@ impl Directory {
         self.paths().into_iter().filter(|path| path.starts_with(&prefix)).collect()
     }
 
-    /// The catalogue's files, and no others, lie plain as well.
-    fn all_paths(&self) -> Vec<String> {
+    /// The object paths of all documents and of the catalogue's files, in order. These, and no others, lie plain as well.
+    pub fn all_paths(&self) -> Vec<String> {
         files_below(&self.0)
             .into_iter()
             .filter(|path| !(path == "index.json" || path.starts_with("index/") && path.ends_with("json")))

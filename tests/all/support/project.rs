@@ -209,7 +209,8 @@ fn sqlite_connect(file: &Path) -> SqliteConnection {
         .unwrap_or_else(|error| panic!("cannot open {}: {error}", file.display()))
 }
 
-fn sqlite_execute(file: &Path, sql: &str) {
+/// Runs statements, separated by semicolons, on a SQLite file.
+pub fn sqlite_execute(file: &Path, sql: &str) {
     let mut connection = sqlite_connect(file);
     postgres::runtime().block_on(async {
         sqlx::raw_sql(AssertSqlSafe(sql))
@@ -220,7 +221,8 @@ fn sqlite_execute(file: &Path, sql: &str) {
     });
 }
 
-fn sqlite_query(file: &Path, sql: &str) -> Vec<Vec<Option<String>>> {
+/// Runs one statement on a SQLite file and returns its rows as text (`None` is NULL).
+pub fn sqlite_query(file: &Path, sql: &str) -> Vec<Vec<Option<String>>> {
     let mut connection = sqlite_connect(file);
     let rows = postgres::runtime()
         .block_on(sqlx::raw_sql(AssertSqlSafe(sql)).fetch_all(&mut connection))

@@ -71,7 +71,7 @@ pub fn update(store: &str, expected: RowVersion, new: &[u8]) -> String {
 }
 
 /// A text, whatever `standard_conforming_strings` says.
-fn literal(text: &str) -> String {
+pub fn literal(text: &str) -> String {
     format!("E'{}'", text.replace('\\', r"\\").replace('\'', "''"))
 }
 
