@@ -6,13 +6,12 @@
 //! isn't, every path of the site is named.
 //!
 //! A cache answers 404 where there is nothing to forget, and so does a server that knows nothing of the site, because the
-//! address is wrong. So with the first 404 it is asked for the document that every release has.
+//! address is wrong. The document that every release has, and that is a part of every debt, tells them apart.
 
 use std::time::Duration;
 
 use ring::hmac;
 use serde_json::{Value, json};
-use tokio::sync::OnceCell;
 use url::Url;
 
 use super::persist::{Patience, Refusal, Verdict, judge, persist};
@@ -46,8 +45,6 @@ pub struct Webhook {
     pub header: Option<(String, Secret)>,
     /// Method and address that make everything forgotten, where each path has an address of its own.
     pub everything: Option<(String, Secret)>,
-    /// Set when it has been found out whether the address leads to the site.
-    pub looked: OnceCell<()>,
 }
 
 impl Webhook {
@@ -75,8 +72,8 @@ impl Webhook {
                 for path in paths {
                     let answered =
                         self.call(&self.method, &self.address(site, path), site, Vec::new(), patience).await?;
-                    if is_gone(answered) {
-                        self.looked.get_or_try_init(|| self.look(site, patience)).await?;
+                    if is_gone(answered) && path.as_ref() == FIRST {
+                        self.doubt(site, patience).await?;
                     }
                 }
                 Ok(())
@@ -99,30 +96,21 @@ impl Webhook {
         self.url.expose().replace(PATH, &format!("{}{path}", site.path().trim_start_matches('/')))
     }
 
-    /// Looks whether a server that says of a path that there is nothing has the site at all.
-    async fn look(&self, site: &Url, patience: Patience) -> Result<(), Refusal> {
-        let is_purge = self.method == "PURGE";
-        // A purge tells nothing of what the cache could fetch, and what this does tell isn't worth waiting for.
-        let (method, patience) = match is_purge {
-            true => ("GET", Patience { limit: patience.limit.min(LOOK), ..patience }),
-            false => (self.method.as_str(), patience),
-        };
-        let answered = self.call(method, &self.address(site, FIRST), site, Vec::new(), patience).await;
-        match answered {
-            Ok(status) if is_gone(status) => {}
-            Ok(_) => return Ok(()),
-            // Some take no other method than this.
-            Err(_) if is_purge => return Ok(()),
-            Err(refusal) => return Err(refusal),
-        }
+    /// Judges a server that has nothing under the name of the document that every release has.
+    async fn doubt(&self, site: &Url, patience: Patience) -> Result<(), Refusal> {
         let hint = "[cdn.webhook] url has to lead to the cache that keeps the documents of [cdn] url";
-        if is_purge {
-            // There are caches that have an address for purges alone, and keep nothing at the moment.
-            tracing::warn!("the webhook answers 404 to PURGE, and to GET of {FIRST}, which every release has; {hint}");
-            return Ok(());
+        if self.method != "PURGE" {
+            let reason = format!("the webhook answered 404 to {} of {FIRST}, which every release has", self.method);
+            return Err(Refusal { reason, hint: Some(hint.to_owned()) });
         }
-        let reason = format!("the webhook answered 404 to {method} of {FIRST}, which every release has");
-        Err(Refusal { reason, hint: Some(hint.to_owned()) })
+        // A purge tells nothing of what the cache could fetch, and what a GET tells isn't worth waiting for. It is no proof
+        // either: there are caches with an address for purges alone.
+        let patience = Patience { limit: patience.limit.min(LOOK), ..patience };
+        let answered = self.call("GET", &self.address(site, FIRST), site, Vec::new(), patience).await;
+        if answered.is_ok_and(is_gone) {
+            tracing::warn!("the webhook answers 404 to PURGE, and to GET of {FIRST}, which every release has; {hint}");
+        }
+        Ok(())
     }
 
     /// Sends a request until it is answered; the status of what counts as done.
@@ -137,7 +125,10 @@ impl Webhook {
         let url = Url::parse(address).map_err(|error| Refusal::new(format!("[cdn.webhook] url isn't one: {error}")))?;
         // The address itself may hold a secret.
         let who = format!("the webhook at {}", &url[url::Position::BeforeHost..url::Position::AfterPort]);
-        let signature = self.secret.as_ref().map(|secret| signature(secret, &body));
+        // Without a body it is the request line that must not be anybody's.
+        let line = format!("{method} {}", &url[url::Position::BeforePath..url::Position::AfterQuery]);
+        let signed = if body.is_empty() { line.as_bytes() } else { &body };
+        let signature = self.secret.as_ref().map(|secret| signature(secret, signed));
         let mut headers = Vec::new();
         match body.is_empty() {
             true => headers.push(("host", &site[url::Position::BeforeHost..url::Position::AfterPort])),
@@ -181,9 +172,9 @@ fn document(site: &Url, request: &Request) -> Value {
     }
 }
 
-/// HMAC-SHA-256 of a body, as hex digits behind the name of the hash.
-fn signature(secret: &Secret, body: &[u8]) -> String {
+/// HMAC-SHA-256 of what is sent, as hex digits behind the name of the hash.
+fn signature(secret: &Secret, sent: &[u8]) -> String {
     let key = hmac::Key::new(hmac::HMAC_SHA256, secret.expose().as_bytes());
-    let tag = hmac::sign(&key, body);
+    let tag = hmac::sign(&key, sent);
     format!("sha256={}", tag.as_ref().iter().map(|byte| format!("{byte:02x}")).collect::<String>())
 }

@@ -4,7 +4,6 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::OnceCell;
 use url::Url;
 
 use super::keys::{self, Key, Kind};
@@ -116,14 +115,8 @@ impl Reader<'_> {
                 "remove the line, or write {path} where the path belongs in url",
             );
         }
-        if secret.is_some() && url.expose().contains(PATH) {
-            let reason =
-                "[cdn.webhook] secret signs bodies, and requests for a path, as url with {path} asks for, have none";
-            let hint = "remove the line, and let header carry what says who asks; or leave {path} out of url";
-            self.refuse_key(&keys::WEBHOOK_SECRET, reason, hint);
-        }
         let everything = everything_method.zip(everything);
-        Some(Driver::Webhook(Webhook { url, method: by_path?, secret, header, everything, looked: OnceCell::new() }))
+        Some(Driver::Webhook(Webhook { url, method: by_path?, secret, header, everything }))
     }
 
     /// The value of a secret key; a refusal must not show it.

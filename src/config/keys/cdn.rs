@@ -252,7 +252,7 @@ pub static WEBHOOK_SECRET: Key = Key {
     shown: "\"...\"",
     comment: &[
         "A secret that requests are signed with, so that the webhook knows who sends them; none by default. The header is",
-        "X-Tintype-Signature: sha256= and the HMAC-SHA-256 of the body in hex digits; not with {path}, where there is no body.",
+        "X-Tintype-Signature: sha256= and the HMAC-SHA-256 of the body in hex digits; of \"PURGE /path\" with {path}.",
     ],
 };
 
