@@ -23,7 +23,7 @@ const PAUSE: Duration = Duration::from_millis(20);
 /// The claims of all schedules, by their names.
 pub type Claims = BTreeMap<String, Claim>;
 
-/// What came of a write.
+/// What was found, or came of a write.
 #[derive(Debug, Clone)]
 pub enum Written {
     /// The claims as they are now, changed or not.
@@ -37,9 +37,24 @@ pub enum Written {
     },
 }
 
-/// Reads the claims.
-pub async fn read(store: &Store) -> Result<Claims, Error> {
-    Ok(HeadRead::read(store).await?.head.schedules)
+impl Written {
+    /// The claims as they are.
+    pub fn claims(&self) -> &Claims {
+        match self {
+            Written::Done(claims) | Written::Leased { claims, .. } => claims,
+        }
+    }
+}
+
+/// Reads the claims, and whether somebody holds the lease.
+pub async fn read(store: &Store) -> Result<Written, Error> {
+    let read = HeadRead::read(store).await?;
+    let holder = read.lease_of_another("").map(|(lease, _)| lease.holder.clone());
+    let claims = read.head.schedules;
+    Ok(match holder {
+        Some(holder) => Written::Leased { holder, claims },
+        None => Written::Done(claims),
+    })
 }
 
 /// Changes the claims, on whatever the head says by then; where the change says no, nothing is written. `is_ours` tells

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use super::Schedule;
 use super::attempt::{Ended, Starter};
-use super::keeper::{After, Keeper, Next, Run, Step};
+use super::keeper::{After, Keeper, Missed, Next, Run, Step};
 use super::owner::{is_alive, this_process};
 use crate::error::Error;
 use crate::notify::{Notifier, Signal};
@@ -33,6 +33,9 @@ const LOOK_AT_CLOCK: Duration = Duration::from_secs(20);
 const SHORTEST: Duration = Duration::from_millis(20);
 /// For how long the end of a run is tried to be recorded before the process ends without.
 const LAST_RECORDS: Duration = Duration::from_secs(20);
+
+/// For how long a step that is under way may go on after a wish.
+const LAST_STEP: Duration = Duration::from_secs(5);
 
 /// What a daemon is given.
 pub struct Setup {
@@ -64,6 +67,10 @@ pub struct Daemon {
     /// The processes of the children that are there.
     processes: Arc<Mutex<BTreeMap<String, u32>>>,
     stopping_since: Option<Instant>,
+    /// When the last run was over, or the wish to end came.
+    over_since: Option<Instant>,
+    /// How the last attempts ended, until the metrics say so.
+    unshown: BTreeMap<String, Ended>,
     /// How the last run ended.
     last: Option<Last>,
 }
@@ -107,6 +114,8 @@ impl Daemon {
             stops: BTreeMap::new(),
             processes: Arc::default(),
             stopping_since: None,
+            over_since: None,
+            unshown: BTreeMap::new(),
             last: None,
         }
     }
@@ -131,13 +140,15 @@ impl Daemon {
             let steps = self.keeper.steps(Utc::now());
             let has_steps = !steps.is_empty();
             for step in steps {
-                let done = self.perform(step).await;
-                if is_once {
+                let done = self.perform_unless(step, &mut wishes).await;
+                // What has begun goes on, and is recorded when the store is back.
+                if is_once && self.last.is_none() {
                     done?;
                     self.refuse_overlap()?;
                 }
             }
             if self.is_over(is_once) {
+                self.show_all().await;
                 return Ok(());
             }
             let wait = if has_steps { Duration::ZERO } else { self.until_next() };
@@ -145,8 +156,11 @@ impl Daemon {
                 biased;
                 Some(joined) = self.children.join_next() => match joined {
                     Ok((name, ended)) => {
-                        self.write_metrics(&ended).await;
                         self.ended(&name, ended);
+                        if self.setup.is_alone && self.keeper.is_waiting(&name) {
+                            // Nothing is recorded before the run is over.
+                            self.show(&name).await;
+                        }
                     }
                     // What became of it is unknown, so that its claim is left to whoever comes next.
                     Err(error) => {
@@ -161,7 +175,8 @@ impl Daemon {
     }
 
     fn is_over(&self, is_once: bool) -> bool {
-        let is_late = self.stopping_since.is_some_and(|since| since.elapsed() > LAST_RECORDS);
+        let is_late = self.over_since.is_some_and(|since| since.elapsed() > LAST_RECORDS);
+        let is_late = is_late && self.keeper.is_only_recording();
         let is_ending = is_once || self.stopping_since.is_some();
         is_ending && self.children.is_empty() && (self.keeper.is_at_rest() || is_late)
     }
@@ -172,14 +187,46 @@ impl Daemon {
         wake.unwrap_or(LOOK_AT_CLOCK).clamp(SHORTEST, LOOK_AT_CLOCK)
     }
 
+    /// Carries out a step. A wish is heard meanwhile: the step gets a little more time, because what it writes is better
+    /// known than not, and what it didn't get done is offered again.
+    async fn perform_unless(&mut self, step: Step, wishes: &mut impl AsyncFnMut() -> Wish) -> Result<(), Error> {
+        let mut heard = 0;
+        let done = {
+            let mut performed = Box::pin(self.perform(step));
+            let mut until = None;
+            loop {
+                let over = async {
+                    match until {
+                        Some(until) => tokio::time::sleep_until(until).await,
+                        None => std::future::pending().await,
+                    }
+                };
+                tokio::select! {
+                    biased;
+                    done = &mut performed => break done,
+                    Wish::End = wishes() => {
+                        heard += 1;
+                        until.get_or_insert(Instant::now() + LAST_STEP);
+                    }
+                    () = over => break Ok(()),
+                }
+            }
+        };
+        (0..heard).for_each(|_| self.stop());
+        if heard == 0 { done } else { Ok(()) }
+    }
+
     /// Carries out a step. What the store refuses is tried again later; the error is for a run that somebody waits for.
     async fn perform(&mut self, step: Step) -> Result<(), Error> {
         match step {
             Step::Look => {
                 let read = claims::read(&self.setup.store).await;
                 match read {
-                    Ok(claims) => {
-                        self.keeper.looked(&claims, Utc::now());
+                    Ok(seen) => {
+                        self.keeper.looked(seen.claims(), Utc::now());
+                        if let Written::Leased { .. } = seen {
+                            self.keeper.leased();
+                        }
                         tracing::debug!(schedules = self.schedules.len(), "looked at what was run");
                     }
                     Err(error) => {
@@ -189,11 +236,23 @@ impl Daemon {
                     }
                 }
             }
-            Step::Write(name) => return self.write(&name).await,
+            Step::Write(name) => {
+                let written = self.write(&name).await;
+                self.show(&name).await;
+                return written;
+            }
+            Step::GiveUp(name) => {
+                if let Some(after) = self.keeper.give_up(&name) {
+                    let last = self.last.as_ref().filter(|last| last.schedule == name);
+                    let ended = self.unshown.get(&name).or(last.map(|last| &last.ended)).cloned();
+                    self.conclude(&name, &after, ended.unwrap_or_else(Ended::nothing));
+                }
+            }
             Step::Begin(name, run) => self.begin(&name, &run),
-            Step::Missed(name, due) => {
-                tracing::warn!(schedule = name, %due, "missed: nothing ran here, and its starting_deadline is over");
-                self.keeper.told(&name, due);
+            Step::Missed(name, Missed { first, last, times }) => {
+                let what = "missed: nothing ran here, and its starting_deadline is over";
+                tracing::warn!(schedule = name, times, %first, %last, "{what}");
+                self.keeper.told(&name, last);
             }
         }
         Ok(())
@@ -218,6 +277,7 @@ impl Daemon {
             Ok(Written::Leased { holder, claims }) => {
                 tracing::info!(schedule = name, holder, "another publisher is committing; waiting for it");
                 self.keeper.looked(&claims, Utc::now());
+                self.keeper.leased();
                 self.keeper.postpone(name, Utc::now());
             }
             Err(error) => {
@@ -272,10 +332,17 @@ impl Daemon {
     fn ended(&mut self, name: &str, ended: Ended) {
         self.stops.remove(name);
         let Some(after) = self.keeper.ended(name, ended.finish, Utc::now()) else { return };
-        self.tell(name, &after, &ended);
-        let After { next, attempts, .. } = after;
+        self.unshown.insert(name.to_owned(), ended.clone());
+        self.conclude(name, &after, ended);
+    }
+
+    /// Says what came of an attempt.
+    fn conclude(&mut self, name: &str, after: &After, ended: Ended) {
+        self.tell(name, after, &ended);
+        let After { next, attempts, .. } = *after;
         match next {
             Next::Over(outcome) => {
+                self.over_since = Some(Instant::now());
                 tracing::info!(schedule = name, %outcome, attempts, code = ended.code, "the run is over");
                 if let Some(last) = &mut self.last {
                     *last = Last { outcome, attempts, ended, ..last.clone() };
@@ -284,6 +351,9 @@ impl Daemon {
             Next::Again(wait) => {
                 let wait = humantime::format_duration(wait.to_std().unwrap_or_default());
                 tracing::warn!(schedule = name, attempts, code = ended.code, %wait, "the run failed and is tried again");
+                if let Some(last) = &mut self.last {
+                    *last = Last { outcome: ended.finish.outcome, attempts, ended, ..last.clone() };
+                }
             }
         }
     }
@@ -292,6 +362,10 @@ impl Daemon {
     fn stop(&mut self) {
         let is_first = self.stopping_since.is_none();
         self.stopping_since.get_or_insert_with(Instant::now);
+        self.over_since.get_or_insert_with(Instant::now);
+        if let Some(last) = self.last.as_mut().filter(|last| self.keeper.is_waiting(&last.schedule)) {
+            last.outcome = RunOutcome::Stopped;
+        }
         self.keeper.stop();
         for (name, stop) in &self.stops {
             let grace = self.schedules.get(name).map_or(Duration::ZERO, |schedule| schedule.grace);

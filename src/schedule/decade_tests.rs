@@ -169,5 +169,6 @@ fn what_is_unusual_within_a_year() {
     assert_eq!(unusual("30 2 * * *", Tz::America__New_York), ["03-08 Gap"]);
     assert_eq!(unusual("30 1 * * *", Tz::America__New_York), ["11-01 First"]);
     assert!(unusual("30 2 * * *", Tz::UTC).is_empty());
+    assert_eq!(unusual("* * * * *", Tz::America__New_York).len(), 120, "of an hour that comes twice");
     assert!(unusual("0 9 * * *", Tz::Europe__London).is_empty());
 }

@@ -12,6 +12,8 @@
 //! Cron on Debian does much the same, by another way: it watches the clock, runs what a jump of less than three hours has
 //! skipped, and repeats nothing that has a fixed hour *and* a fixed minute.
 
+use std::collections::VecDeque;
+
 use chrono::{DateTime, MappedLocalTime, NaiveDateTime, Offset as _, TimeDelta, TimeZone as _, Utc};
 use chrono_tz::Tz;
 
@@ -69,32 +71,42 @@ pub struct DueTimes {
 impl DueTimes {
     /// The first due time after an instant.
     pub fn after(&self, instant: DateTime<Utc>) -> Option<Due> {
-        let start = self.civil(instant);
-        if self.offset(instant - REACH) == self.offset(instant + REACH) {
-            // No change is near, so that civil times come in the order of the instants.
-            let civil = self.crontab.after(start)?;
-            return self.instants(civil).into_iter().flatten().next();
-        }
-        let mut first: Option<Due> = None;
-        let mut civil = self.crontab.after(start - REACH);
-        while let Some(candidate) = civil {
-            if first.is_some_and(|first| candidate > first.civil + REACH) {
-                break;
-            }
-            for due in self.instants(candidate).into_iter().flatten().filter(|due| due.at > instant) {
-                let is_sooner = |first: Due| due.at < first.at || (due.at == first.at && due.kind == Kind::Usual);
-                if first.is_none_or(is_sooner) {
-                    first = Some(due);
-                }
-            }
-            civil = self.crontab.after(candidate);
-        }
-        first
+        self.from(instant).next()
     }
 
     /// The due times after an instant, one after the other.
     pub fn from(&self, instant: DateTime<Utc>) -> impl Iterator<Item = Due> {
-        std::iter::successors(self.after(instant), |due| self.after(due.at))
+        let mut at = instant;
+        let mut near: VecDeque<Due> = VecDeque::new();
+        std::iter::from_fn(move || {
+            loop {
+                if let Some(due) = near.pop_front() {
+                    return Some(due);
+                }
+                if self.offset(at - REACH) == self.offset(at + REACH) {
+                    // No change is near, so that civil times come in the order of the instants.
+                    let due = self.instants(self.crontab.after(self.civil(at))?).into_iter().flatten().next()?;
+                    at = due.at;
+                    return Some(due);
+                }
+                near = self.near(at).into();
+                at += REACH;
+            }
+        })
+    }
+
+    /// The due times within the reach after an instant, where a change may have put them out of order. They are sorted
+    /// once, because many of them may be near.
+    fn near(&self, instant: DateTime<Utc>) -> Vec<Due> {
+        let start = self.civil(instant);
+        let civil = std::iter::successors(self.crontab.after(start - REACH), |civil| self.crontab.after(*civil));
+        let civil = civil.take_while(|civil| *civil <= start + REACH * 2);
+        let is_near = |due: &Due| instant < due.at && due.at <= instant + REACH;
+        let mut near: Vec<Due> = civil.flat_map(|civil| self.instants(civil)).flatten().filter(is_near).collect();
+        // Of several at one instant, the one that names it itself counts.
+        near.sort_by_key(|due| (due.at, due.kind != Kind::Usual, due.civil));
+        near.dedup_by_key(|due| due.at);
+        near
     }
 
     /// The next due times, up to `until`, that don't come exactly once.

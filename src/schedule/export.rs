@@ -26,8 +26,8 @@ pub struct Unit {
 
 /// For how long changes of the clocks are looked for.
 const AHEAD: TimeDelta = TimeDelta::days(366);
-/// What a run that is stopped has for its end beyond its grace.
-const LAST_WORDS_SECONDS: u64 = 30;
+/// What a run that is stopped has for its end beyond its grace: its last words, its record in the head, and messages.
+const LAST_WORDS_SECONDS: u64 = 75;
 
 /// The lines of a crontab.
 pub fn crontab(schedules: &[Schedule], command: &Command, now: DateTime<Utc>) -> String {

@@ -25,7 +25,7 @@ mod task;
 mod tests;
 mod verdict;
 
-pub use task::{After, Finish, Next, Run, Work};
+pub use task::{After, Finish, Missed, Next, Run, Work};
 use task::{State, Task};
 use verdict::Verdict;
 
@@ -49,8 +49,10 @@ pub enum Step {
     Write(String),
     /// Begin an attempt, and tell its end by [`Keeper::ended`].
     Begin(String, Run),
-    /// Say that a due time went by and that nothing will run for it.
-    Missed(String, DateTime<Utc>),
+    /// End a run whose next attempt would begin too late, by [`Keeper::give_up`].
+    GiveUp(String),
+    /// Say that due times went by and that nothing will run for them.
+    Missed(String, Missed),
 }
 
 /// Tells whether the process of an owner is there, if that can be told.
@@ -137,13 +139,16 @@ impl Keeper {
         if task.is_postponed(now) {
             return None;
         }
+        if task.is_too_late(now) {
+            return Some(Step::GiveUp(name.to_owned()));
+        }
         let write = || Some(Step::Write(name.to_owned()));
         match &mut task.state {
             State::Idle if !may_begin => None,
             State::Idle => match verdict {
                 Verdict::Note | Verdict::Bury(_) | Verdict::Run(_) => write(),
                 Verdict::Busy => Some(Step::Look),
-                Verdict::Nothing => task.missed(now).map(|due| Step::Missed(name.to_owned(), due)),
+                Verdict::Nothing => task.missed(now).map(|missed| Step::Missed(name.to_owned(), missed)),
             },
             State::Waiting { run, .. } | State::Working(run) if !is_alone && run.is_to_be_renewed(now) => write(),
             State::Waiting { run, at, wait } => {
@@ -176,6 +181,9 @@ impl Keeper {
                     Verdict::Nothing => task.next_start(now)?,
                     _ => now,
                 },
+                // Alone, nothing is written meanwhile.
+                State::Waiting { at, .. } if self.is_alone => *at,
+                State::Waiting { run, .. } if run.is_to_be_written => now,
                 State::Waiting { run, at, .. } => run.renew_at().min(*at),
                 State::Working(run) if !self.is_alone => run.renew_at(),
                 State::Working(_) => return None,
@@ -219,10 +227,22 @@ impl Keeper {
             match (&mut task.state, ours) {
                 (State::Idle, Some(claim)) => task.begin(&claim, now),
                 // It was recorded, or another has taken over since.
-                (State::Ending(..), None) => task.state = State::Idle,
-                // Renewed, or taken over, which ends renewing; a run that goes on all the same does no harm.
-                (State::Waiting { run, .. } | State::Working(run), ours) => {
-                    run.renewed_at = ours.map_or(now, |claim| claim.renewed_at);
+                (State::Ending(run, _), None) => {
+                    let trouble = run.trouble.filter(|_| run.is_lost);
+                    task.leave(trouble);
+                }
+                (State::Waiting { run, .. } | State::Working(run), Some(claim)) => {
+                    run.renewed_at = claim.renewed_at;
+                    run.is_to_be_written &= claim.trouble != run.trouble;
+                }
+                // Another has taken over.
+                (State::Waiting { run, .. }, None) => {
+                    let trouble = run.trouble;
+                    task.leave(trouble);
+                }
+                (State::Working(run), None) => {
+                    run.renewed_at = now;
+                    run.is_lost = true;
                 }
                 _ => {}
             }
@@ -231,8 +251,15 @@ impl Keeper {
         let idle = self.tasks.iter().filter(|(_, task)| matches!(task.state, State::Idle));
         let busy: Vec<String> = idle.filter(|(_, task)| is_busy(task)).map(|(name, _)| name.clone()).collect();
         for name in busy {
-            self.postpone(&name, now);
+            if let Some(task) = self.tasks.get_mut(&name) {
+                task.not_before = Some(now + AGAIN);
+            }
         }
+    }
+
+    /// Takes in that another publisher holds the lease, under which nobody renews a claim.
+    pub fn leased(&mut self) {
+        self.tasks.values_mut().for_each(Task::watch_anew);
     }
 
     /// Takes in that the claims couldn't be read.
@@ -240,6 +267,7 @@ impl Keeper {
         self.look_at = Some(now + AGAIN);
         for task in self.tasks.values_mut() {
             task.not_before = Some(now + AGAIN);
+            task.watch_anew();
         }
     }
 
@@ -247,10 +275,11 @@ impl Keeper {
     pub fn postpone(&mut self, name: &str, now: DateTime<Utc>) {
         if let Some(task) = self.tasks.get_mut(name) {
             task.not_before = Some(now + AGAIN);
+            task.watch_anew();
         }
     }
 
-    /// Notes that a due time that was missed has been told.
+    /// Notes that due times that were missed have been told, up to this one.
     pub fn told(&mut self, name: &str, due: DateTime<Utc>) {
         if let Some(task) = self.tasks.get_mut(name) {
             task.told = Some(due);
@@ -285,6 +314,22 @@ impl Keeper {
     pub fn ended(&mut self, name: &str, finish: Finish, now: DateTime<Utc>) -> Option<After> {
         let is_stopping = self.is_stopping;
         self.tasks.get_mut(name)?.ended(finish, is_stopping, now)
+    }
+
+    /// Ends a run whose next attempt would begin too late, and says what comes of that.
+    pub fn give_up(&mut self, name: &str) -> Option<After> {
+        self.tasks.get_mut(name)?.give_up()
+    }
+
+    /// True if a schedule waits for its next attempt.
+    pub fn is_waiting(&self, name: &str) -> bool {
+        self.tasks.get(name).is_some_and(|task| matches!(task.state, State::Waiting { .. }))
+    }
+
+    /// True if nothing is left to do but to record what has ended.
+    pub fn is_only_recording(&self) -> bool {
+        let is_over = |task: &Task| matches!(task.state, State::Idle | State::Ending(..)) && !task.is_asked_for;
+        self.tasks.values().all(is_over)
     }
 
     /// True if another process may hold a claim of this schedule.

@@ -97,7 +97,10 @@ impl Element<'_> {
         if least > most {
             let message = format!("the range `{range}` ends before it begins");
             let hint = format!("write two ranges: {from}-{},{}-{to}", self.kind.all.end(), self.kind.all.start());
-            let hint = if self.kind.names == WEEKDAYS { format!("{hint}; Sunday is 7 as well") } else { hint };
+            let is_sunday = self.kind.names == WEEKDAYS && most == 0;
+            let hint = if is_sunday { format!("write {from}-7") } else { hint };
+            let hint =
+                if self.kind.names == WEEKDAYS && !is_sunday { format!("{hint}; Sunday is 7 as well") } else { hint };
             return Err(Wrong::new(self.span.clone(), message, hint));
         }
         Ok((least, most))
@@ -107,7 +110,8 @@ impl Element<'_> {
         let span = self.span.start + at..self.span.end;
         match number(step) {
             Some(0) => Err(self.wrong(span, format!("the step in `{}` is 0", self.text))),
-            Some(step) if step <= u32::from(*self.kind.all.end()) => Ok(step as usize),
+            // One as long as the field leaves its first value, as in cron.
+            Some(step) if step as usize <= self.kind.all.len() => Ok(step as usize),
             Some(_) => {
                 let message = format!("the step in `{}` is longer than the whole field", self.text);
                 Err(self.wrong(span, message))

@@ -27,6 +27,7 @@ fn refused(expression: &str, marked: &str, says: &[&str]) {
 fn plain_fields() {
     assert_eq!(times("30 2 * * *", 2), ["01-01 02:30", "01-02 02:30"]);
     assert_eq!(times("*/20 * * * *", 4), ["01-01 00:00", "01-01 00:20", "01-01 00:40", "01-01 01:00"]);
+    assert_eq!(times("*/60 */24 * * *", 2), ["01-01 00:00", "01-02 00:00"]);
     assert_eq!(times("0 8-18/5,23 * * *", 4), ["01-01 08:00", "01-01 13:00", "01-01 18:00", "01-01 23:00"]);
     assert_eq!(times("0 0 31 * *", 3), ["01-31 00:00", "03-31 00:00", "05-31 00:00"]);
     assert_eq!(times("  5\t4  1 JAN,mar-Apr *\n", 4), ["01-01 04:05", "03-01 04:05", "04-01 04:05", "01-01 04:05"]);
@@ -88,6 +89,7 @@ fn what_is_wrong_is_marked() {
     refused("0, 0 * * *", "", &["a value is missing"]);
     refused("5/10 * * * *", "5/10", &["behind a single value", "5-59/"]);
     refused("*/0 * * * *", "0", &["the step in `*/0` is 0"]);
+    refused("0 0 * * fri-sun", "fri-sun", &["write fri-7"]);
     refused("*/61 * * * *", "61", &["longer than the whole field"]);
     refused("*/x * * * *", "x", &["isn't a step"]);
     refused("-1 * * * *", "", &["a value is missing"]);

@@ -1,5 +1,7 @@
 //! What a daemon tells of its runs: messages, pings, metrics.
 
+use std::time::Duration;
+
 use chrono::Utc;
 
 use super::Daemon;
@@ -10,6 +12,9 @@ use crate::release::head::HeadRead;
 use crate::release::head::claim::{RunOutcome, Trouble};
 use crate::schedule::attempt::Ended;
 use crate::schedule::keeper::{After, Next};
+
+/// For how long the head is waited for that the metrics are made of.
+const METRICS_READ: Duration = Duration::from_secs(10);
 
 /// What there is to tell people after an attempt.
 fn event(after: &After) -> Option<Event> {
@@ -66,10 +71,25 @@ impl Daemon {
         self.setup.notifier.tell(event, &text);
     }
 
+    /// Writes the metrics of an attempt that has ended, once: after the head was to say how, because they are made of it.
+    pub(super) async fn show(&mut self, name: &str) {
+        if let Some(ended) = self.unshown.remove(name) {
+            self.write_metrics(&ended).await;
+        }
+    }
+
+    /// The same for all that is left at the end.
+    pub(super) async fn show_all(&mut self) {
+        for ended in std::mem::take(&mut self.unshown).into_values() {
+            self.write_metrics(&ended).await;
+        }
+    }
+
     /// Writes metrics; a run is none the worse without them.
-    pub(super) async fn write_metrics(&self, ended: &Ended) {
+    async fn write_metrics(&self, ended: &Ended) {
         let Some(file) = &self.setup.metrics_file else { return };
-        let head = HeadRead::read(&self.setup.store).await.ok().map(|read| read.head);
+        let read = tokio::time::timeout(METRICS_READ, HeadRead::read(&self.setup.store)).await;
+        let head = read.ok().and_then(Result::ok).map(|read| read.head);
         let code = ended.code.and_then(|code| u8::try_from(code).ok()).unwrap_or(u8::MAX);
         let run = metrics::Ended { command: "publish", code, document: ended.document.as_ref(), at: Utc::now() };
         if let Err(error) = metrics::write(file, &metrics::text(&run, head.as_ref(), self.setup.has_cdn)) {

@@ -55,7 +55,7 @@ fn units() {
     assert_eq!(names, ["tintype-nightly.service", "tintype-nightly.timer"]);
     let has = |unit: usize, line: &str| units[unit].text.lines().any(|found| found == line);
     assert!(has(0, "ExecStart=/usr/bin/tintype -c \"/srv/my site/100%%.toml\" schedule --once nightly"), "{units:?}");
-    assert!(has(0, "Type=oneshot") && has(0, "TimeoutStopSec=90"));
+    assert!(has(0, "Type=oneshot") && has(0, "TimeoutStopSec=135"));
     assert!(has(1, "OnCalendar=mon,tue,wed,thu,fri *-*-* 02:30:00 Europe/London"), "{units:?}");
     assert!(has(1, "RandomizedDelaySec=300") && has(1, "WantedBy=timers.target"));
     let suspended = [Schedule { suspend: true, ..schedules[0].clone() }];

@@ -1,14 +1,28 @@
 //! One schedule: what it is doing, and when it is due.
 
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use sha2::{Digest as _, Sha256};
 
 use super::{AGAIN, RENEW};
 use crate::release::head::claim::{Claim, RunOutcome, Trouble};
 use crate::schedule::Schedule;
+
+/// The most due times that are looked through at once for those that were missed; the others come with the next look.
+const MOST_MISSED: usize = 2000;
+
+/// Due times for which nothing ran, one after the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Missed {
+    /// The first.
+    pub first: DateTime<Utc>,
+    /// The last.
+    pub last: DateTime<Utc>,
+    /// How many there are.
+    pub times: usize,
+}
 
 /// What an attempt is to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,6 +50,12 @@ pub struct Run {
     pub renewed_at: DateTime<Utc>,
     /// What people have been told of the schedule, and isn't over.
     pub trouble: Option<Trouble>,
+    /// How the last attempt ended.
+    pub outcome: Option<RunOutcome>,
+    /// True once somebody else has its claim: an attempt that goes on does no harm, and no other begins here.
+    pub is_lost: bool,
+    /// True while people know more than the claim says.
+    pub is_to_be_written: bool,
 }
 
 /// How an attempt ended.
@@ -102,8 +122,11 @@ pub struct Task {
     /// What people were told that no claim says yet.
     pub unwritten: Option<Trouble>,
     claim: Option<Claim>,
-    /// Since when the claim has been like that, as far as was seen.
-    since: Option<DateTime<Utc>>,
+    /// For how long the claim was seen to be like that. Only looks that came off count, and no more for each than lies
+    /// between two of them, because a clock may be set and a machine may sleep.
+    unchanged: TimeDelta,
+    /// When the last of these looks was.
+    looked_at: Option<DateTime<Utc>>,
 }
 
 impl Claim {
@@ -120,7 +143,7 @@ impl Run {
 
     /// True also if the clock was set back, so that the others see that somebody is there.
     pub fn is_to_be_renewed(&self, now: DateTime<Utc>) -> bool {
-        now >= self.renew_at() || now < self.renewed_at - RENEW
+        self.is_to_be_written || now >= self.renew_at() || now < self.renewed_at - RENEW
     }
 
     /// Its claim as it is now.
@@ -131,8 +154,17 @@ impl Run {
 
 impl Task {
     pub fn new(schedule: Arc<Schedule>) -> Task {
-        let (state, is_asked_for) = (State::Idle, false);
-        Task { schedule, state, is_asked_for, not_before: None, told: None, unwritten: None, claim: None, since: None }
+        Task {
+            schedule,
+            state: State::Idle,
+            is_asked_for: false,
+            not_before: None,
+            told: None,
+            unwritten: None,
+            claim: None,
+            unchanged: TimeDelta::zero(),
+            looked_at: None,
+        }
     }
 
     /// The claim as it was last seen.
@@ -141,10 +173,31 @@ impl Task {
     }
 
     pub fn see(&mut self, claim: Option<Claim>, now: DateTime<Utc>) {
-        if self.since.is_none_or(|since| since > now) || self.claim != claim {
-            self.since = Some(now);
+        let since_look = self.looked_at.map_or(TimeDelta::zero(), |at| now - at);
+        let is_same = self.claim == claim;
+        self.unchanged = match is_same {
+            true => self.unchanged + since_look.clamp(TimeDelta::zero(), AGAIN * 2),
+            false => TimeDelta::zero(),
+        };
+        let is_well = claim.as_ref().is_some_and(|claim| claim.outcome == Some(RunOutcome::Done));
+        if !is_same && self.claim.is_some() && is_well {
+            // Somebody else's run has ended well since.
+            self.unwritten = None;
         }
+        self.looked_at = Some(now);
         self.claim = claim;
+    }
+
+    /// Counts anew how long the claim stays as it is: nobody could have renewed it.
+    pub fn watch_anew(&mut self) {
+        (self.unchanged, self.looked_at) = (TimeDelta::zero(), None);
+    }
+
+    /// Leaves a run to whoever has its claim by now.
+    pub fn leave(&mut self, trouble: Option<Trouble>) {
+        let is_well = self.claim().is_some_and(|claim| claim.outcome == Some(RunOutcome::Done));
+        self.unwritten = trouble.filter(|_| !is_well);
+        self.state = State::Idle;
     }
 
     /// What people have been told, and isn't over.
@@ -153,9 +206,8 @@ impl Task {
     }
 
     /// For how long a claim has been seen as it is.
-    pub fn unchanged_for(&self, claim: &Claim, now: DateTime<Utc>) -> TimeDelta {
-        let is_known = self.claim.as_ref() == Some(claim);
-        self.since.filter(|_| is_known).map_or(TimeDelta::zero(), |since| now - since)
+    pub fn unchanged_for(&self, claim: &Claim) -> TimeDelta {
+        if self.claim.as_ref() == Some(claim) { self.unchanged } else { TimeDelta::zero() }
     }
 
     /// True if its next step was put off, and not by a clock that was set back since.
@@ -169,16 +221,26 @@ impl Task {
         let begin_by = start + delta(self.schedule.starting_deadline);
         let (due, renewed_at) = (claim.due, claim.renewed_at);
         let trouble = self.unwritten.take().or(claim.trouble);
-        let run = Run { due, begin_by, attempts: 0, work: Work::Publish, renewed_at, trouble };
+        let run = Run {
+            due,
+            begin_by,
+            attempts: 0,
+            work: Work::Publish,
+            renewed_at,
+            trouble,
+            outcome: None,
+            is_lost: false,
+            is_to_be_written: false,
+        };
         self.is_asked_for = false;
         self.state = State::Waiting { run, at: now, wait: TimeDelta::zero() };
     }
 
-    /// When a run begins that is due at an instant: the part of the jitter is the same for everybody who asks.
+    /// When a run begins that is due at an instant: the part of the jitter is the same for everybody who asks,
+    /// whatever compiler made the program.
     pub fn start(&self, due: DateTime<Utc>) -> DateTime<Utc> {
-        let mut hasher = DefaultHasher::new();
-        (&self.schedule.name, due.timestamp()).hash(&mut hasher);
-        let part = u32::try_from(hasher.finish() % 1000).unwrap_or_default();
+        let digest = Sha256::digest(format!("{} {}", self.schedule.name, due.timestamp()));
+        let part = digest.iter().take(4).fold(0, |part, byte| part << 8 | u32::from(*byte)) % 1000;
         due + delta(self.schedule.jitter * part / 1000)
     }
 
@@ -217,11 +279,15 @@ impl Task {
         soonest
     }
 
-    /// A due time that nobody has claimed, and for which it is too late; each is named once.
-    pub fn missed(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    /// The due times that nobody has claimed, and for which it is too late; each is named once.
+    pub fn missed(&self, now: DateTime<Utc>) -> Option<Missed> {
         let known = self.claim.as_ref()?.due.max(self.told.unwrap_or_default());
-        let due = self.schedule.due.after(known)?.at;
-        (self.start(due) + delta(self.schedule.starting_deadline) < now).then_some(due)
+        let dues = self.schedule.due.from(known).map(|due| due.at).take(MOST_MISSED);
+        let is_over = |due: &DateTime<Utc>| self.start(*due) + delta(self.schedule.starting_deadline) < now;
+        dues.take_while(is_over).fold(None, |missed: Option<Missed>, due| {
+            let (first, times) = missed.map_or((due, 0), |missed| (missed.first, missed.times));
+            Some(Missed { first, last: due, times: times + 1 })
+        })
     }
 
     pub fn ended(&mut self, finish: Finish, is_stopping: bool, now: DateTime<Utc>) -> Option<After> {
@@ -235,7 +301,7 @@ impl Task {
         let is_worth_it = matches!(outcome, RunOutcome::Failed | RunOutcome::Behind | RunOutcome::Locked);
         let doubled = 2_u32.saturating_pow(run.attempts.saturating_sub(1));
         let wait = delta(self.schedule.retry_after.saturating_mul(doubled));
-        let is_again = is_worth_it && !is_stopping && run.attempts <= self.schedule.retries;
+        let is_again = is_worth_it && !is_stopping && !run.is_lost && run.attempts <= self.schedule.retries;
         let is_again = is_again && wait <= TimeDelta::days(7) && now + wait <= run.begin_by;
         let before = run.trouble;
         run.trouble = match outcome {
@@ -246,6 +312,8 @@ impl Task {
             RunOutcome::Locked if is_again => before,
             _ => Some(Trouble::Failure),
         };
+        run.outcome = Some(outcome);
+        run.is_to_be_written = run.trouble != before;
         let after = |next| Some(After { next, attempts: run.attempts, before, now: run.trouble });
         if is_again {
             let after = after(Next::Again(wait));
@@ -258,6 +326,23 @@ impl Task {
         let after = after(Next::Over(outcome));
         self.state = State::Ending(run, outcome);
         after
+    }
+
+    /// True if the run waits for an attempt that would begin too late: the machine slept, or the store was away.
+    pub fn is_too_late(&self, now: DateTime<Utc>) -> bool {
+        matches!(&self.state, State::Waiting { run, .. } if run.attempts > 0 && now > run.begin_by)
+    }
+
+    /// Ends the run as its last attempt did.
+    pub fn give_up(&mut self) -> Option<After> {
+        let State::Waiting { run, .. } = &self.state else { return None };
+        let mut run = run.clone();
+        let outcome = run.outcome.unwrap_or(RunOutcome::Failed);
+        let before = run.trouble;
+        run.trouble = before.or(Some(Trouble::Failure));
+        let after = After { next: Next::Over(outcome), attempts: run.attempts, before, now: run.trouble };
+        self.state = State::Ending(run, outcome);
+        Some(after)
     }
 }
 

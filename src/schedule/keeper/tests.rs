@@ -331,3 +331,104 @@ fn without_conditional_writes_one_at_a_time_and_no_write_meanwhile() {
     assert_eq!(written, 3, "two that were noted, and one claim");
     assert_eq!(world.runs(), ["01-02T02:30 a nightly", "01-02T02:45 a too"]);
 }
+
+#[test]
+fn whoever_lost_its_claim_begins_no_other_attempt() {
+    let mut world = World::new("2026-01-02T02:00");
+    world.answers([(RunOutcome::Failed, Work::Publish); 3]);
+    world.takes(Duration::from_mins(10));
+    world.start("a", [nightly()]);
+    world.until("2026-01-02T02:35");
+    // Somebody has taken over, and runs.
+    let taken = |world: &mut World| {
+        let claim = world.claims.get_mut("nightly").unwrap();
+        claim.by.as_mut().unwrap().run = "another".to_owned();
+        claim.by.as_mut().unwrap().place = "elsewhere".to_owned();
+    };
+    taken(&mut world);
+    // The next attempt would begin at 02:41; later, the other counts as gone, because nobody renews its claim here.
+    world.until("2026-01-02T02:42");
+    assert_eq!(world.runs(), ["01-02T02:30 a nightly"], "in an attempt");
+    let mut world = World::new("2026-01-02T02:00");
+    world.answers([(RunOutcome::Failed, Work::Publish); 3]);
+    world.start("a", [Schedule { retry_after: Duration::from_mins(4), ..nightly() }]);
+    world.until("2026-01-02T02:32");
+    taken(&mut world);
+    world.until("2026-01-02T02:36");
+    assert_eq!(world.runs(), ["01-02T02:30 a nightly"], "between two attempts");
+}
+
+#[test]
+fn a_machine_that_slept_begins_no_attempt_after_the_deadline() {
+    let mut world = World::new("2026-01-02T02:00");
+    world.answers([(RunOutcome::Locked, Work::Publish); 3]);
+    let daemon = world.start("a", [Schedule { retry_after: Duration::from_mins(10), ..nightly() }]);
+    world.until("2026-01-02T02:35");
+    world.set_clock(daemon, TimeDelta::hours(2));
+    world.until("2026-01-02T06:00");
+    assert_eq!(world.runs(), ["01-02T02:30 a nightly"]);
+    let claim = &world.claims["nightly"];
+    assert_eq!((claim.outcome, claim.trouble), (Some(RunOutcome::Locked), Some(Trouble::Failure)));
+}
+
+#[test]
+fn alone_it_sleeps_until_the_next_attempt() {
+    let mut world = World::new("2026-01-02T02:20");
+    world.is_alone = true;
+    world.answers([(RunOutcome::Failed, Work::Publish)]);
+    let daemon = world.start("a", [Schedule { retry_after: Duration::from_mins(10), ..nightly() }]);
+    world.until("2026-01-02T02:35");
+    assert!(world.wake(daemon) > Some(world::at("2026-01-02T02:39")), "and isn't awake all the time");
+}
+
+#[test]
+fn a_run_that_lives_is_not_taken_for_dead() {
+    // The clock of the one that looks on goes forward, or the store is away, or leased, for longer than five minutes.
+    for what in ["clock", "away", "leased", "same machine"] {
+        let mut world = World::new("2026-01-02T02:00");
+        world.takes(Duration::from_mins(50));
+        world.start("a", [nightly()]);
+        let place = if what == "same machine" { "here" } else { "elsewhere" };
+        let other = world.start_at("b", place, [nightly()]);
+        world.until("2026-01-02T02:35");
+        match what {
+            "clock" => world.set_clock(other, TimeDelta::minutes(15)),
+            "leased" => world.is_leased = true,
+            _ => world.is_away = true,
+        }
+        world.until("2026-01-02T02:50");
+        (world.is_away, world.is_leased) = (false, false);
+        world.until("2026-01-02T12:00");
+        assert_eq!((world.overlaps, world.runs().len()), (0, 1), "{what}: {:?}", world.runs());
+    }
+}
+
+#[test]
+fn what_is_told_is_recorded_at_once() {
+    let mut world = World::new("2026-01-02T02:00");
+    world.answers([(RunOutcome::Failed, Work::Publish)]);
+    world.start("a", [Schedule { retry_after: Duration::from_mins(10), ..nightly() }]);
+    world.until("2026-01-02T02:30");
+    world.takes(Duration::from_mins(1));
+    world.until("2026-01-02T02:31");
+    assert_eq!(world.claims["nightly"].trouble, Some(Trouble::Failure));
+}
+
+#[test]
+fn many_that_were_missed_are_told_in_one_line() {
+    let mut world = World::new("2026-01-01T12:00");
+    let daemon = world.start("a", [schedule("hourly", "0 * * * *")]);
+    world.until("2026-01-01T12:30");
+    world.kill(daemon);
+    world.until("2026-01-02T12:30");
+    world.start("a", [Schedule { starting_deadline: Duration::from_mins(5), ..schedule("hourly", "0 * * * *") }]);
+    world.until("2026-01-02T12:40");
+    assert_eq!(world.missed, ["hourly 01-01T13:00 to 01-02T12:00 (24)"]);
+}
+
+#[test]
+fn the_jitter_is_the_same_in_every_version() {
+    let task = Task::new(Arc::new(Schedule { jitter: Duration::from_secs(1000), ..nightly() }));
+    let due = world::at("2026-01-02T02:30");
+    assert_eq!((task.start(due) - due).num_seconds(), 700);
+}

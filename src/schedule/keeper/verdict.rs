@@ -26,7 +26,7 @@ impl Keeper {
             return if task.is_asked_for { Verdict::Run(task.last_due(now)) } else { Verdict::Note };
         };
         let is_open = claim.is_open();
-        if is_open && !self.is_gone(task, claim, now) {
+        if is_open && !self.is_gone(task, claim) {
             return Verdict::Busy;
         }
         if task.is_asked_for {
@@ -43,12 +43,13 @@ impl Keeper {
     }
 
     /// True if nobody will end a claim any more. One of our own that we aren't at is such.
-    fn is_gone(&self, task: &Task, claim: &Claim, now: DateTime<Utc>) -> bool {
+    fn is_gone(&self, task: &Task, claim: &Claim) -> bool {
         let Some(owner) = &claim.by else { return true };
         if *owner == self.me {
             return true;
         }
-        (self.is_alive)(owner) == Some(false) || task.unchanged_for(claim, now) >= GONE
+        // A process of this machine that is there isn't gone, however long the store kept it from renewing its claim.
+        (self.is_alive)(owner).map_or_else(|| task.unchanged_for(claim) >= GONE, |is_alive| !is_alive)
     }
 }
 

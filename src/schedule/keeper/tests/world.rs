@@ -119,6 +119,11 @@ impl World {
         self.daemons[&daemon].keeper.is_at_rest()
     }
 
+    /// When a daemon wants to be asked again.
+    pub fn wake(&self, daemon: usize) -> Option<DateTime<Utc>> {
+        self.daemons[&daemon].keeper.wake(self.now)
+    }
+
     pub fn set_clock(&mut self, daemon: usize, wrong_by: TimeDelta) {
         self.daemons.get_mut(&daemon).unwrap().clock = wrong_by;
     }
@@ -174,11 +179,16 @@ impl World {
     fn perform(&mut self, daemon: &mut Daemon, step: Step) {
         let now = self.now + daemon.clock;
         match step {
+            Step::Look if self.is_leased => {
+                daemon.keeper.looked(&self.claims, now);
+                daemon.keeper.leased();
+            }
             Step::Look if self.is_away => daemon.keeper.look_later(now),
             Step::Look => daemon.keeper.looked(&self.claims, now),
             Step::Write(name) if self.is_away => daemon.keeper.postpone(&name, now),
             Step::Write(name) if self.is_leased => {
                 daemon.keeper.looked(&self.claims, now);
+                daemon.keeper.leased();
                 daemon.keeper.postpone(&name, now);
             }
             Step::Write(name) => {
@@ -197,9 +207,13 @@ impl World {
                 let before = daemon.children.insert(name, (self.now + self.takes, finish));
                 self.overlaps += usize::from(before.is_some());
             }
-            Step::Missed(name, due) => {
-                daemon.keeper.told(&name, due);
-                self.missed.push(format!("{name} {}", shown(due)));
+            Step::GiveUp(name) => {
+                daemon.keeper.give_up(&name).unwrap();
+            }
+            Step::Missed(name, Missed { first, last, times }) => {
+                daemon.keeper.told(&name, last);
+                let to = if times == 1 { String::new() } else { format!(" to {} ({times})", shown(last)) };
+                self.missed.push(format!("{name} {}{to}", shown(first)));
             }
         }
     }
