@@ -72,7 +72,7 @@ fn refusal(reason: &str) -> Refusal {
 /// True if whoever provides them was too slow or couldn't be reached; what it has refused it will refuse again.
 fn may_pass(error: &CredentialsError) -> bool {
     let mut causes = std::iter::successors(Some(error as &(dyn Error + 'static)), |&error| error.source());
-    matches!(error, CredentialsError::ProviderTimedOut(_)) || causes.any(|cause| cause.is::<ConnectorError>())
+    matches!(error, CredentialsError::ProviderTimedOut(_)) || causes.any(<dyn Error>::is::<ConnectorError>)
 }
 
 async fn provider(profile: Option<&str>, region: &str) -> SharedCredentialsProvider {
