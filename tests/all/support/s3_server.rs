@@ -322,15 +322,32 @@ impl Shared {
         }
     }
 
-    async fn carry_out(&self, asked: &Asked, request: Request<s3s::Body>) -> io::Result<Response<s3s::Body>> {
+    /// Carries a request out to its end, also when its client goes away: s3s-fs writes an object in several steps, and a
+    /// store writes it whole or not at all.
+    async fn carry_out(
+        self: &Arc<Self>,
+        asked: &Asked,
+        request: Request<s3s::Body>,
+    ) -> io::Result<Response<s3s::Body>> {
+        let (shared, kind, conditional) = (Arc::clone(self), asked.kind, asked.conditional);
+        let carried_out = tokio::spawn(async move { shared.call(kind, conditional, request).await });
+        carried_out.await.map_err(io::Error::other)?
+    }
+
+    async fn call(
+        &self,
+        kind: Kind,
+        conditional: bool,
+        request: Request<s3s::Body>,
+    ) -> io::Result<Response<s3s::Body>> {
         let call = self.s3.call(request);
         let answer = match &self.conditions {
-            Some(lock) if asked.conditional && asked.kind == Kind::Put => {
+            Some(lock) if conditional && kind == Kind::Put => {
                 let _alone = lock.write().await;
                 call.await
             }
             // s3s-fs reads an object and its ETag in two steps.
-            Some(lock) if asked.kind == Kind::Get => {
+            Some(lock) if kind == Kind::Get => {
                 let _shared = lock.read().await;
                 call.await
             }
