@@ -148,7 +148,7 @@ mod tests {
         assert!(!is_trusted(vec![copies("a/{k}.json", &["q"])]), "it had the policy of another template");
         assert!(!is_trusted(vec![copies("a/{k}.json", &["p", "q"])]), "some of its documents had");
         assert!(!is_trusted(vec![copies("a/{k}.json", &[])]), "a release that doesn't tell");
-        assert!(!is_trusted(vec![copies("{folder}/{k}.json", &["p"])]), "the tags are filled in otherwise");
+        assert!(!is_trusted(vec![copies("a/{j}.json", &["p"])]), "the tags are filled in otherwise");
         assert!(!Trust::None.is_of(&family, &BTreeSet::from(["p"]), &stale));
     }
 }
