@@ -1,6 +1,5 @@
 //! The splitter: rows in, one snapshot out wherever the key changes.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::document::{Document, DocumentError};
@@ -9,7 +8,7 @@ use crate::database::value::{Encoder, Rule};
 use crate::database::{ResultColumn, RowBatch};
 use crate::diagnostic::Diagnostic;
 use crate::key::{Key, KeyValue, PathPattern};
-use crate::template::domain::{DomainError, Domains, Places};
+use crate::template::domain::{DomainError, Domains, Places, Seen};
 use crate::template::lint::lint_columns;
 use crate::template::scope::Scope;
 use crate::template::{ColumnRule, Template};
@@ -50,7 +49,7 @@ pub struct Splitter<'a> {
     keys: Vec<(usize, Encoder)>,
     document: Document,
     current: Option<Current>,
-    seen: HashSet<Places>,
+    seen: Seen,
     rows_skipped: u64,
 }
 
@@ -95,7 +94,7 @@ impl<'a> Splitter<'a> {
             keys,
             document,
             current: None,
-            seen: HashSet::new(),
+            seen: Seen::of(template.columns().len()),
             rows_skipped: 0,
         })
     }
@@ -162,7 +161,7 @@ impl<'a> Splitter<'a> {
         }
         let wanted = self.scope.contains(&key) && self.domains.is_published(&places);
         if wanted {
-            if !self.seen.insert(places.clone()) {
+            if !self.seen.insert(&places) {
                 return Err(self
                     .template
                     .error(format!(
@@ -223,8 +222,7 @@ impl<'a> Splitter<'a> {
                 Err(_) => {}
             }
         }
-        let over_max_keys =
-            self.domains.count_published(self.seen.iter().chain(&elsewhere), self.template.max_keys).is_none();
+        let over_max_keys = self.domains.count_published(self.with_rows(&elsewhere), self.template.max_keys).is_none();
         if !over_max_keys && !self.empty_documents(&elsewhere, put)? {
             return Ok(None);
         }
@@ -244,7 +242,7 @@ impl<'a> Splitter<'a> {
         put: &mut dyn FnMut(Snapshot) -> bool,
     ) -> Result<bool, Diagnostic> {
         let mut missing = Vec::new();
-        self.domains.each_published(self.seen.iter().chain(elsewhere), &mut |places| {
+        self.domains.each_published(self.with_rows(elsewhere), &mut |places| {
             if !self.seen.contains(places) && self.scope.contains(&self.domains.key(places)) {
                 missing.push(places.clone());
             }
@@ -259,6 +257,11 @@ impl<'a> Splitter<'a> {
             }
         }
         Ok(true)
+    }
+
+    /// The places of every key that is known to have rows.
+    fn with_rows<'b>(&'b self, elsewhere: &'b [Places]) -> impl Iterator<Item = &'b [u32]> {
+        self.seen.iter().chain(elsewhere.iter().map(|places| &places.0[..]))
     }
 
     fn key_json(&self, key: &Key) -> Vec<u8> {

@@ -15,8 +15,10 @@ use crate::diagnostic::{Diagnostic, did_you_mean};
 use crate::key::{Key, KeyError, KeyValue, MAX_SLUG_LEN, PathPattern, is_slug};
 
 mod combinations;
+mod seen;
 
 pub use combinations::Chosen;
+pub use seen::Seen;
 
 /// One row of a domain: values by key column, and what the query says besides.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -64,7 +64,7 @@ impl Domains {
     }
 
     /// How many published combinations of values there are, up to `limit`; `None` if there are more.
-    pub fn count_published<'a>(&self, seen: impl Iterator<Item = &'a Places>, limit: usize) -> Option<usize> {
+    pub fn count_published<'a>(&self, seen: impl Iterator<Item = &'a [u32]>, limit: usize) -> Option<usize> {
         let mut count = 0;
         let complete = self.each_published(seen, &mut |_| {
             count += 1;
@@ -78,7 +78,7 @@ impl Domains {
     /// Open columns take part with the combinations in `seen` only, so they never make a document by themselves.
     pub fn each_published<'a>(
         &self,
-        seen: impl Iterator<Item = &'a Places>,
+        seen: impl Iterator<Item = &'a [u32]>,
         show: &mut dyn FnMut(&Places) -> bool,
     ) -> bool {
         let open: Vec<usize> = (0..self.columns.len()).filter(|column| self.columns[*column].open).collect();
@@ -86,7 +86,7 @@ impl Domains {
             vec![Places(SmallVec::from_elem(0, self.columns.len()))]
         } else {
             let masked = seen.map(|places| {
-                let place = |column| if open.contains(&column) { places.0[column] } else { 0 };
+                let place = |column| if open.contains(&column) { places[column] } else { 0 };
                 Places((0..self.columns.len()).map(place).collect())
             });
             masked.collect()
