@@ -50,7 +50,7 @@ pub async fn commit(
         is_stale = true;
         base = await_lease(job, store, base, deadline).await?;
         barrier::check(store, built_on.as_ref(), &base, job.now).await?;
-        let drafted = draft.onto(&base, store).await?;
+        let mut drafted = draft.onto(&base, store).await?;
         if drafted.has_refused() && staged.is_none() {
             // Before the commit, so that the head can name it; once, because it says what the run saw on any base.
             staged = match &job.publishes {
@@ -60,7 +60,7 @@ pub async fn commit(
         }
         let runs = draft.runs(&drafted, staged.as_ref());
         let (swapped, lease, manifest, report) = if draft.has_content(&drafted) {
-            draft.write(&drafted, store).await?;
+            draft.write(&mut drafted, store).await?;
             // Nothing may be committed that a power cut could still take away.
             store.settle().await?;
             let mut next = leased(store, &base, job);
@@ -128,8 +128,8 @@ pub async fn stage(store: &Store, draft: &mut Draft, base: &Base) -> Result<Repo
 
 /// Writes the release that it would be if every guard let it pass; none if that is the committed one.
 async fn write_unguarded(store: &Store, draft: &mut Draft, base: &Base) -> Result<Option<ReleaseId>, Error> {
-    let drafted = draft.unguarded(base, store).await?;
-    draft.write(&drafted, store).await?;
+    let mut drafted = draft.unguarded(base, store).await?;
+    draft.write(&mut drafted, store).await?;
     store.settle().await?;
     Ok(drafted.id())
 }

@@ -362,15 +362,20 @@ impl Draft {
     }
 
     /// Stages what the release consists of besides the documents: catalogue, shards, changes, and last the root.
-    pub async fn write(&self, drafted: &Drafted, store: &Store) -> Result<(), Error> {
+    ///
+    /// The list of changes goes first and is let go of then: with a million documents it and a shard that is being
+    /// compressed are the largest things in memory, and nobody needs both.
+    pub async fn write(&self, drafted: &mut Drafted, store: &Store) -> Result<(), Error> {
         let Some(manifest) = &drafted.manifest else { return Ok(()) };
+        let changes = std::mem::take(&mut drafted.changes);
+        write_list(store, &manifest.root.changes.object, &changes).await?;
+        drop(changes);
         for (name, bytes) in &drafted.blobs {
             store.create(name, bytes.clone().into()).await?;
         }
         for writing in drafted.writing.values() {
             writing.write(store).await?;
         }
-        write_list(store, &manifest.root.changes.object, &drafted.changes).await?;
         manifest.root.write(store).await
     }
 
