@@ -36,6 +36,7 @@ mod resume;
 mod retire;
 mod rollback;
 mod schedule;
+mod serve;
 mod signals;
 mod status;
 mod table;
@@ -98,6 +99,8 @@ enum Command {
     Prune(prune::Prune),
     /// Make the CDN's edges forget documents: all, some, or what they weren't told yet.
     Purge(purge::Purge),
+    /// Answer what the CDN has not: from the store, the fallback table or the database, within its budget.
+    Serve(serve::Serve),
     /// Publish when the schedules say so; a daemon, unless an option says otherwise.
     Schedule(schedule::Schedule),
     /// Look whether store, database, templates and CDN do what a publish needs.
@@ -130,6 +133,7 @@ impl Command {
             Command::Verify(_) => "verify",
             Command::Prune(_) => "prune",
             Command::Purge(_) => "purge",
+            Command::Serve(_) => "serve",
             Command::Schedule(_) => "schedule",
             Command::Doctor(_) => "doctor",
             Command::Completions { .. } => "completions",
@@ -282,6 +286,7 @@ async fn run(context: &Context, command: Command) -> Result<Outcome, Error> {
         Command::Verify(verify) => Box::pin(verify.run(context)).await,
         Command::Prune(prune) => measured(context, prune.metrics.file.clone(), Box::pin(prune.run(context))).await,
         Command::Purge(purge) => purge.run(context).await,
+        Command::Serve(serve) => Box::pin(serve.run(context)).await,
         Command::Schedule(schedule) => Box::pin(schedule.run(context)).await,
         Command::Doctor(doctor) => doctor.run(context).await,
         Command::Completions { shell } => {

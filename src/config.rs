@@ -6,10 +6,12 @@
 //! settings that it needs.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use url::Url;
 
 use crate::cdn::Cdn;
@@ -151,6 +153,29 @@ pub struct FallbackConfig {
     pub table: TablePlace,
     /// Longest wait for a connection to it, 100 ms to 1 hour; a statement gets three times as long. Default 10 s.
     pub table_timeout: Duration,
+    /// How `tintype serve` serves.
+    pub serve: ServeConfig,
+}
+
+/// How `tintype serve` serves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServeConfig {
+    /// Where it answers with documents. Default 127.0.0.1:8480.
+    pub listen: SocketAddr,
+    /// Where it answers with figures; none means nowhere. Default 127.0.0.1:8481.
+    pub admin_listen: Option<SocketAddr>,
+    /// Whose `X-Forwarded-For` is believed; none if nothing is written about that.
+    pub trusted_proxies: Option<Vec<IpNet>>,
+    /// The pages that may read the documents; none means any.
+    pub cors_origins: Option<Vec<String>>,
+    /// Bytes of gzipped documents in memory, 1 MiB to 64 GiB. Default 64 MiB.
+    pub memory_bytes: u64,
+    /// Connections at a time. Default 4,096.
+    pub connections: usize,
+    /// How often the store is asked for a new release, 1 s to 1 hour. Default 10 s.
+    pub follow: Duration,
+    /// A further path for the health probes, as `/api/v1/hc`.
+    pub health_prefix: Option<String>,
 }
 
 /// Where the fallback table is.

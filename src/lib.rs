@@ -31,6 +31,8 @@
 //!   `head.json`; after it, stable paths are made to show the new blobs, and if that is interrupted any later run
 //!   finishes it from the store alone. The order of these steps is what keeps a live site whole; read its essay before
 //!   changing it.
+//! - [`fallback`] answers what the edge has not, from memory, the store, a table and at last the database, whose
+//!   connections it can't use up.
 //! - [`notify`] tells people and checks how scheduled runs end, [`metrics`] tells Prometheus how any run did.
 //! - [`schedule`] runs publishes when they are due: once, whoever else watches, and as a process of its own.
 //! - [`config`], [`scaffold`] and [`demo`] are what a project consists of; [`cli`] is the only module that prints.
@@ -49,6 +51,7 @@ mod http;
 mod cdn;
 mod error;
 mod release;
+mod fallback;
 mod notify;
 mod metrics;
 mod config;

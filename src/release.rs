@@ -54,7 +54,8 @@ mod timing;
 mod turn;
 pub mod verify;
 
-pub use activate::attributes;
+pub use activate::{attributes, shown, tags};
+pub use build::{BuildError, key_columns, listed_domains, read_domains, statement_error};
 pub use check::check_template;
 pub use debt::{Debt, debt};
 pub use guard::{Moved, MovedUnit, Verdict, grouped};
@@ -70,5 +71,6 @@ pub use rollback::{Rollback, is_kept, previous, roll_back};
 pub use row::{Row, Rows};
 pub use staged::publish_staged;
 pub use table::{
+    site as table_site,
     TableFlaw, TableOutcome, TableSurvey, Tabled, repair as repair_table, standing, survey_table, table_rows,
 };

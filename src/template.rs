@@ -56,6 +56,8 @@ pub struct Template {
     pub max_keys: usize,
     /// What a build of it is measured by before readers see it.
     pub guards: Guards,
+    /// What the fallback server may spend on its documents.
+    pub limits: Limits,
     /// The markers in the SQL where a keyed statement gets further conditions.
     pub markers: Vec<Marker>,
     /// The SQL's bytes in the file, without a `;` at its end.
@@ -113,6 +115,17 @@ pub enum OnMiss {
     Live,
     /// It is a 404.
     NotFound,
+}
+
+/// What the fallback server may spend on a template's documents.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// How many answers a minute one client may cost the database, 1 to 60,000; that many at once. Default 30.
+    pub per_minute: u32,
+    /// Longest time of one statement, 100 ms to 6 s; none means that of the pool.
+    pub timeout: Option<Duration>,
+    /// How long an answer from the database stands for later ones, 1 s to 1 day. Default 10 minutes.
+    pub ttl: Duration,
 }
 
 /// The headers of a template's documents.

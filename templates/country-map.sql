@@ -17,6 +17,10 @@ sql    = "SELECT slug AS topic, name AS label FROM topic ORDER BY papers DESC, t
 
 [keys.confidence]
 values = ["low", "medium", "high"]
+
+[limits]                                             # of `tintype serve`, for keys outside the published set
+per_minute = 20                                      # answers a minute that one client may cost the database
+ttl        = "30m"                                   # how long such an answer stands
 ---*/
 
 -- Each author's best confidence in each city first (see world-map.sql for the reason) …

@@ -13,6 +13,10 @@ sql    = "SELECT slug AS topic, name AS label FROM topic ORDER BY papers DESC, t
 
 [keys.confidence]
 values = ["low", "medium", "high"]
+
+[limits]                                             # of `tintype serve`, for keys outside the published set
+per_minute = 10                                      # answers a minute that one client may cost the database
+ttl        = "1h"                                    # how long such an answer stands
 ---*/
 
 -- Confidence is cumulative: low counts everything, medium leaves out what is only low, high keeps the surest. It would be simple to count

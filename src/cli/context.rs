@@ -216,7 +216,7 @@ impl Project {
 
     /// The table that is left behind for whoever answers without the store, if there is one.
     pub fn table(&self) -> Result<Option<FallbackTable>, Error> {
-        let FallbackConfig { table, table_timeout } = &self.config.fallback;
+        let FallbackConfig { table, table_timeout, .. } = &self.config.fallback;
         Ok(match table {
             TablePlace::Off | TablePlace::None => None,
             TablePlace::File(path) => Some(FallbackTable::in_file(path.clone(), *table_timeout)),

@@ -78,8 +78,8 @@ impl Walk {
                 format!("{} is true or false, without quotes, and this isn't ({})", key.label(), other.type_str()),
                 format!("write for example {}", key.example()),
             ),
-            (Kind::Secrets | Kind::Words(_), DeValue::Array(elements)) => self.list(key, elements),
-            (Kind::Secrets | Kind::Words(_), other) => self.refuse(
+            (Kind::Secrets | Kind::Texts | Kind::Words(_), DeValue::Array(elements)) => self.list(key, elements),
+            (Kind::Secrets | Kind::Texts | Kind::Words(_), other) => self.refuse(
                 value.span(),
                 format!("{} is a list, and this isn't ({})", key.label(), other.type_str()),
                 format!("write for example {}", key.example()),

@@ -21,7 +21,10 @@ pub use cdn::{
     ORIGINS, PROFILE, PURGE_TIMEOUT, SERVICE, SOFT, WEBHOOK_SECRET, WEBHOOK_URL, ZONE,
 };
 pub use database::{ACQUIRE_TIMEOUT, DATABASE_URL, MAX_LAG, READ, REPLICAS, SETTINGS, STATEMENT_TIMEOUT};
-pub use fallback::{TABLE, TABLE_TIMEOUT, TABLE_URL};
+pub use fallback::{
+    ADMIN_LISTEN, CONNECTIONS, CORS_ORIGINS, FOLLOW, HEALTH_PREFIX, LISTEN, MEMORY, TABLE, TABLE_TIMEOUT, TABLE_URL,
+    TRUSTED_PROXIES,
+};
 pub use guard::{LEVELS, MAX_SIZE, SOURCE_AGE_SQL};
 pub use head::{HEAD, HEAD_URL, UNSAFE_SINGLE_PUBLISHER};
 pub use notify::{NOTIFY_ON, NOTIFY_WEBHOOK};
@@ -35,6 +38,8 @@ pub enum Kind {
     Secret,
     /// A list of such texts; in the environment they are separated by commas or white space.
     Secrets,
+    /// A list of texts; in the environment they are separated by commas or white space.
+    Texts,
     /// Text.
     Text,
     /// One of these words.
@@ -230,6 +235,14 @@ pub static KEYS: [&Key; 63] = [
     &TABLE,
     &TABLE_URL,
     &TABLE_TIMEOUT,
+    &LISTEN,
+    &ADMIN_LISTEN,
+    &TRUSTED_PROXIES,
+    &CORS_ORIGINS,
+    &MEMORY,
+    &CONNECTIONS,
+    &FOLLOW,
+    &HEALTH_PREFIX,
     &guard::ROWS_DROP,
     &guard::KEYS_DROP,
     &guard::EMPTY,
@@ -264,7 +277,7 @@ impl Key {
 
     /// True if its value is a list.
     pub fn is_list(&self) -> bool {
-        matches!(self.kind, Kind::Secrets | Kind::Words(_))
+        matches!(self.kind, Kind::Secrets | Kind::Texts | Kind::Words(_))
     }
 
     /// True if a variable can name a file that holds it.

@@ -83,6 +83,11 @@ impl Values {
         slot(key).and_then(|slot| self.lists[slot].clone()).unwrap_or_default()
     }
 
+    /// True if a key whose value is a list is set, be it to an empty one.
+    pub fn has_list(&self, key: &'static Key) -> bool {
+        slot(key).is_some_and(|slot| self.lists[slot].is_some())
+    }
+
     /// The value of a key, or its default.
     pub fn get(&self, key: &'static Key) -> Option<Value> {
         slot(key)

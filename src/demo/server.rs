@@ -4,7 +4,6 @@
 //! take gzip. It knows nothing of templates or of a database: only files.
 
 mod document;
-mod negotiate;
 
 use std::future::Future;
 use std::io;
@@ -21,6 +20,8 @@ use axum::response::Response;
 use tokio::net::TcpListener;
 
 use document::{Document, DocumentError};
+
+use crate::fallback::negotiate;
 
 /// How many further ports are tried when one is busy.
 const FURTHER_PORTS: u16 = 20;

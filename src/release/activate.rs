@@ -131,9 +131,19 @@ impl<'a> Family<'a> {
 
 /// What the document of a path is shown with; none if the release has no such document.
 pub fn attributes(manifest: &Manifest, path: &str) -> Option<Attributes> {
+    shown(manifest, path).map(|(_, attributes)| attributes)
+}
+
+/// The row of a path and what its document is shown with; none if the release has no such document.
+pub fn shown<'a>(manifest: &'a Manifest, path: &str) -> Option<(&'a Arc<Row>, Attributes)> {
     let (name, row) = manifest.rows.iter().find_map(|(name, rows)| Some((name, find(rows, path)?)))?;
     let document = row.document.as_ref()?;
-    Some(Family::new(&manifest.root, manifest.root.templates.get(name)?).attributes(row, document))
+    Some((row, Family::new(&manifest.root, manifest.root.templates.get(name)?).attributes(row, document)))
+}
+
+/// The cache tags that a document of a template has at a path.
+pub fn tags(template: &Template, path: &str) -> Vec<String> {
+    template.policy.cache_tags.iter().map(|tag| filled(Some(&template.pattern), tag, path)).collect()
 }
 
 /// A tag with the slugs of a path in place of the columns' names.

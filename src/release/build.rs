@@ -5,7 +5,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 
 use super::catalogue::Described;
-use super::domain_rows::domain_rows;
+use super::domain_rows::{domain_rows, listed_rows};
 use super::finishers::Finishers;
 use super::guard::{self, Answers};
 use super::id::RunId;
@@ -316,6 +316,13 @@ pub async fn read_domains(transaction: &mut ReadTransaction, template: &Template
         return Err(finding.into());
     }
     Domains::new(template, &answers).map_err(|error| error.diagnostic(template).into())
+}
+
+/// The domains of a template whose file lists every value; none if one of them is queried.
+pub fn listed_domains(template: &Template) -> Option<Domains> {
+    let rows = |source| Some((source, listed_rows(template, source)?));
+    let answers: Option<Vec<(&DomainSource, DomainRows)>> = template.domains.iter().map(rows).collect();
+    Domains::new(template, &answers?).ok()
 }
 
 /// The key columns as the query returns them, so that parameters compare by their types.

@@ -19,14 +19,10 @@ pub async fn domain_rows(
     template: &Template,
     source: &DomainSource,
 ) -> Result<DomainRows, BuildError> {
-    let sql = match &source.values {
-        DomainValues::Listed(values) => {
-            let column = template.columns().iter().position(|name| *name == source.column).unwrap_or_default();
-            let row = |value: &KeyValue| DomainRow { values: vec![value.clone()], label: None, slug: None };
-            return Ok(DomainRows { columns: vec![column], rows: values.iter().map(row).collect() });
-        }
-        DomainValues::Sql(sql) => sql,
-    };
+    if let Some(listed) = listed_rows(template, source) {
+        return Ok(listed);
+    }
+    let DomainValues::Sql(sql) = &source.values else { return Ok(DomainRows { columns: Vec::new(), rows: Vec::new() }) };
     let statement = Statement::verbatim(sql.trim_end().trim_end_matches(';'));
     let (sender, mut receiver) = mpsc::channel(4);
     let collect = async {
@@ -62,6 +58,14 @@ pub async fn domain_rows(
         fatal @ BuildError::Fatal(_) => fatal,
     })?;
     Ok(collected.unwrap_or(DomainRows { columns: Vec::new(), rows: Vec::new() }))
+}
+
+/// The rows of a domain that the file lists; none for one that is queried.
+pub fn listed_rows(template: &Template, source: &DomainSource) -> Option<DomainRows> {
+    let DomainValues::Listed(values) = &source.values else { return None };
+    let column = template.columns().iter().position(|name| *name == source.column).unwrap_or_default();
+    let row = |value: &KeyValue| DomainRow { values: vec![value.clone()], label: None, slug: None };
+    Some(DomainRows { columns: vec![column], rows: values.iter().map(row).collect() })
 }
 
 /// Reads rows of a domain's query.

@@ -227,6 +227,6 @@ fn refuse_newer_format(state: &TableState) -> Result<(), Error> {
 
 /// What the documents of a store are told from those of another by: where they lie. A table that lies with them goes
 /// wherever they go.
-fn site(store: &Store, table: &FallbackTable) -> String {
+pub fn site(store: &Store, table: &FallbackTable) -> String {
     if table.is_shared() { store.describe() } else { String::new() }
 }

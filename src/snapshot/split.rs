@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use smallvec::SmallVec;
+
 use super::document::{Document, DocumentError};
 use crate::database::value::json::write_string;
 use crate::database::value::{Encoder, Rule};
@@ -51,6 +53,8 @@ pub struct Splitter<'a> {
     current: Option<Current>,
     seen: Seen,
     rows_skipped: u64,
+    /// Rows of keys outside the scope are dropped without a look into the domains, which needn't know them.
+    is_narrow: bool,
 }
 
 /// The key whose rows are arriving.
@@ -96,7 +100,14 @@ impl<'a> Splitter<'a> {
             current: None,
             seen: Seen::of(template.columns().len()),
             rows_skipped: 0,
+            is_narrow: false,
         })
+    }
+
+    /// Drops rows of keys outside the scope even if the domains don't list them, because they list the scope's keys only.
+    #[must_use]
+    pub fn narrow(self) -> Self {
+        Self { is_narrow: true, ..self }
     }
 
     /// Takes a batch of rows; every document that is complete with it goes to `put`, which says whether to go on.
@@ -150,7 +161,11 @@ impl<'a> Splitter<'a> {
             );
         }
         let key = Key(values);
-        let places = self.domains.locate(&key).map_err(|error| error.diagnostic(self.template))?;
+        let is_asked = self.scope.contains(&key);
+        let places = match self.is_narrow && !is_asked {
+            true => Places(SmallVec::new()),
+            false => self.domains.locate(&key).map_err(|error| error.diagnostic(self.template))?,
+        };
         if let Some(current) = self.current.as_mut().filter(|current| current.places == places) {
             // Another spelling of the same value, as 1.00 is of 1.0.
             current.raw = raw.to_vec();
@@ -159,7 +174,7 @@ impl<'a> Splitter<'a> {
         if !self.complete(put)? {
             return Ok(false);
         }
-        let wanted = self.scope.contains(&key) && self.domains.is_published(&places);
+        let wanted = is_asked && self.domains.is_published(&places);
         if wanted {
             if !self.seen.insert(&places) {
                 return Err(self

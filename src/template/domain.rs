@@ -15,6 +15,7 @@ use crate::diagnostic::{Diagnostic, did_you_mean};
 use crate::key::{Key, KeyError, KeyValue, MAX_SLUG_LEN, PathPattern, is_slug};
 
 mod combinations;
+mod lookup;
 mod seen;
 
 pub use combinations::Chosen;

@@ -9,6 +9,7 @@ use crate::diagnostic::{Diagnostic, unknown_name};
 
 mod front_matter;
 mod guard;
+mod limits;
 mod refresh;
 mod sql;
 

@@ -9,6 +9,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::guard::GuardSpec;
+use super::limits::LimitsSpec;
 use super::refresh::RefreshSpec;
 use super::{Reader, sql};
 use crate::diagnostic::{Diagnostic, did_you_mean};
@@ -51,6 +52,8 @@ pub struct FrontMatter {
     refresh: Option<Spanned<RefreshSpec>>,
     #[serde(default)]
     guard: GuardSpec,
+    #[serde(default)]
+    limits: LimitsSpec,
 }
 
 #[derive(Deserialize)]
@@ -110,6 +113,7 @@ impl Located<'_> {
             }
         });
         let guards = self.guards(matter.guard);
+        let limits = self.limits(matter.limits);
         let domains =
             matter.keys.into_iter().filter_map(|(column, spec)| self.domain(&column, spec, &columns)).collect();
         let refresh = matter.refresh.and_then(|spec| self.refresh(spec));
@@ -126,6 +130,7 @@ impl Located<'_> {
             refresh,
             max_keys: matter.max_keys.unwrap_or(DEFAULT_MAX_KEYS),
             guards,
+            limits,
             markers,
             sql,
             file: self.reader.file.to_owned(),

@@ -1,0 +1,324 @@
+//! The fallback server: the same paths and the same bytes as the edge, for when the edge has them not.
+//!
+//! It stands behind a CDN or beside one, and must not do what it is there to prevent: bring the database down. So the
+//! way of a request is a row of questions that cost more and more (`answer`), and what may reach the database is bounded
+//! by construction: one flight a path (`flight`), a few leases in all (`database::Pool`), so much a client (`limit`). A
+//! key that doesn't exist costs nothing (`keys`); what was answered is remembered (`memory`).
+//!
+//! Everything that is published comes from the active release (`site`), whose blobs never change, so a document in
+//! memory is known to be right by its digest, and a new release is noticed without a restart.
+
+mod answer;
+mod client;
+mod figures;
+mod flight;
+mod health;
+mod keys;
+mod limit;
+mod listen;
+mod live;
+mod memory;
+pub mod negotiate;
+mod pool_metrics;
+mod respond;
+mod site;
+mod table;
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use hyper::{Method, StatusCode};
+use ipnet::IpNet;
+use moka::sync::Cache;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+use crate::database::Pool;
+use crate::store::Store;
+use crate::template::Template;
+
+use answer::{Answer, Failure, Landed};
+use client::Client;
+use figures::Figures;
+use flight::Flights;
+use health::Probe;
+use keys::Served;
+use limit::Limits;
+use listen::Asked;
+use live::Learned;
+use memory::Memory;
+pub use respond::Origins;
+use respond::Reply;
+use site::Followed;
+use table::Table;
+
+/// Longest object path; slugs and patterns are capped below it.
+const MAX_PATH_BYTES: usize = 1024;
+/// Documents that failed lately and are left alone for some seconds.
+const MAX_FAILURES: u64 = 10_000;
+/// How often clients are forgotten who have their whole share again.
+const SWEEP: Duration = Duration::from_mins(1);
+/// How long the database's last word counts.
+const DATABASE_WORD: Duration = Duration::from_secs(30);
+
+/// What a server is made of.
+pub struct Parts {
+    /// The store.
+    pub store: Arc<Store>,
+    /// The templates, whose files say what may be answered from the database.
+    pub templates: Vec<Arc<Template>>,
+    /// The database, if there is one.
+    pub pool: Option<Pool>,
+    /// The database with the fallback table and what the table says of itself, if there is one.
+    pub table: Option<(Pool, String)>,
+    /// True if that is another pool than the database's.
+    pub has_table_pool: bool,
+}
+
+/// How it serves.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Whose word about the client is believed.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Which pages may read the documents.
+    pub origins: Origins,
+    /// Bytes of gzipped documents that are kept in memory.
+    pub memory_bytes: u64,
+    /// Connections at a time.
+    pub connections: usize,
+    /// How often the store is asked for a new release.
+    pub follow_every: Duration,
+    /// The path under which the documents lie at the edge, as `/data`; requests may have it or not.
+    pub prefix: Option<String>,
+    /// A further path for the health probes, as `/api/v1/hc`.
+    pub health_prefix: Option<String>,
+}
+
+/// The server.
+pub struct Fallback {
+    store: Arc<Store>,
+    templates: Vec<Arc<Served>>,
+    pool: Option<Pool>,
+    table: Option<Table>,
+    has_table_pool: bool,
+    settings: Settings,
+    followed: Followed,
+    memory: Memory,
+    limits: Limits,
+    /// Documents on their way from a table or a database.
+    flights: Flights<Landed>,
+    /// Documents on their way from the store.
+    reads: Flights<Landed>,
+    failures: Cache<Box<str>, Failure>,
+    learned: HashMap<String, Learned>,
+    figures: Figures,
+    /// When the store last failed to give a document, in milliseconds of the figures' clock.
+    store_failed_at: AtomicU64,
+    /// When the database was last asked, on the same clock, and whether it answered.
+    database_asked_at: AtomicU64,
+    database_answered: AtomicBool,
+    draining: AtomicBool,
+}
+
+impl Fallback {
+    /// A server that has looked at nothing yet.
+    pub fn new(parts: Parts, settings: Settings) -> Arc<Fallback> {
+        let Parts { store, templates, pool, table, has_table_pool } = parts;
+        let limits = Limits::new(templates.iter().map(AsRef::as_ref));
+        let learned = templates.iter().map(|template| (template.name.clone(), Learned::default())).collect();
+        Arc::new(Fallback {
+            store,
+            templates: templates.iter().map(|template| Arc::new(Served::new(template))).collect(),
+            pool,
+            table: table.map(|(pool, site)| Table { pool, site }),
+            has_table_pool,
+            memory: Memory::new(settings.memory_bytes),
+            settings,
+            followed: Followed::default(),
+            limits,
+            flights: Flights::default(),
+            reads: Flights::default(),
+            failures: Cache::builder().max_capacity(MAX_FAILURES).time_to_live(Duration::from_mins(2)).build(),
+            learned,
+            figures: Figures::default(),
+            store_failed_at: AtomicU64::new(0),
+            database_asked_at: AtomicU64::new(0),
+            database_answered: AtomicBool::new(false),
+            draining: AtomicBool::new(false),
+        })
+    }
+
+    /// Serves on both sockets until `end` says so. The documents are answered at the first, what concerns the operator at
+    /// the second.
+    pub async fn serve(
+        self: Arc<Self>,
+        public: TcpListener,
+        admin: Option<TcpListener>,
+        end: watch::Receiver<bool>,
+    ) -> io::Result<()> {
+        let follower = {
+            let fallback = Arc::clone(&self);
+            tokio::spawn(async move { fallback.followed.follow(&fallback.store, fallback.settings.follow_every).await })
+        };
+        let sweeper = {
+            let fallback = Arc::clone(&self);
+            tokio::spawn(async move {
+                loop {
+                    tokio::time::sleep(SWEEP).await;
+                    fallback.limits.sweep();
+                }
+            })
+        };
+        if let Some(pool) = &self.pool {
+            keys::warm(&self.templates, pool);
+        }
+        let drain = {
+            let (fallback, mut end) = (Arc::clone(&self), end.clone());
+            tokio::spawn(async move {
+                let _ = end.wait_for(|end| *end).await;
+                fallback.draining.store(true, Ordering::Relaxed);
+            })
+        };
+        let answering = Arc::clone(&self);
+        let documents = listen::listen(public, self.settings.connections, end.clone(), move |asked| {
+            let fallback = Arc::clone(&answering);
+            async move { fallback.respond(asked).await }
+        });
+        let operator = async {
+            let Some(admin) = admin else { return Ok(()) };
+            let answering = Arc::clone(&self);
+            listen::listen(admin, ADMIN_CONNECTIONS, end, move |asked| {
+                let fallback = Arc::clone(&answering);
+                async move { fallback.respond_to_operator(asked).await }
+            })
+            .await
+        };
+        let served = tokio::try_join!(documents, operator).map(drop);
+        for task in [follower, sweeper, drain] {
+            task.abort();
+        }
+        for pool in self.pool.iter().chain(self.table.iter().map(|table| &table.pool)) {
+            pool.close().await;
+        }
+        served
+    }
+
+    async fn respond(self: &Arc<Self>, asked: Asked) -> Reply {
+        let begun = Instant::now();
+        let mut reply = match asked.method {
+            Method::GET | Method::HEAD => self.respond_to_get(&asked, begun).await,
+            ref method => {
+                self.figures.count_refused();
+                respond::other_method(method)
+            }
+        };
+        self.settings.origins.allow(&asked.headers, &mut reply);
+        reply
+    }
+
+    async fn respond_to_get(self: &Arc<Self>, asked: &Asked, begun: Instant) -> Reply {
+        let path = asked.uri.path();
+        if let Some(probe) = Probe::at(path, self.settings.health_prefix.as_deref()) {
+            return self.probe(probe).await;
+        }
+        let Some(path) = object_path(path, self.settings.prefix.as_deref()) else {
+            self.figures.count(&Answer::Unknown, false, begun);
+            return respond::reply(&Answer::Unknown, &asked.headers, begun);
+        };
+        let client = Client::of(asked.peer.ip(), &asked.headers, &self.settings.trusted_proxies);
+        let answer = self.answer(path, client).await;
+        let reply = respond::reply(&answer, &asked.headers, begun);
+        self.figures.count(&answer, reply.status() == StatusCode::NOT_MODIFIED, begun);
+        reply
+    }
+
+    async fn respond_to_operator(&self, asked: Asked) -> Reply {
+        let path = asked.uri.path();
+        match (Probe::at(path, self.settings.health_prefix.as_deref()), path) {
+            _ if !matches!(asked.method, Method::GET | Method::HEAD) => respond::other_method(&asked.method),
+            (Some(probe), _) => self.probe(probe).await,
+            (None, "/metrics") => self.metrics(),
+            _ => respond::problem(StatusCode::NOT_FOUND, "not_found", "there are /metrics and /health here", None),
+        }
+    }
+
+    fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+
+    /// Whether requests are worth sending here.
+    fn is_ready(&self) -> bool {
+        !self.is_draining() && (self.followed.site().is_some() || self.followed.is_up().is_some())
+    }
+
+    /// Whether the database answered when it was last asked; none if it wasn't.
+    fn database_is_up(&self) -> Option<bool> {
+        (self.database_asked_at.load(Ordering::Relaxed) > 0).then(|| self.database_answered.load(Ordering::Relaxed))
+    }
+
+    /// Asks the database whether it is there, unless it said so a short while ago.
+    async fn ask_database(&self, pool: &Pool) -> bool {
+        let (now, asked_at) = (self.figures.elapsed_millis().max(1), self.database_asked_at.load(Ordering::Relaxed));
+        if asked_at > 0 && now.saturating_sub(asked_at) < u64::try_from(DATABASE_WORD.as_millis()).unwrap_or(0) {
+            return self.database_answered.load(Ordering::Relaxed);
+        }
+        self.database_asked_at.store(now, Ordering::Relaxed);
+        let asked = async {
+            let lease = pool.begin().await.ok()?;
+            lease.finish().await.ok()
+        };
+        let answered = asked.await.is_some();
+        self.database_answered.store(answered, Ordering::Relaxed);
+        answered
+    }
+}
+
+/// Connections of operators and their tools.
+const ADMIN_CONNECTIONS: usize = 64;
+
+/// The object path of a request's path, or none if it can't be a document's.
+///
+/// Object paths need no escaping, so a percent sign is refused before anyone could decode it to a slash or a point.
+fn object_path<'a>(path: &'a str, prefix: Option<&str>) -> Option<&'a str> {
+    let path = prefix.and_then(|prefix| path.strip_prefix(prefix)).unwrap_or(path);
+    let path = path.strip_prefix('/')?;
+    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'_' | b'.' | b'/');
+    let is_named = path.len() <= MAX_PATH_BYTES && path.ends_with(".json") && path.bytes().all(plain);
+    (is_named && path.split('/').all(|part| !part.is_empty() && !part.starts_with('.'))).then_some(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_paths_of_documents_are_looked_at() {
+        let path = |path| object_path(path, Some("/data"));
+        assert_eq!(path("/index.json"), Some("index.json"));
+        assert_eq!(path("/data/world-map/crispr/low.json"), Some("world-map/crispr/low.json"));
+        for refused in [
+            "",
+            "/",
+            "/data",
+            "/data/",
+            "//index.json",
+            "/a/../b.json",
+            "/a/./b.json",
+            "/a//b.json",
+            "/a%2fb.json",
+            "/%2e%2e/a.json",
+            "/a\\b.json",
+            "/.tintype/head.json",
+            "/A.json",
+            "/a.html",
+            "/a.json/",
+            "/a.json.gz",
+        ] {
+            assert_eq!(path(refused), None, "{refused}");
+        }
+        assert_eq!(path(&format!("/{}.json", "a".repeat(2000))), None);
+    }
+}

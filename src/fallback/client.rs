@@ -1,0 +1,92 @@
+//! Who asks: the address by which clients are told apart, behind proxies that may be believed.
+//!
+//! Every proxy appends the address that it was asked from to `X-Forwarded-For`, so the list is true from its right end
+//! up to the first hop that isn't one of ours. What stands further left is what somebody claims, and is never looked at.
+
+use std::net::{IpAddr, Ipv6Addr};
+
+use hyper::HeaderMap;
+use hyper::header::HeaderName;
+use ipnet::IpNet;
+
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+
+/// A client for the limits: an IPv4 address, or the first half of an IPv6 one, which is one customer's network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Client(IpAddr);
+
+impl Client {
+    /// The client of a request from this peer.
+    pub fn of(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> Client {
+        let is_trusted = |address: &IpAddr| trusted.iter().any(|net| net.contains(address));
+        let mut client = peer.to_canonical();
+        if trusted.is_empty() || !is_trusted(&client) {
+            return Client::from(client);
+        }
+        let lines = headers.get_all(FORWARDED_FOR).iter().map(|value| value.to_str().unwrap_or("?"));
+        let lines: Vec<&str> = lines.collect();
+        for hop in lines.iter().rev().flat_map(|line| line.rsplit(',')) {
+            // A proxy of ours that wrote something else is the last hop that is known.
+            let Some(hop) = address(hop.trim()) else { break };
+            client = hop.to_canonical();
+            if !is_trusted(&client) {
+                break;
+            }
+        }
+        Client::from(client)
+    }
+}
+
+impl From<IpAddr> for Client {
+    fn from(address: IpAddr) -> Client {
+        Client(match address {
+            IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() >> 64 << 64)),
+            v4 @ IpAddr::V4(_) => v4,
+        })
+    }
+}
+
+/// An address as proxies write it: alone, with a port, or in brackets.
+fn address(hop: &str) -> Option<IpAddr> {
+    let bracketed = hop.strip_prefix('[').and_then(|rest| rest.split_once(']')).map(|(inner, _)| inner);
+    let without_port = || hop.rsplit_once(':').map(|(host, _)| host).filter(|host| !host.contains(':'));
+    bracketed.unwrap_or(hop).parse().ok().or_else(|| without_port()?.parse().ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn client(peer: &str, lines: &[&str], trusted: &[&str]) -> String {
+        let mut headers = HeaderMap::new();
+        for line in lines {
+            headers.append(FORWARDED_FOR, line.parse().unwrap());
+        }
+        let trusted: Vec<IpNet> = trusted.iter().map(|net| net.parse().unwrap()).collect();
+        Client::of(peer.parse().unwrap(), &headers, &trusted).0.to_string()
+    }
+
+    #[test]
+    fn only_hops_of_ours_are_believed() {
+        let ours = &["10.0.0.0/8", "192.0.2.7/32", "fd00::/8"][..];
+        for (peer, lines, expected) in [
+            // Nobody in front, or somebody who isn't ours: what the header says is forged.
+            ("198.51.100.9", &["1.1.1.1"][..], "198.51.100.9"),
+            ("10.0.0.1", &[], "10.0.0.1"),
+            ("10.0.0.1", &["203.0.113.5"], "203.0.113.5"),
+            ("10.0.0.1", &["1.1.1.1, 203.0.113.5"], "203.0.113.5"),
+            ("10.0.0.1", &["1.1.1.1, 203.0.113.5, 192.0.2.7"], "203.0.113.5"),
+            ("10.0.0.1", &["1.1.1.1", "203.0.113.5,192.0.2.7"], "203.0.113.5"),
+            ("10.0.0.1", &["10.9.9.9, 10.0.0.2"], "10.9.9.9"),
+            ("10.0.0.1", &["203.0.113.5, unknown"], "10.0.0.1"),
+            ("10.0.0.1", &["203.0.113.5, "], "10.0.0.1"),
+            ("10.0.0.1", &["203.0.113.5:4711"], "203.0.113.5"),
+            ("::ffff:10.0.0.1", &["[2001:db8:1:2:3::4]:443"], "2001:db8:1:2::"),
+            ("fd00::1", &["2001:db8:1:2:ffff::4"], "2001:db8:1:2::"),
+            ("fd00::1", &["::ffff:203.0.113.5"], "203.0.113.5"),
+        ] {
+            assert_eq!(client(peer, lines, ours), expected, "{peer} {lines:?}");
+        }
+        assert_eq!(client("10.0.0.1", &["1.1.1.1"], &[]), "10.0.0.1", "without a list nobody is believed");
+    }
+}

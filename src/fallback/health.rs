@@ -1,0 +1,156 @@
+//! How the server is, for load balancers, for people and for Prometheus.
+//!
+//! *Live* is the process alone. *Ready* means that requests are worth sending here: a release was seen, or the keys are
+//! known, and the end wasn't asked for; a database that is down makes nobody unready who can still answer. The other two
+//! say what dashboards of connection pools have always asked for.
+
+use std::fmt::Write as _;
+
+use hyper::StatusCode;
+use serde_json::{Value, json};
+
+use super::{Fallback, pool_metrics};
+use super::respond::{self, Reply};
+use crate::database::Pool;
+
+/// The names under `/health`, and `/metrics`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Probe {
+    /// `/health/live`
+    Live,
+    /// `/health/ready`
+    Ready,
+    /// `/health`
+    Health,
+    /// `/health/database`
+    Database,
+}
+
+impl Probe {
+    /// The probe at a path, also under a prefix of one's own: `/api/v1/hc/health`, `/api/v1/hc/database`.
+    pub fn at(path: &str, prefix: Option<&str>) -> Option<Probe> {
+        let named = |path: &str| match path {
+            "/health/live" => Some(Probe::Live),
+            "/health/ready" => Some(Probe::Ready),
+            "/health" => Some(Probe::Health),
+            "/health/database" => Some(Probe::Database),
+            _ => None,
+        };
+        let under = |rest: &str| match rest {
+            "/live" => Some(Probe::Live),
+            "/ready" => Some(Probe::Ready),
+            "/database" => Some(Probe::Database),
+            _ => named(rest),
+        };
+        named(path).or_else(|| under(path.strip_prefix(prefix?)?))
+    }
+}
+
+impl Fallback {
+    /// Answers a probe.
+    pub async fn probe(&self, probe: Probe) -> Reply {
+        match probe {
+            Probe::Live => respond::json(StatusCode::OK, &json!({ "status": "ok" })),
+            Probe::Ready => {
+                let (status, word) = match self.is_ready() {
+                    true => (StatusCode::OK, "ok"),
+                    false => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
+                };
+                respond::json(status, &json!({ "status": word, "draining": self.is_draining() }))
+            }
+            Probe::Health => {
+                let word = if self.is_ready() { "healthy" } else { "unhealthy" };
+                let site = self.followed.site();
+                let document = json!({
+                    "status": word,
+                    "release": site.as_ref().map(|site| site.manifest.root.id.to_string()),
+                    "documents": site.as_ref().map(|site| site.manifest.count()),
+                    "store": { "status": word_of(self.followed.is_up()) },
+                    "database": self.pool.as_ref().map(|pool| self.database(pool)),
+                });
+                let status = if self.is_ready() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+                respond::json(status, &document)
+            }
+            Probe::Database => match &self.pool {
+                None => respond::json(StatusCode::OK, &json!({ "status": "none" })),
+                Some(pool) => {
+                    let is_up = self.ask_database(pool).await;
+                    let status = if is_up { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+                    respond::json(status, &json!({ "status": word_of(Some(is_up)), "database": self.database(pool) }))
+                }
+            },
+        }
+    }
+
+    /// The pool as such dashboards name it. There is no overflow: the pool never has more than its size.
+    fn database(&self, pool: &Pool) -> Value {
+        let state = pool.state();
+        let usage = 100.0 * state.in_use as f64 / state.max.max(1) as f64;
+        json!({
+            "status": word_of(self.database_is_up()),
+            "pool": {
+                "pool_size": state.max,
+                "checked_out": state.in_use,
+                "checked_in": state.idle,
+                "waiting": state.waiting,
+                "overflow": 0,
+                "max_overflow": 0,
+                "max_connections": state.max,
+                "usage_ratio": (usage * 10.0).round() / 10.0,
+            },
+            "pool_size": state.max,
+            "max_overflow": 0,
+            "checked_out": state.in_use,
+            "overflow": 0,
+            "pool_total": state.max,
+        })
+    }
+
+    /// `/metrics`
+    pub fn metrics(&self) -> Reply {
+        let mut text = String::new();
+        self.figures.write(&mut text);
+        let mut sample = |name: &str, kind: &str, help: &str, value: f64| {
+            let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}");
+        };
+        let (entries, bytes) = self.memory.size();
+        sample("tintype_fallback_memory_entries", "gauge", "Documents in memory.", entries as f64);
+        sample("tintype_fallback_memory_bytes", "gauge", "Bytes that they take, about.", bytes as f64);
+        let shared = self.flights.shared() + self.reads.shared();
+        sample("tintype_fallback_flights_shared_total", "counter", "Requests that joined another's.", shared as f64);
+        let flights = self.flights.count() + self.reads.count();
+        sample("tintype_fallback_flights", "gauge", "Documents on their way.", flights as f64);
+        let limited = self.limits.refused() as f64;
+        sample("tintype_fallback_rate_limited_total", "counter", "Requests over a client's share.", limited);
+        if let Some(is_up) = self.followed.is_up() {
+            let is_up = f64::from(u8::from(is_up));
+            sample("tintype_store_up", "gauge", "Whether the last look at the store succeeded.", is_up);
+        }
+        if let Some(site) = self.followed.site() {
+            let root = &site.manifest.root;
+            sample("tintype_release_serial", "gauge", "The release that is served.", root.id.serial as f64);
+            if let Some(as_of) = root.as_of {
+                let seconds = as_of.timestamp() as f64;
+                let help = "The instant whose data the release shows.";
+                sample("tintype_release_as_of_timestamp_seconds", "gauge", help, seconds);
+            }
+        }
+        if let Some(is_up) = self.database_is_up() {
+            let is_up = f64::from(u8::from(is_up));
+            sample("tintype_db_up", "gauge", "Whether the last lease of the database was to be had.", is_up);
+        }
+        let table = self.table.as_ref().map(|table| &table.pool);
+        let pools: Vec<(&str, &Pool)> =
+            self.pool.iter().map(|pool| ("serve", pool)).chain(table.filter(|_| self.has_table_pool).map(|pool| ("table", pool))).collect();
+        pool_metrics::write(&pools, &mut text);
+        respond::text(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", text)
+    }
+}
+
+fn word_of(is_up: Option<bool>) -> &'static str {
+    match is_up {
+        Some(true) => "ok",
+        Some(false) => "error",
+        None => "unknown",
+    }
+}

@@ -1,0 +1,117 @@
+//! Listening: connections with bounds on what each may send, hold and leave undone, and an end that lets answers finish.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{HeaderMap, Request, Response};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, watch};
+use tokio_io_timeout::TimeoutStream;
+
+/// Bytes of a request's head; a path of ours is at most 900 long.
+const MAX_HEAD_BYTES: usize = 16 * 1024;
+/// Headers of a request.
+const MAX_HEADERS: usize = 64;
+/// Longest time for a request's head, and between two requests of a connection.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+/// Longest time in which a client reads nothing of its answer.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long answers may take after the end was asked for; longer than any answer is.
+const DRAIN: Duration = Duration::from_secs(8);
+/// The wait after a connection couldn't be accepted, because there are no file descriptors left for example.
+const ACCEPT_REST: Duration = Duration::from_millis(100);
+
+/// Who asks, and what.
+pub struct Asked {
+    /// The other end of the connection.
+    pub peer: SocketAddr,
+    /// The method.
+    pub method: hyper::Method,
+    /// The path as it was sent.
+    pub uri: hyper::Uri,
+    /// The headers.
+    pub headers: HeaderMap,
+}
+
+/// Answers connections until `end` says so, then lets answers finish. Holds at most `connections` at a time; more wait to
+/// be accepted.
+pub async fn listen<H, F>(
+    listener: TcpListener,
+    connections: usize,
+    mut end: watch::Receiver<bool>,
+    handle: H,
+) -> io::Result<()>
+where
+    H: Fn(Asked) -> F + Clone + Send + Sync + 'static,
+    F: Future<Output = Response<Full<Bytes>>> + Send + 'static,
+{
+    let room = Arc::new(Semaphore::new(connections));
+    let graceful = GracefulShutdown::new();
+    loop {
+        let permit = tokio::select! {
+            permit = Arc::clone(&room).acquire_owned() => permit,
+            _ = end.wait_for(|end| *end) => break,
+        };
+        // The semaphore is never closed.
+        let Ok(permit) = permit else { break };
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            _ = end.wait_for(|end| *end) => break,
+        };
+        let (stream, peer) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                tracing::warn!(%error, "can't accept a connection");
+                tokio::time::sleep(ACCEPT_REST).await;
+                continue;
+            }
+        };
+        let handle = handle.clone();
+        let service = service_fn(move |request: Request<Incoming>| {
+            let (parts, _body) = request.into_parts();
+            let asked = Asked { peer, method: parts.method, uri: parts.uri, headers: parts.headers };
+            let reply = handle(asked);
+            async move { Ok::<_, std::convert::Infallible>(reply.await) }
+        });
+        let connection = builder().serve_connection(TokioIo::new(Box::pin(bounded(stream))), service);
+        let connection = graceful.watch(connection);
+        tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(%peer, %error, "connection ended");
+            }
+            drop(permit);
+        });
+    }
+    drop(listener);
+    let _ = tokio::time::timeout(DRAIN, graceful.shutdown()).await;
+    Ok(())
+}
+
+fn builder() -> http1::Builder {
+    let mut builder = http1::Builder::new();
+    builder
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .max_buf_size(MAX_HEAD_BYTES)
+        .max_headers(MAX_HEADERS)
+        // A client that closes its half has hung up; nobody would read the answer.
+        .half_close(false);
+    builder
+}
+
+fn bounded(stream: TcpStream) -> TimeoutStream<TcpStream> {
+    // Answers are written at once, and a delay of Nagle's would show.
+    let _ = stream.set_nodelay(true);
+    let mut stream = TimeoutStream::new(stream);
+    stream.set_write_timeout(Some(WRITE_TIMEOUT));
+    stream
+}

@@ -1,0 +1,130 @@
+//! The memory: documents that were answered lately, ready to be sent.
+//!
+//! A document of the release is fresh for as long as the release shows those bytes, however long that is; an answer from
+//! the database for its template's time. What isn't fresh any more is kept for a day, for when nothing else answers.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use hyper::header::HeaderValue;
+use moka::sync::Cache;
+use tokio::time::Instant;
+
+use super::site::Site;
+use crate::snapshot::Digest;
+use crate::store::Attributes;
+
+/// How long a document is kept that isn't fresh any more.
+const KEPT: Duration = Duration::from_hours(24);
+/// What an entry takes besides its body and path, roughly.
+const ENTRY_BYTES: usize = 640;
+
+/// A document, ready to be sent.
+#[derive(Debug)]
+pub struct Entry {
+    /// The gzipped body.
+    pub gzip: Bytes,
+    /// SHA-256 of the body.
+    pub digest: Digest,
+    /// The digest as entity tag of the gzipped body, quotes included.
+    pub etag: HeaderValue,
+    /// The same of the plain body.
+    pub plain_etag: HeaderValue,
+    /// `Cache-Control` while it is fresh.
+    pub cache_control: HeaderValue,
+    /// Cache tags, separated by commas, where it has any.
+    pub cache_tags: Option<HeaderValue>,
+    /// The instant whose data it shows.
+    pub as_of: HeaderValue,
+    /// The longest time that it counts as fresh; none for a document that the release itself vouches for.
+    fresh_until: Option<Instant>,
+    /// The last site, by its number, that showed these bytes.
+    confirmed: AtomicU64,
+}
+
+impl Entry {
+    /// A document with these attributes, whose digest is that of the body.
+    pub fn new(gzip: Bytes, digest: Digest, attributes: &Attributes, fresh_for: Option<Duration>) -> Entry {
+        let text = digest.to_string();
+        let tag = |ending: &str| value(&format!("\"{}{ending}\"", &text[..32]));
+        let tags = attributes.cache_tags.join(",");
+        Entry {
+            gzip,
+            digest,
+            etag: tag("-gz"),
+            plain_etag: tag(""),
+            cache_control: value(&attributes.cache_control),
+            cache_tags: (!tags.is_empty()).then(|| value(&tags)),
+            as_of: value(&attributes.as_of),
+            fresh_until: fresh_for.map(|length| Instant::now() + length),
+            confirmed: AtomicU64::new(0),
+        }
+    }
+
+    /// Says whether it may be sent without a further look, while this is the site.
+    fn is_fresh(&self, path: &str, site: Option<&Site>) -> bool {
+        if let Some(fresh_until) = self.fresh_until {
+            return Instant::now() < fresh_until;
+        }
+        let Some(site) = site else { return false };
+        if self.confirmed.load(Ordering::Relaxed) == site.number {
+            return true;
+        }
+        // The first look after a release: what it hasn't changed stays fresh.
+        let is_shown = site.shows(path, &self.digest, &self.cache_control);
+        if is_shown {
+            self.confirmed.store(site.number, Ordering::Relaxed);
+        }
+        is_shown
+    }
+}
+
+/// A header's value; what can't be one is left empty.
+fn value(text: &str) -> HeaderValue {
+    HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static(""))
+}
+
+/// What is kept of a path.
+pub enum Kept {
+    /// It may be sent.
+    Fresh(Arc<Entry>),
+    /// It may be sent if nothing newer can be had.
+    Stale(Arc<Entry>),
+    /// Nothing.
+    Nothing,
+}
+
+/// Documents by path, up to a number of bytes.
+#[derive(Debug)]
+pub struct Memory(Cache<Box<str>, Arc<Entry>>);
+
+impl Memory {
+    /// Room for this many bytes of gzipped bodies.
+    pub fn new(bytes: u64) -> Memory {
+        let weigh = |path: &Box<str>, entry: &Arc<Entry>| {
+            u32::try_from(path.len() + entry.gzip.len() + ENTRY_BYTES).unwrap_or(u32::MAX)
+        };
+        Memory(Cache::builder().max_capacity(bytes).weigher(weigh).time_to_live(KEPT).build())
+    }
+
+    /// What is kept of a path.
+    pub fn get(&self, path: &str, site: Option<&Site>) -> Kept {
+        match self.0.get(path) {
+            Some(entry) if entry.is_fresh(path, site) => Kept::Fresh(entry),
+            Some(entry) => Kept::Stale(entry),
+            None => Kept::Nothing,
+        }
+    }
+
+    /// Keeps a document in place of what is there.
+    pub fn put(&self, path: &str, entry: &Arc<Entry>) {
+        self.0.insert(path.into(), Arc::clone(entry));
+    }
+
+    /// Documents, and their bytes, about.
+    pub fn size(&self) -> (u64, u64) {
+        (self.0.entry_count(), self.0.weighted_size())
+    }
+}

@@ -1,0 +1,172 @@
+//! From an answer to a response: which encoding, whether anything has to be sent at all, and for whom it may be read.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::header::{self, HeaderName, HeaderValue};
+use hyper::{HeaderMap, Method, Response, StatusCode};
+use serde_json::json;
+
+use super::answer::{Answer, Source};
+use super::memory::Entry;
+use super::negotiate;
+use crate::snapshot::gunzip;
+
+/// A response with its whole body.
+pub type Reply = Response<Full<Bytes>>;
+
+/// What readers may do.
+pub const ALLOWED_METHODS: &str = "GET, HEAD, OPTIONS";
+const MAX_BODY_BYTES: u64 = 1 << 30;
+/// How long an edge keeps an answer that stands in for a newer one.
+const STALE_CONTROL: &str = "public, max-age=0, s-maxage=10, stale-if-error=86400";
+/// How long a path counts as unknown: a new key is valid within the hour, and nobody asks for one in vain twice a second.
+const UNKNOWN_CONTROL: &str = "public, max-age=0, s-maxage=60";
+const EXPOSED: &str = "ETag, Retry-After, X-Tintype-Source, X-Tintype-As-Of, Server-Timing";
+
+const SOURCE: HeaderName = HeaderName::from_static("x-tintype-source");
+const AS_OF: HeaderName = HeaderName::from_static("x-tintype-as-of");
+const CACHE_TAG: HeaderName = HeaderName::from_static("cache-tag");
+const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
+
+/// Which pages may read the documents.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origins {
+    /// Any.
+    Any,
+    /// These, as browsers write them in `Origin`.
+    These(Vec<String>),
+}
+
+impl Origins {
+    /// Says in a response who may read it.
+    pub fn allow(&self, asked: &HeaderMap, reply: &mut Reply) {
+        let headers = reply.headers_mut();
+        match self {
+            Origins::Any => {
+                headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+            }
+            Origins::These(origins) => {
+                headers.append(header::VARY, HeaderValue::from_static("Origin"));
+                let origin = asked.get(header::ORIGIN).filter(|origin| {
+                    origins.iter().any(|known| known.as_bytes() == origin.as_bytes())
+                });
+                let Some(origin) = origin else { return };
+                headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
+            }
+        }
+        headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(EXPOSED));
+    }
+}
+
+/// The response to a request for a document.
+pub fn reply(answer: &Answer, asked: &HeaderMap, begun: Instant) -> Reply {
+    let mut reply = match answer {
+        Answer::Document(entry, source) => document(entry, *source, asked),
+        Answer::Unknown => {
+            let mut reply = problem(StatusCode::NOT_FOUND, "not_found", "there is no such document", None);
+            reply.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static(UNKNOWN_CONTROL));
+            reply
+        }
+        Answer::Limited(limited) => problem(
+            StatusCode::TOO_MANY_REQUESTS,
+            "too_many_requests",
+            "too many requests for documents that aren't published",
+            Some(limited.retry_after),
+        ),
+        Answer::Unavailable { retry_after, why } => {
+            problem(StatusCode::SERVICE_UNAVAILABLE, why.name(), "the document can't be had right now", Some(*retry_after))
+        }
+    };
+    let timing = format!("total;dur={:.1}", begun.elapsed().as_secs_f64() * 1e3);
+    if let Ok(timing) = HeaderValue::from_str(&timing) {
+        reply.headers_mut().insert(SERVER_TIMING, timing);
+    }
+    reply
+}
+
+fn document(entry: &Entry, source: Source, asked: &HeaderMap) -> Reply {
+    let is_gzip = negotiate::accepts_gzip(asked);
+    let etag = if is_gzip { &entry.etag } else { &entry.plain_etag };
+    let is_known = negotiate::none_match(asked, etag.to_str().unwrap_or_default());
+    let mut reply = match (is_known, is_gzip) {
+        (true, _) => Response::new(Full::default()),
+        (false, true) => Response::new(Full::new(entry.gzip.clone())),
+        (false, false) => match gunzip(&entry.gzip, MAX_BODY_BYTES) {
+            Ok(body) => Response::new(Full::new(body.into())),
+            Err(_) => return problem(StatusCode::INTERNAL_SERVER_ERROR, "corrupt", "the document is damaged", None),
+        },
+    };
+    let headers = reply.headers_mut();
+    headers.reserve(12);
+    if !is_known {
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        if is_gzip {
+            headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+        }
+    }
+    headers.insert(header::ETAG, etag.clone());
+    headers.insert(header::VARY, HeaderValue::from_static("Accept-Encoding"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    let control = match source {
+        Source::Stale => HeaderValue::from_static(STALE_CONTROL),
+        _ => entry.cache_control.clone(),
+    };
+    headers.insert(header::CACHE_CONTROL, control);
+    headers.insert(SOURCE, HeaderValue::from_static(source.name()));
+    headers.insert(AS_OF, entry.as_of.clone());
+    if let Some(tags) = &entry.cache_tags {
+        headers.insert(CACHE_TAG, tags.clone());
+    }
+    if is_known {
+        *reply.status_mut() = StatusCode::NOT_MODIFIED;
+    }
+    reply
+}
+
+/// A response that says what is wrong, which nobody keeps.
+pub fn problem(status: StatusCode, code: &str, message: &str, retry_after: Option<Duration>) -> Reply {
+    // Whole seconds, and never so few that it comes too early.
+    let seconds = retry_after.map(|length| length.as_secs_f64().ceil().max(1.0) as u64);
+    let mut reply = json(status, &json!({ "code": code, "message": message, "retry_after": seconds }));
+    if let Some(seconds) = seconds {
+        reply.headers_mut().insert(header::RETRY_AFTER, seconds.into());
+    }
+    reply
+}
+
+/// A document of our own, which nobody keeps.
+pub fn json(status: StatusCode, value: &serde_json::Value) -> Reply {
+    text(status, "application/json", value.to_string())
+}
+
+/// A text of our own, which nobody keeps.
+pub fn text(status: StatusCode, content_type: &'static str, text: String) -> Reply {
+    let mut reply = Response::new(Full::new(Bytes::from(text)));
+    *reply.status_mut() = status;
+    let headers = reply.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    reply
+}
+
+/// What a method other than GET and HEAD gets.
+pub fn other_method(method: &Method) -> Reply {
+    let mut reply = match *method {
+        Method::OPTIONS => {
+            let mut reply = Response::new(Full::default());
+            *reply.status_mut() = StatusCode::NO_CONTENT;
+            let headers = reply.headers_mut();
+            headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static(ALLOWED_METHODS));
+            let allowed = HeaderValue::from_static("If-None-Match, Cache-Control");
+            headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, allowed);
+            headers.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("86400"));
+            reply
+        }
+        _ => problem(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "documents are read by GET and HEAD", None),
+    };
+    reply.headers_mut().insert(header::ALLOW, HeaderValue::from_static(ALLOWED_METHODS));
+    reply
+}

@@ -1,0 +1,86 @@
+//! The fallback table as a source: one row by its path, over a lease like everything else that reaches a database.
+
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use chrono::{DateTime, Utc};
+
+use super::live::{Fetched, LiveError, texts};
+use crate::database::{DatabaseError, Pool};
+use crate::snapshot::{Digest, gunzip};
+use crate::store::Attributes;
+use crate::template::scope::{Bind, Statement};
+
+/// Largest body that is unpacked to look at its digest.
+const MAX_BODY_BYTES: u64 = 1 << 30;
+/// Longest time for a row by its primary key: a table that is locked is as good as none.
+const LIMIT: Duration = Duration::from_secs(2);
+
+/// The table.
+#[derive(Debug, Clone)]
+pub struct Table {
+    /// The pool of the database that it is in.
+    pub pool: Pool,
+    /// What it says of itself if it is this site's.
+    pub site: String,
+}
+
+/// A document of the table.
+#[derive(Debug, Clone)]
+pub struct Row {
+    /// The document.
+    pub fetched: Fetched,
+    /// What it is shown with.
+    pub attributes: Attributes,
+}
+
+impl Table {
+    /// The document at a path; none if there is none, or if the table shows an earlier release than this serial.
+    pub async fn find(&self, path: &str, not_before: u64) -> Result<Option<Row>, LiveError> {
+        let find = async {
+            let mut lease = self.pool.begin().await.map_err(LiveError::Pool)?;
+            let found = texts(lease.transaction(), &statement(path)).await.map_err(LiveError::Database)?;
+            let _ = lease.finish().await;
+            Ok(found)
+        };
+        let found = tokio::time::timeout(LIMIT, find)
+            .await
+            .map_err(|_| LiveError::TimedOut { template: "the fallback table".to_owned(), limit: LIMIT })??;
+        let Some(row) = found.into_iter().next() else { return Ok(None) };
+        self.row(path, row, not_before).map_err(|reason| {
+            LiveError::Database(DatabaseError::Lost { reason: format!("the fallback table's row of {path} {reason}") })
+        })
+    }
+
+    fn row(&self, path: &str, row: Vec<Option<String>>, not_before: u64) -> Result<Option<Row>, String> {
+        let [Some(body), Some(digest), Some(cache_control), Some(tags), Some(as_of), Some(serial), Some(site)] =
+            <[_; 7]>::try_from(row).map_err(|_| "has other columns".to_owned())?
+        else {
+            return Err("holds NULL".to_owned());
+        };
+        let serial: u64 = serial.parse().map_err(|_| "has no serial".to_owned())?;
+        if site != self.site || serial < not_before {
+            return Ok(None);
+        }
+        let gzip = STANDARD.decode(body).map_err(|error| error.to_string())?;
+        let plain = gunzip(&gzip, MAX_BODY_BYTES).map_err(|error| format!("isn't gzip: {error}"))?;
+        let found = Digest::of(&plain);
+        if found.to_string() != digest {
+            return Err("has another digest than its body".to_owned());
+        }
+        let cache_tags = tags.split(',').filter(|tag| !tag.is_empty()).map(str::to_owned).collect();
+        let instant = as_of.parse::<DateTime<Utc>>().map_err(|error| format!("in {path}: {error}"))?;
+        let attributes = Attributes { cache_control, cache_tags, digest, serial, as_of };
+        Ok(Some(Row { fetched: Fetched { gzip: gzip.into(), digest: found, as_of: instant }, attributes }))
+    }
+}
+
+fn statement(path: &str) -> Statement {
+    let mut statement = Statement::verbatim(
+        "SELECT s.body_gzip, s.digest, s.cache_control, s.cache_tags, s.as_of, CAST(r.serial AS TEXT) AS serial, r.site \
+         FROM tintype_snapshot s CROSS JOIN tintype_release r WHERE s.path = $1 AND r.id = 1",
+    );
+    statement.binds.push(Bind::Text(path.to_owned()));
+    statement
+}
