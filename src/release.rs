@@ -54,7 +54,7 @@ mod timing;
 mod turn;
 pub mod verify;
 
-pub use activate::{attributes, shown, tags};
+pub use activate::{attributes, document_of, tags};
 pub use build::{BuildError, key_columns, listed_domains, read_domains, statement_error};
 pub use check::check_template;
 pub use debt::{Debt, debt};

@@ -100,19 +100,15 @@ fn parts(project: &Project) -> Result<Parts, Error> {
     let config = &project.config;
     let application = format!("tintype/serve/{}", run_id());
     let pool_of = |database: &Database, name| {
-        let serve = &config.database.serve;
-        let read = ReadSettings {
-            connect_timeout: serve.acquire_timeout,
-            statement_timeout: serve.statement_timeout,
-            settings: serve.settings.clone(),
-        };
+        let second = std::time::Duration::from_secs(1);
+        let read = ReadSettings { connect_timeout: second, statement_timeout: 5 * second, settings: Vec::new() };
         let settings = PoolSettings {
             name,
-            max: serve.max,
-            queue: serve.queue,
-            acquire_timeout: serve.acquire_timeout,
-            max_lifetime: serve.max_lifetime,
-            idle_timeout: serve.idle_timeout,
+            max: 4,
+            queue: 16,
+            acquire_timeout: second,
+            max_lifetime: 1800 * second,
+            idle_timeout: 180 * second,
             read,
         };
         Pool::new(database, settings, &application)

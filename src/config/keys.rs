@@ -189,7 +189,7 @@ pub static LEASE_TTL: Key = Key {
 };
 
 /// All keys, in the order of the written file.
-pub static KEYS: [&Key; 63] = [
+pub static KEYS: [&Key; 71] = [
     &DATABASE_URL,
     &REPLICAS,
     &READ,

@@ -12,7 +12,7 @@ use tokio::sync::watch;
 
 use crate::release::head::HeadRead;
 use crate::release::manifest::Manifest;
-use crate::release::{Row, shown};
+use crate::release::{Row, document_of};
 use crate::snapshot::Digest;
 use crate::store::{Attributes, Store};
 
@@ -36,13 +36,13 @@ impl Site {
 
     /// The document of a path, and what it is shown with.
     pub fn document(&self, path: &str) -> Option<(Arc<Row>, Attributes)> {
-        let (row, attributes) = shown(&self.manifest, path)?;
+        let (row, attributes) = document_of(&self.manifest, path)?;
         Some((Arc::clone(row), attributes))
     }
 
     /// Says whether a path shows these bytes under this `Cache-Control`.
     pub fn shows(&self, path: &str, digest: &Digest, cache_control: &HeaderValue) -> bool {
-        shown(&self.manifest, path).is_some_and(|(row, attributes)| {
+        document_of(&self.manifest, path).is_some_and(|(row, attributes)| {
             row.digest() == Some(*digest) && attributes.cache_control.as_bytes() == cache_control.as_bytes()
         })
     }

@@ -42,7 +42,7 @@ impl Table {
             let mut lease = self.pool.begin().await.map_err(LiveError::Pool)?;
             let found = texts(lease.transaction(), &statement(path)).await.map_err(LiveError::Database)?;
             let _ = lease.finish().await;
-            Ok(found)
+            Ok::<_, LiveError>(found)
         };
         let found = tokio::time::timeout(LIMIT, find)
             .await

@@ -22,6 +22,7 @@ use super::progress::{Phase, Progress};
 use super::row::{DocumentRow, Row, blob_name, find};
 use crate::error::Error;
 use crate::key::PathPattern;
+use crate::template::Template;
 use crate::store::{Attributes, Store, StoreError};
 
 /// `Cache-Control` of a row whose policy its release doesn't tell, which no tintype writes.
@@ -131,11 +132,11 @@ impl<'a> Family<'a> {
 
 /// What the document of a path is shown with; none if the release has no such document.
 pub fn attributes(manifest: &Manifest, path: &str) -> Option<Attributes> {
-    shown(manifest, path).map(|(_, attributes)| attributes)
+    document_of(manifest, path).map(|(_, attributes)| attributes)
 }
 
 /// The row of a path and what its document is shown with; none if the release has no such document.
-pub fn shown<'a>(manifest: &'a Manifest, path: &str) -> Option<(&'a Arc<Row>, Attributes)> {
+pub fn document_of<'a>(manifest: &'a Manifest, path: &str) -> Option<(&'a Arc<Row>, Attributes)> {
     let (name, row) = manifest.rows.iter().find_map(|(name, rows)| Some((name, find(rows, path)?)))?;
     let document = row.document.as_ref()?;
     Some((row, Family::new(&manifest.root, manifest.root.templates.get(name)?).attributes(row, document)))
