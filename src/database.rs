@@ -4,6 +4,8 @@
 //! each behind a savepoint, so that all of them see one instant (`as_of`) and one that fails doesn't take the others
 //! down. Rows are streamed as they come, never through a cursor, which would switch parallel query off; they travel
 //! as [`RowBatch`]es of undecoded cells, and `value` turns cells into JSON tokens on another thread.
+//!
+//! A server that answers readers from the database keeps a few connections in a [`pool`] instead, and leases them.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -14,10 +16,12 @@ use tokio::sync::mpsc;
 
 mod batch;
 mod comparison;
+mod condition;
 mod error;
 mod examine;
 pub mod explain;
 mod fallback_table;
+pub mod pool;
 mod postgres;
 mod servers;
 mod sqlite;
@@ -33,6 +37,7 @@ pub use postgres::{HeadRow, HeadTable, RowSwap, RowVersion};
 pub use servers::{PassedOver, ReadFrom, Search, Servers, Source};
 
 use crate::template::scope::Statement;
+use condition::Condition;
 use value::{Encoder, Rule, UnsupportedType};
 
 /// Where the data is. Its `Debug` text is [`Database::describe`]'s, because the options' own prints the password.
@@ -99,6 +104,7 @@ pub struct ReadTransaction {
     pub statements: u64,
     /// The server that it reads.
     pub source: Source,
+    condition: Condition,
 }
 
 #[derive(Debug)]
@@ -154,6 +160,10 @@ impl Database {
 }
 
 impl ReadTransaction {
+    fn new(connection: Connection, as_of: DateTime<Utc>, source: Source) -> ReadTransaction {
+        ReadTransaction { connection, as_of, statements: 0, source, condition: Condition::default() }
+    }
+
     /// Sets the point to come back to if what follows fails.
     pub async fn savepoint(&mut self) -> Result<(), DatabaseError> {
         self.control("SAVEPOINT template").await
@@ -174,31 +184,41 @@ impl ReadTransaction {
     }
 
     async fn control(&mut self, sql: &'static str) -> Result<(), DatabaseError> {
-        match &mut self.connection {
+        self.condition.begins();
+        let done = match &mut self.connection {
             Connection::Postgres(connection) => postgres::execute(connection, sql).await,
             Connection::Sqlite(connection, _) => sqlite::execute(connection, sql).await,
-        }
+        };
+        self.condition.ends(done)
     }
 
     /// The columns that a statement would return, without running it.
     pub async fn columns(&mut self, statement: &Statement) -> Result<Vec<ResultColumn>, DatabaseError> {
-        match &mut self.connection {
+        self.condition.begins();
+        let columns = match &mut self.connection {
             Connection::Postgres(connection) => postgres::columns(connection, statement, &mut self.statements).await,
             Connection::Sqlite(connection, _) => sqlite::columns(connection, statement).await,
-        }
+        };
+        self.condition.ends(columns)
     }
 
     /// Runs a statement and sends its columns, then its rows. Returns the number of rows.
     ///
     /// Returns [`DatabaseError::Stopped`] when the receiver has gone, which has its own error to tell.
     pub async fn read(&mut self, statement: &Statement, rows: &mpsc::Sender<Rows>) -> Result<u64, DatabaseError> {
-        match &mut self.connection {
-            Connection::Postgres(connection) => postgres::read(connection, statement, rows, &mut self.statements).await,
+        self.condition.begins();
+        let read = match &mut self.connection {
+            Connection::Postgres(connection) => {
+                // It is copied, and sqlx loses count of the answers to a COPY that doesn't go as it should.
+                self.condition.is_spoiled |= statement.binds.is_empty();
+                postgres::read(connection, statement, rows, &mut self.statements).await
+            }
             Connection::Sqlite(connection, timeout) => {
                 self.statements += 1;
                 sqlite::read(connection, statement, rows, *timeout).await
             }
-        }
+        };
+        self.condition.ends(read)
     }
 
     /// The plan of a statement, one line each, as the engine's EXPLAIN prints it.
@@ -208,15 +228,18 @@ impl ReadTransaction {
             Connection::Sqlite(..) => "EXPLAIN QUERY PLAN ",
         };
         let explained = statement.wrapped(head, "");
-        match &mut self.connection {
+        self.condition.begins();
+        let plan = match &mut self.connection {
             Connection::Postgres(connection) => postgres::text_rows(connection, &explained, "QUERY PLAN").await,
             Connection::Sqlite(connection, _) => sqlite::text_rows(connection, &explained, "detail").await,
-        }
+        };
+        self.condition.ends(plan)
     }
 
     /// The volatility of the functions with these names, as PostgreSQL knows it: those that are volatile.
     pub async fn volatile_functions(&mut self, names: &[String]) -> Result<Vec<String>, DatabaseError> {
-        match &mut self.connection {
+        self.condition.begins();
+        let volatile = match &mut self.connection {
             Connection::Postgres(connection) => postgres::volatile_functions(connection, names).await,
             Connection::Sqlite(..) => Ok(names
                 .iter()
@@ -225,6 +248,7 @@ impl ReadTransaction {
                 })
                 .cloned()
                 .collect()),
-        }
+        };
+        self.condition.ends(volatile)
     }
 }

@@ -46,7 +46,7 @@ impl Servers {
     }
 
     /// Those that may be read, the first choice first.
-    fn candidates(&self) -> Vec<(&Server, Role)> {
+    pub(super) fn candidates(&self) -> Vec<(&Server, Role)> {
         let replicas = self.replicas.iter().map(|replica| (replica, Role::Replica(self.max_lag)));
         let primary = (&self.primary, Role::Named);
         match self.read {
@@ -111,12 +111,7 @@ impl<'a> Search<'a> {
                 let (connection, as_of) = sqlite::begin(path, self.settings).await?;
                 self.connections += 1;
                 let connection = Connection::Sqlite(connection, self.settings.statement_timeout);
-                Ok(ReadTransaction {
-                    connection,
-                    as_of,
-                    statements: 0,
-                    source: self.source(self.database.describe(), false),
-                })
+                Ok(ReadTransaction::new(connection, as_of, self.source(self.database.describe(), false)))
             }
             Database::Postgres(servers) => self.begin_postgres(&servers.candidates()).await,
         }
@@ -129,7 +124,7 @@ impl<'a> Search<'a> {
             if let Some((opened, server)) = self.round(candidates).await {
                 let source = self.source(server, opened.is_standby);
                 let connection = Connection::Postgres(Box::new(opened.connection));
-                return Ok(ReadTransaction { connection, as_of: opened.as_of, statements: 0, source });
+                return Ok(ReadTransaction::new(connection, opened.as_of, source));
             }
             let left = self.settings.connect_timeout.saturating_sub(started.elapsed());
             if left.is_zero() || self.failures.values().all(|failure| failure.is_final) {

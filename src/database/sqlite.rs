@@ -29,14 +29,21 @@ const PROGRESS_INSTRUCTIONS: i32 = 100_000;
 
 /// Opens the file and begins the transaction; returns the instant that it sees.
 pub async fn begin(path: &Path, _settings: &ReadSettings) -> Result<(SqliteConnection, DateTime<Utc>), DatabaseError> {
+    let mut connection = open(path, BUSY_TIMEOUT).await?;
+    let as_of = start(&mut connection, path).await?;
+    Ok((connection, as_of))
+}
+
+/// Opens the file; a writer that holds it is waited for at most so long, and never longer than [`BUSY_TIMEOUT`].
+pub async fn open(path: &Path, busy_timeout: Duration) -> Result<SqliteConnection, DatabaseError> {
     let options = SqliteConnectOptions::new()
         .filename(path)
         .read_only(true)
-        .busy_timeout(BUSY_TIMEOUT)
+        .busy_timeout(busy_timeout.min(BUSY_TIMEOUT))
         // The name under which PostgreSQL orders text by bytes, so that one template runs on both.
         .collation("C", str::cmp)
         .disable_statement_logging();
-    let mut connection = options.connect().await.map_err(|error| DatabaseError::Connect {
+    options.connect().await.map_err(|error| DatabaseError::Connect {
         server: format!("SQLite file {}", path.display()),
         reason: match path.exists() {
             true => error.to_string(),
@@ -44,8 +51,12 @@ pub async fn begin(path: &Path, _settings: &ReadSettings) -> Result<(SqliteConne
         },
         sqlstate: None,
         hint: "[database] url names it, counted from the config file's folder; `tintype init DIR` writes one with demo data".to_owned(),
-    })?;
-    execute(&mut connection, "BEGIN").await?;
+    })
+}
+
+/// Begins the transaction; returns the instant that it sees.
+pub async fn start(connection: &mut SqliteConnection, path: &Path) -> Result<DateTime<Utc>, DatabaseError> {
+    execute(connection, "BEGIN").await?;
     let as_of = DateTime::<Utc>::from(SystemTime::now());
     // BEGIN alone takes no snapshot in SQLite; the first read does.
     connection.fetch_all("SELECT 1 FROM sqlite_schema LIMIT 1").await.map_err(|error| DatabaseError::Connect {
@@ -54,7 +65,7 @@ pub async fn begin(path: &Path, _settings: &ReadSettings) -> Result<(SqliteConne
         sqlstate: None,
         hint: "is it a SQLite database, and may this user read it?".to_owned(),
     })?;
-    Ok((connection, as_of))
+    Ok(as_of)
 }
 
 /// Closes the file.

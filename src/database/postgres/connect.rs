@@ -2,10 +2,12 @@
 //!
 //! Whatever is set is set LOCAL to the transaction, because a pooler hands the connection on, and all of it goes out in
 //! one message of the simple protocol: nothing is left to be prepared, and the transaction's snapshot is taken behind
-//! the time at which that message arrived, which is therefore a true `as_of`.
+//! the time at which that message arrived, which is therefore a true `as_of`. The message that ends a transaction of a
+//! connection that is used again proves that it did.
 
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -108,9 +110,9 @@ impl Server {
         let hint = "is the server up and reachable from here? A pooler doesn't answer either while its own server is down; \
                     [database.build] acquire_timeout sets the wait";
         let mut connection = self.connect(application, wait, hint).await?;
-        let started = timeout_at(deadline, self.start(&mut connection, role, settings)).await;
-        let (as_of, is_standby) = match started {
-            Ok(Ok(started)) => started,
+        let begun = timeout_at(deadline, self.begin(&mut connection, role, settings)).await;
+        let (as_of, is_standby) = match begun {
+            Ok(Ok(begun)) => begun,
             Ok(Err(refusal)) => {
                 let _ = close(connection).await;
                 return Err(refusal);
@@ -147,8 +149,9 @@ impl Server {
         }
     }
 
-    /// Finds out what the server is, and begins the transaction there.
-    async fn start(
+    /// Finds out what the server is, and begins the transaction there. Returns the instant whose data the transaction
+    /// sees, and true on a standby.
+    pub async fn begin(
         &self,
         connection: &mut PgConnection,
         role: Role,
@@ -219,6 +222,23 @@ async fn begin(connection: &mut PgConnection, settings: &ReadSettings) -> Result
     let row = sqlx::raw_sql(AssertSqlSafe(text)).fetch_one(connection).await?;
     let replayed: Option<i64> = row.try_get(2)?;
     Ok(Begun { is_standby: row.try_get(0)?, at: instant(row.try_get(1)?), replayed_at: replayed.map(instant) })
+}
+
+/// Ends the transaction so that the connection can be used for another one.
+///
+/// It is rolled back, not committed: nothing was written, and a setting that a function changed for the whole session
+/// is put back on the way. The number that comes back belongs to this very message, so the session has no transaction
+/// open and no answer is left to be read: without that proof it's an error.
+pub async fn end(connection: &mut PgConnection) -> Result<(), DatabaseError> {
+    static NUMBER: AtomicI64 = AtomicI64::new(0);
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    let answer: Result<i64, sqlx::Error> =
+        row(connection, format!("ROLLBACK; SELECT {number}::int8")).await.and_then(|row| row.try_get(0));
+    match answer {
+        Ok(answer) if answer == number => Ok(()),
+        Ok(_) => Err(DatabaseError::Lost { reason: "an answer came that belongs to another message".to_owned() }),
+        Err(error) => Err(statement_error(&error, "")),
+    }
 }
 
 fn begin_text(settings: &ReadSettings, has_connection_check: bool) -> String {
