@@ -1,0 +1,152 @@
+//! A connection is opened in a task of its own: a handshake that takes longer than its reader waits isn't thrown away,
+//! and a reader that leaves can't break one off half-way.
+
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+use tokio::time::{Instant, timeout, timeout_at};
+
+use super::breaker::Cause;
+use super::establish::Refused;
+use super::figures::Closed;
+use super::idle::Link;
+use super::lease::Held;
+use super::shared::{Place, Shared};
+use super::target;
+use crate::database::DatabaseError;
+
+/// Ten per cent of a lifetime, as a part of two of them: connections that were opened together aren't closed together.
+const SPREAD: f64 = 0.2;
+
+/// The attempt that others wait for. Dropped without a verdict, the next reader makes another one.
+pub struct Probe {
+    shared: Arc<Shared>,
+    target: usize,
+    is_over: bool,
+}
+
+impl Probe {
+    pub fn new(shared: &Arc<Shared>, target: usize) -> Probe {
+        Probe { shared: Arc::clone(shared), target, is_over: false }
+    }
+
+    /// The server was read.
+    pub fn went_well(probe: Option<Probe>, shared: &Shared, target: usize) {
+        let outage = shared.state().breakers[target].recovered();
+        if let Some(mut probe) = probe {
+            probe.is_over = true;
+        }
+        if let Some(outage) = outage {
+            let away = humantime::format_duration(outage.since.elapsed()).to_string();
+            tracing::info!(
+                pool = shared.settings.name,
+                server = shared.targets[target].describe(),
+                away,
+                "the server can be read again"
+            );
+        }
+    }
+
+    /// The server couldn't be read.
+    pub fn failed(probe: Option<Probe>, shared: &Shared, target: usize, cause: Cause, error: DatabaseError) {
+        let is_news = shared.state().breakers[target].failed(cause, error.clone(), Instant::now(), probe.is_some());
+        if let Some(mut probe) = probe {
+            probe.is_over = true;
+        }
+        if is_news {
+            warn(shared, &error);
+        }
+    }
+}
+
+impl Drop for Probe {
+    fn drop(&mut self) {
+        if !self.is_over {
+            self.shared.state().breakers[self.target].unproved();
+        }
+    }
+}
+
+fn warn(shared: &Shared, error: &DatabaseError) {
+    let hint = error.hint();
+    tracing::warn!(pool = shared.settings.name, hint, "a server can't be read for the moment: {error}");
+}
+
+/// What comes of an attempt.
+type Outcome = Result<(Held, Option<Probe>), (Place, DatabaseError)>;
+
+/// Opens a connection for a slot. If that takes longer than until `deadline`, it goes on without the reader.
+pub async fn connect(
+    shared: &Arc<Shared>,
+    place: Place,
+    target: usize,
+    probe: Option<Probe>,
+    deadline: Instant,
+) -> Result<(Place, Link, Option<Probe>), Refused> {
+    let in_the_way = shared.state().in_the_way(shared.settings.max);
+    if let Some(link) = in_the_way {
+        shared.state().figures.count_closed(Closed::Replaced);
+        target::close(link.connection, false).await;
+    }
+    let (tell, told) = oneshot::channel();
+    tokio::spawn(open(Arc::clone(shared), place, target, probe, tell));
+    let asked = Instant::now();
+    match timeout_at(deadline, told).await {
+        Ok(Ok(Ok((held, probe)))) => match held.into_parts() {
+            Some((place, link)) => Ok((place, link, probe)),
+            None => Err(Refused::Failed(None, DatabaseError::Stopped)),
+        },
+        Ok(Ok(Err((place, error)))) => Err(Refused::Failed(Some(place), error)),
+        // The runtime ends.
+        Ok(Err(_)) => Err(Refused::Failed(None, DatabaseError::Stopped)),
+        Err(_) => Err(Refused::Failed(None, shared.targets[target].silent("no answer", asked.elapsed()))),
+    }
+}
+
+async fn open(
+    shared: Arc<Shared>,
+    place: Place,
+    target: usize,
+    mut probe: Option<Probe>,
+    tell: oneshot::Sender<Outcome>,
+) {
+    let patience = shared.settings.acquire_timeout;
+    let mut connecting = Box::pin(shared.targets[target].connect(&shared.settings.read, &shared.application));
+    let connected = match timeout(patience, &mut connecting).await {
+        Ok(connected) => connected,
+        Err(_) => {
+            let error = shared.targets[target].silent("no answer", patience);
+            let is_news = shared.state().breakers[target].hangs(error.clone(), Instant::now());
+            if is_news {
+                warn(&shared, &error);
+            }
+            probe = probe.or_else(|| Some(Probe::new(&shared, target)));
+            connecting.await
+        }
+    };
+    match connected {
+        Ok(connection) => {
+            shared.state().figures.opened += 1;
+            let link = Link { connection, target, expires: Instant::now() + shared.settings.lifetime() };
+            if let Err(Ok((held, probe))) = tell.send(Ok((Held::new(place, link), probe))) {
+                // The reader has left, and the connection lies ready for the next one.
+                Probe::went_well(probe, &shared, target);
+                if let Some((place, link)) = held.into_parts() {
+                    place.park(link);
+                }
+            }
+        }
+        Err(error) => {
+            Probe::failed(probe, &shared, target, Cause::Connecting, error.clone());
+            let _ = tell.send(Err((place, error)));
+        }
+    }
+}
+
+impl super::PoolSettings {
+    /// How long a new connection may live.
+    fn lifetime(&self) -> std::time::Duration {
+        let part = f64::from(getrandom::u32().unwrap_or(u32::MAX / 2)) / f64::from(u32::MAX);
+        self.max_lifetime.mul_f64(1.0 + SPREAD * (part - 0.5))
+    }
+}

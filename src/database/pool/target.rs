@@ -1,0 +1,114 @@
+//! A server or file that a lease may read, whatever the engine: opened, begun, ended, closed.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+
+use crate::database::postgres::connect::{self, Role, Server};
+use crate::database::{Connection, Database, DatabaseError, ReadSettings, postgres, sqlite};
+
+/// What to do where nothing answers.
+const HINT: &str =
+    "is the server up and reachable from here? A pooler doesn't answer either while its own server is down";
+/// How long the server takes to notice that a connection was closed while nothing ran on it.
+const NOTICED: Duration = Duration::from_millis(50);
+/// How long it takes where a statement runs: it looks once a second, by `client_connection_check_interval`.
+const NOTICED_AT_WORK: Duration = Duration::from_millis(1200);
+
+/// A server or file.
+pub enum Target {
+    Server(Box<Server>, Role),
+    File(PathBuf),
+}
+
+/// What a database may be read from, the first choice first.
+pub fn targets(database: &Database) -> Vec<Target> {
+    match database {
+        Database::Postgres(servers) => servers
+            .candidates()
+            .into_iter()
+            .map(|(server, role)| Target::Server(Box::new(server.clone()), role))
+            .collect(),
+        Database::Sqlite(path) => vec![Target::File(path.clone())],
+    }
+}
+
+impl Target {
+    /// Host, port and database, or the file; never a password.
+    pub fn describe(&self) -> String {
+        match self {
+            Target::Server(server, _) => server.describe(),
+            Target::File(path) => path.display().to_string(),
+        }
+    }
+
+    /// Opens a connection, within `settings.connect_timeout`.
+    pub async fn connect(&self, settings: &ReadSettings, application: &str) -> Result<Connection, DatabaseError> {
+        match self {
+            Target::Server(server, _) => {
+                let connected = server.connect(application, settings.connect_timeout, HINT).await;
+                Ok(Connection::Postgres(Box::new(connected.map_err(|refusal| refusal.error)?)))
+            }
+            Target::File(path) => {
+                let connection = sqlite::open(path, settings.connect_timeout).await?;
+                Ok(Connection::Sqlite(connection, settings.statement_timeout))
+            }
+        }
+    }
+
+    /// Begins a transaction, unless the server isn't fit to be read. Returns the instant that it sees, and true on a
+    /// standby.
+    pub async fn begin(
+        &self,
+        connection: &mut Connection,
+        settings: &ReadSettings,
+    ) -> Result<(DateTime<Utc>, bool), DatabaseError> {
+        match (self, connection) {
+            (Target::Server(server, role), Connection::Postgres(connection)) => {
+                server.begin(connection, *role, settings).await.map_err(|refusal| refusal.error)
+            }
+            (Target::File(path), Connection::Sqlite(connection, _)) => {
+                sqlite::start(connection, path).await.map(|as_of| (as_of, false))
+            }
+            (target, _) => {
+                Err(DatabaseError::Lost { reason: format!("{} got another one's connection", target.describe()) })
+            }
+        }
+    }
+
+    /// The error where nothing came back in time.
+    pub fn silent(&self, what: &str, wait: Duration) -> DatabaseError {
+        match self {
+            Target::Server(server, _) => server.silent(what, wait, HINT),
+            Target::File(path) => DatabaseError::Connect {
+                server: format!("SQLite file {}", path.display()),
+                reason: format!("{what} within {}", humantime::format_duration(wait)),
+                sqlstate: None,
+                hint: "does another process hold it locked?".to_owned(),
+            },
+        }
+    }
+}
+
+/// Ends the transaction, and proves that it did.
+pub async fn end(connection: &mut Connection) -> Result<(), DatabaseError> {
+    match connection {
+        Connection::Postgres(connection) => connect::end(connection).await,
+        Connection::Sqlite(connection, _) => sqlite::execute(connection, "ROLLBACK").await,
+    }
+}
+
+/// Closes a connection, and waits until the server has most likely noticed; nobody tells. `is_busy` if a statement may be
+/// running on it.
+pub async fn close(connection: Connection, is_busy: bool) {
+    match connection {
+        Connection::Postgres(connection) => {
+            let _ = postgres::close(*connection).await;
+            tokio::time::sleep(if is_busy { NOTICED_AT_WORK } else { NOTICED }).await;
+        }
+        Connection::Sqlite(connection, _) => {
+            let _ = sqlite::close(connection).await;
+        }
+    }
+}
