@@ -33,6 +33,7 @@ pub use comparison::KeyColumns;
 pub use error::DatabaseError;
 pub use examine::{Examined, Facts};
 pub use fallback_table::{FallbackTable, TABLE_FORMAT, TableDocument, TableMark, TableRow, TableState, TableWrite};
+pub use pool::{Closed, Histogram, Pool, PoolError, PoolFigures, PoolSettings, PoolState};
 pub use postgres::{HeadRow, HeadTable, RowSwap, RowVersion};
 pub use servers::{PassedOver, ReadFrom, Search, Servers, Source};
 

@@ -285,7 +285,8 @@ const ADMIN_CONNECTIONS: usize = 64;
 fn object_path<'a>(path: &'a str, prefix: Option<&str>) -> Option<&'a str> {
     let path = prefix.and_then(|prefix| path.strip_prefix(prefix)).unwrap_or(path);
     let path = path.strip_prefix('/')?;
-    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'_' | b'.' | b'/');
+    let plain =
+        |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'_' | b'.' | b'/');
     let is_named = path.len() <= MAX_PATH_BYTES && path.ends_with(".json") && path.bytes().all(plain);
     (is_named && path.split('/').all(|part| !part.is_empty() && !part.starts_with('.'))).then_some(path)
 }

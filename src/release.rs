@@ -71,6 +71,6 @@ pub use rollback::{Rollback, is_kept, previous, roll_back};
 pub use row::{Row, Rows};
 pub use staged::publish_staged;
 pub use table::{
-    site as table_site,
-    TableFlaw, TableOutcome, TableSurvey, Tabled, repair as repair_table, standing, survey_table, table_rows,
+    TableFlaw, TableOutcome, TableSurvey, Tabled, repair as repair_table, site as table_site, standing, survey_table,
+    table_rows,
 };

@@ -7,9 +7,9 @@ use clap::Args;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
+use super::Outcome;
 use super::context::{Context, Project, run_id};
 use super::print::{self, styled};
-use super::Outcome;
 use crate::config::{ServeConfig, TablePlace};
 use crate::database::{Database, Pool, PoolSettings, ReadSettings};
 use crate::demo::server::shutdown_signal;
@@ -40,7 +40,10 @@ impl Serve {
             memory_bytes: serve.memory_bytes,
             connections: serve.connections,
             follow_every: serve.follow,
-            prefix: project.base_url().map(|url| url.path().trim_end_matches('/').to_owned()).filter(|path| !path.is_empty()),
+            prefix: project
+                .base_url()
+                .map(|url| url.path().trim_end_matches('/').to_owned())
+                .filter(|path| !path.is_empty()),
             health_prefix: serve.health_prefix.clone(),
         };
         let (public, address) = bind(self.listen.unwrap_or(serve.listen)).await?;
@@ -130,13 +133,7 @@ fn parts(project: &Project) -> Result<Parts, Error> {
         }
         _ => None,
     };
-    Ok(Parts {
-        store: Arc::clone(&project.store),
-        templates: project.templates.clone(),
-        pool,
-        table,
-        has_table_pool,
-    })
+    Ok(Parts { store: Arc::clone(&project.store), templates: project.templates.clone(), pool, table, has_table_pool })
 }
 
 async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), Error> {

@@ -85,6 +85,10 @@ pub enum Landed {
 impl Fallback {
     /// Answers a request for an object path.
     pub async fn answer(self: &Arc<Self>, path: &str, client: Client) -> Answer {
+        if self.followed.is_up().is_none() {
+            // The first moments of the process: the store is being looked at.
+            let _ = tokio::time::timeout(STORE, self.followed.looked()).await;
+        }
         let site = self.followed.site();
         let older = match self.memory.get(path, site.as_deref()) {
             Kept::Fresh(entry) => return Answer::Document(entry, Source::Memory),

@@ -116,7 +116,8 @@ impl Figures {
     /// Writes them in Prometheus's text format.
     pub fn write(&self, text: &mut String) {
         let name = "tintype_fallback_requests_total";
-        let _ = writeln!(text, "# HELP {name} Requests answered, by where the answer came from.\n# TYPE {name} counter");
+        let _ =
+            writeln!(text, "# HELP {name} Requests answered, by where the answer came from.\n# TYPE {name} counter");
         let mut sample = |source: &str, code: u16, counter: &AtomicU64| {
             let count = counter.load(Ordering::Relaxed);
             let _ = writeln!(text, "{name}{{source=\"{source}\",code=\"{code}\"}} {count}");

@@ -9,8 +9,8 @@ use std::fmt::Write as _;
 use hyper::StatusCode;
 use serde_json::{Value, json};
 
-use super::{Fallback, pool_metrics};
 use super::respond::{self, Reply};
+use super::{Fallback, pool_metrics};
 use crate::database::Pool;
 
 /// The names under `/health`, and `/metrics`.
@@ -140,8 +140,12 @@ impl Fallback {
             sample("tintype_db_up", "gauge", "Whether the last lease of the database was to be had.", is_up);
         }
         let table = self.table.as_ref().map(|table| &table.pool);
-        let pools: Vec<(&str, &Pool)> =
-            self.pool.iter().map(|pool| ("serve", pool)).chain(table.filter(|_| self.has_table_pool).map(|pool| ("table", pool))).collect();
+        let pools: Vec<(&str, &Pool)> = self
+            .pool
+            .iter()
+            .map(|pool| ("serve", pool))
+            .chain(table.filter(|_| self.has_table_pool).map(|pool| ("table", pool)))
+            .collect();
         pool_metrics::write(&pools, &mut text);
         respond::text(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", text)
     }

@@ -141,9 +141,9 @@ async fn document(
     };
     let read = transaction.read(&statement, &sender).await;
     drop(sender);
-    let split = splitting.await.map_err(|error| {
-        LiveError::Database(DatabaseError::Lost { reason: format!("a worker ended: {error}") })
-    })?;
+    let split = splitting
+        .await
+        .map_err(|error| LiveError::Database(DatabaseError::Lost { reason: format!("a worker ended: {error}") }))?;
     match (read, split) {
         // The splitter's own error is what stopped the read.
         (_, Err(finding)) => Err(LiveError::Template(Box::new(finding))),

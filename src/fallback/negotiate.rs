@@ -1,7 +1,7 @@
 //! The two negotiations of RFC 9110 that a static document takes part in: `Accept-Encoding` and `If-None-Match`.
 
-use hyper::header::{self, HeaderName};
 use hyper::HeaderMap;
+use hyper::header::{self, HeaderName};
 
 /// Whether gzip is the better answer: it is accepted, and identity isn't asked for more strongly. Without the header it is not, since
 /// simple clients that send none rarely decompress.

@@ -24,7 +24,9 @@ const COUNTERS: [Counter; 7] = [
     ("db_pool_connection_timeouts_total", "Readers that waited for a lease in vain.", |figures| figures.timeouts),
     ("db_pool_shed_total", "Readers that found the queue full.", |figures| figures.shed),
     ("db_pool_refused_total", "Readers that were told that the database is away.", |figures| figures.refused),
-    ("db_pool_connections_invalid_total", "Connections found dead when they were to be used.", |figures| figures.invalid),
+    ("db_pool_connections_invalid_total", "Connections found dead when they were to be used.", |figures| {
+        figures.invalid
+    }),
     ("db_pool_connections_opened_total", "Connections opened.", |figures| figures.opened),
 ];
 

@@ -49,9 +49,9 @@ impl Origins {
             }
             Origins::These(origins) => {
                 headers.append(header::VARY, HeaderValue::from_static("Origin"));
-                let origin = asked.get(header::ORIGIN).filter(|origin| {
-                    origins.iter().any(|known| known.as_bytes() == origin.as_bytes())
-                });
+                let origin = asked
+                    .get(header::ORIGIN)
+                    .filter(|origin| origins.iter().any(|known| known.as_bytes() == origin.as_bytes()));
                 let Some(origin) = origin else { return };
                 headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
             }
@@ -75,9 +75,12 @@ pub fn reply(answer: &Answer, asked: &HeaderMap, begun: Instant) -> Reply {
             "too many requests for documents that aren't published",
             Some(limited.retry_after),
         ),
-        Answer::Unavailable { retry_after, why } => {
-            problem(StatusCode::SERVICE_UNAVAILABLE, why.name(), "the document can't be had right now", Some(*retry_after))
-        }
+        Answer::Unavailable { retry_after, why } => problem(
+            StatusCode::SERVICE_UNAVAILABLE,
+            why.name(),
+            "the document can't be had right now",
+            Some(*retry_after),
+        ),
     };
     let timing = format!("total;dur={:.1}", begun.elapsed().as_secs_f64() * 1e3);
     if let Ok(timing) = HeaderValue::from_str(&timing) {

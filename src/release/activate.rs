@@ -22,8 +22,8 @@ use super::progress::{Phase, Progress};
 use super::row::{DocumentRow, Row, blob_name, find};
 use crate::error::Error;
 use crate::key::PathPattern;
-use crate::template::Template;
 use crate::store::{Attributes, Store, StoreError};
+use crate::template::Template;
 
 /// `Cache-Control` of a row whose policy its release doesn't tell, which no tintype writes.
 const CAUTIOUS: &str = "public, max-age=60";

@@ -22,7 +22,9 @@ pub async fn domain_rows(
     if let Some(listed) = listed_rows(template, source) {
         return Ok(listed);
     }
-    let DomainValues::Sql(sql) = &source.values else { return Ok(DomainRows { columns: Vec::new(), rows: Vec::new() }) };
+    let DomainValues::Sql(sql) = &source.values else {
+        return Ok(DomainRows { columns: Vec::new(), rows: Vec::new() });
+    };
     let statement = Statement::verbatim(sql.trim_end().trim_end_matches(';'));
     let (sender, mut receiver) = mpsc::channel(4);
     let collect = async {

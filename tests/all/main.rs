@@ -52,6 +52,7 @@ mod s3_tls;
 mod same_bytes;
 mod schedule_daemon;
 mod schedule_files;
+mod serve;
 mod selection;
 mod shapes;
 mod single_publisher;

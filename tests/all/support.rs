@@ -17,6 +17,7 @@ pub mod s3_server;
 pub mod script;
 pub mod server_log;
 pub mod servers;
+pub mod serving;
 pub mod site;
 pub mod skip;
 pub mod tcp_front;

@@ -63,7 +63,9 @@ pub static ADMIN_LISTEN: Key = Key {
     kind: Kind::Text,
     default: Some("127.0.0.1:8481"),
     shown: "\"127.0.0.1:8481\"",
-    comment: &["Where it answers with /metrics, and with /health as well; never to be reached by readers. \"none\": nowhere."],
+    comment: &[
+        "Where it answers with /metrics, and with /health as well; never to be reached by readers. \"none\": nowhere.",
+    ],
 };
 
 /// Whose word about clients is believed.
@@ -109,7 +111,9 @@ pub static CONNECTIONS: Key = Key {
     kind: Kind::Number { min: 1, max: 1_000_000 },
     default: Some("4096"),
     shown: "4096",
-    comment: &["Connections of readers at a time; more wait until one of them ends. Each may need a file descriptor (ulimit -n)."],
+    comment: &[
+        "Connections of readers at a time; more wait until one of them ends. Each may need a file descriptor (ulimit -n).",
+    ],
 };
 
 /// How often the store is asked.
@@ -119,7 +123,9 @@ pub static FOLLOW: Key = Key {
     kind: Kind::Duration { min: Duration::from_secs(1), max: Duration::from_hours(1) },
     default: Some("10s"),
     shown: "\"10s\"",
-    comment: &["How often it looks whether there is a new release: the longest time for which it may show the one before."],
+    comment: &[
+        "How often it looks whether there is a new release: the longest time for which it may show the one before.",
+    ],
 };
 
 /// Where the health probes are besides.
@@ -129,5 +135,7 @@ pub static HEALTH_PREFIX: Key = Key {
     kind: Kind::Text,
     default: None,
     shown: "\"/api/v1/hc\"",
-    comment: &["A further path for the health probes, for monitors that know another: /api/v1/hc/health, /api/v1/hc/database."],
+    comment: &[
+        "A further path for the health probes, for monitors that know another: /api/v1/hc/health, /api/v1/hc/database.",
+    ],
 };

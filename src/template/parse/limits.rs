@@ -38,7 +38,8 @@ impl Located<'_> {
         Limits {
             per_minute: per_minute.map_or(DEFAULT_PER_MINUTE, Spanned::into_inner),
             timeout: timeout.map(|timeout| {
-                let hint = "a reader waits for no longer than 7s in all; without it [database.serve] statement_timeout holds";
+                let hint =
+                    "a reader waits for no longer than 7s in all; without it [database.serve] statement_timeout holds";
                 self.within(&timeout, ("timeout", "100ms to 6s"), &TIMEOUT, hint)
             }),
             ttl: ttl.map_or(DEFAULT_TTL, |ttl| {

@@ -1,0 +1,68 @@
+//! A running `tintype serve`, asked over HTTP.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::http::{self, Response};
+use super::process::{Finished, Running, Tintype};
+use super::project::Project;
+
+/// The server of a project.
+pub struct Serving {
+    running: Running,
+    /// Where documents are.
+    pub address: SocketAddr,
+    /// Where figures are.
+    pub admin: SocketAddr,
+}
+
+impl Serving {
+    /// Serves a project, on free ports, behind no proxy that it would have to believe.
+    pub fn start(project: &Project) -> Self {
+        Self::of(project.tintype(&["serve"]).env("TINTYPE_FALLBACK_TRUSTED_PROXIES", "192.0.2.1"))
+    }
+
+    /// The same for a command line that ends in `serve`.
+    pub fn of(command: Tintype) -> Self {
+        let command = command.args(&["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]);
+        let mut running = command.timeout(Duration::from_mins(10)).start();
+        let mut at = |words: &str| {
+            running.wait_for("the address it serves", |running| {
+                let said = running.stderr();
+                let line = said.split_inclusive('\n').find(|line| line.starts_with(words) && line.ends_with('\n'))?;
+                line.split_once("http://")?.1.split_once('/')?.0.parse().ok()
+            })
+        };
+        let (address, admin) = (at("Serving "), at("Figures on "));
+        Self { running, address, admin }
+    }
+
+    /// `GET` with gzip, as browsers ask.
+    pub fn get(&self, path: &str) -> Response {
+        self.get_with(path, &[])
+    }
+
+    /// `GET` with gzip and further headers.
+    pub fn get_with(&self, path: &str, headers: &[(&str, &str)]) -> Response {
+        let headers: Vec<(&str, &str)> = [("Accept-Encoding", "gzip")].iter().chain(headers).copied().collect();
+        http::get(self.address, path, &headers)
+    }
+
+    /// The sample of a metric, labels included in the name as they are written.
+    pub fn metric(&self, name: &str) -> f64 {
+        let text = http::get(self.admin, "/metrics", &[]).text().to_owned();
+        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.unwrap_or_else(|| panic!("no metric {name} in:\n{text}")).parse().expect("a number")
+    }
+
+    /// The process.
+    pub fn process(&mut self) -> &mut Running {
+        &mut self.running
+    }
+
+    /// Ends it in order, and returns how it went.
+    pub fn end(self) -> Finished {
+        self.running.signal(rustix::process::Signal::TERM);
+        self.running.finish()
+    }
+}
