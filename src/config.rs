@@ -174,6 +174,8 @@ pub struct ServeConfig {
     pub connections: usize,
     /// How often the store is asked for a new release, 1 s to 1 hour. Default 10 s.
     pub follow: Duration,
+    /// How often a path that nobody knows may have the keys read again, 1 s to 1 day. Default 10 minutes.
+    pub reread: Duration,
     /// A further path for the health probes, as `/api/v1/hc`.
     pub health_prefix: Option<String>,
 }

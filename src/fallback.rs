@@ -91,6 +91,8 @@ pub struct Settings {
     pub connections: usize,
     /// How often the store is asked for a new release.
     pub follow_every: Duration,
+    /// How often a path that nobody knows may have the keys read again.
+    pub reread: Duration,
     /// The path under which the documents lie at the edge, as `/data`; requests may have it or not.
     pub prefix: Option<String>,
     /// A further path for the health probes, as `/api/v1/hc`.
@@ -131,7 +133,7 @@ impl Fallback {
         let learned = templates.iter().map(|template| (template.name.clone(), Learned::default())).collect();
         Arc::new(Fallback {
             store,
-            templates: templates.iter().map(|template| Arc::new(Served::new(template))).collect(),
+            templates: templates.iter().map(|template| Arc::new(Served::new(template, settings.reread))).collect(),
             pool,
             table: table.map(|(pool, site)| Table { pool, site }),
             has_table_pool,

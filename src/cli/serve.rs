@@ -40,6 +40,7 @@ impl Serve {
             memory_bytes: serve.memory_bytes,
             connections: serve.connections,
             follow_every: serve.follow,
+            reread: serve.reread,
             prefix: project
                 .base_url()
                 .map(|url| url.path().trim_end_matches('/').to_owned())
@@ -52,7 +53,7 @@ impl Serve {
             None => None,
         };
         let admin_address = admin.as_ref().map(|(_, address)| *address);
-        self.tell(context, &project, address, admin_address);
+        Self::tell(context, &project, address, admin_address);
         context.progress.enter(Phase::Serve, 0);
         let (asked, end) = watch::channel(false);
         tokio::spawn(async move {
@@ -69,7 +70,7 @@ impl Serve {
     }
 
     /// Where it listens: the one thing that somebody who starts it has to know, and a program may wait for.
-    fn tell(&self, context: &Context, project: &Project, address: SocketAddr, admin: Option<SocketAddr>) {
+    fn tell(context: &Context, project: &Project, address: SocketAddr, admin: Option<SocketAddr>) {
         if context.is_json() {
             print::json(&serde_json::json!({
                 "version": 1,

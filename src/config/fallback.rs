@@ -42,11 +42,12 @@ impl Reader<'_> {
         ServeConfig {
             listen: self.understood(&keys::LISTEN, |text, _| socket(&keys::LISTEN, text)).unwrap_or(unset),
             admin_listen: admin.flatten(),
-            trusted_proxies: self.each(&keys::TRUSTED_PROXIES, |text| network(text)),
-            cors_origins: self.each(&keys::CORS_ORIGINS, |text| origin(text)),
+            trusted_proxies: self.each(&keys::TRUSTED_PROXIES, network),
+            cors_origins: self.each(&keys::CORS_ORIGINS, origin),
             memory_bytes: self.understood(&keys::MEMORY, |text, _| memory(text)).unwrap_or_default(),
             connections: self.number(&keys::CONNECTIONS),
             follow: self.duration(&keys::FOLLOW),
+            reread: self.duration(&keys::REREAD),
             health_prefix: self.understood(&keys::HEALTH_PREFIX, |text, _| prefix(text)),
         }
     }

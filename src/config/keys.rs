@@ -22,8 +22,8 @@ pub use cdn::{
 };
 pub use database::{ACQUIRE_TIMEOUT, DATABASE_URL, MAX_LAG, READ, REPLICAS, SETTINGS, STATEMENT_TIMEOUT};
 pub use fallback::{
-    ADMIN_LISTEN, CONNECTIONS, CORS_ORIGINS, FOLLOW, HEALTH_PREFIX, LISTEN, MEMORY, TABLE, TABLE_TIMEOUT, TABLE_URL,
-    TRUSTED_PROXIES,
+    ADMIN_LISTEN, CONNECTIONS, CORS_ORIGINS, FOLLOW, HEALTH_PREFIX, LISTEN, MEMORY, REREAD, TABLE, TABLE_TIMEOUT,
+    TABLE_URL, TRUSTED_PROXIES,
 };
 pub use guard::{LEVELS, MAX_SIZE, SOURCE_AGE_SQL};
 pub use head::{HEAD, HEAD_URL, UNSAFE_SINGLE_PUBLISHER};
@@ -189,7 +189,7 @@ pub static LEASE_TTL: Key = Key {
 };
 
 /// All keys, in the order of the written file.
-pub static KEYS: [&Key; 71] = [
+pub static KEYS: [&Key; 72] = [
     &DATABASE_URL,
     &REPLICAS,
     &READ,
@@ -242,6 +242,7 @@ pub static KEYS: [&Key; 71] = [
     &MEMORY,
     &CONNECTIONS,
     &FOLLOW,
+    &REREAD,
     &HEALTH_PREFIX,
     &guard::ROWS_DROP,
     &guard::KEYS_DROP,

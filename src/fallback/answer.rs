@@ -147,11 +147,7 @@ impl Fallback {
 
     async fn meaning(&self, path: &str) -> Meaning {
         let Some(pool) = &self.pool else { return Meaning::Unknown };
-        match keys::meaning(&self.templates, pool, path).await {
-            // Which values an open column has is known from the release only.
-            Meaning::Unknown if self.followed.site().is_none() && self.served_at(path).is_some() => Meaning::Unsettled,
-            meaning => meaning,
-        }
+        keys::meaning(&self.templates, pool, path, self.followed.site().is_some()).await
     }
 
     /// The template that a path would be of, and its slugs.
@@ -217,7 +213,7 @@ impl Fallback {
                     return self.landed(path, entry, Source::Table);
                 }
                 Ok(None) => {}
-                Err(error) => failed = self.failed(path, &error),
+                Err(error) => failed = Self::failed(path, &error),
             }
         }
         let (Some(asked), Some(pool)) = (asked, &self.pool) else {
@@ -237,7 +233,7 @@ impl Fallback {
                 self.landed(path, Entry::new(fetched.gzip, fetched.digest, &attributes, Some(ttl)), Source::Live)
             }
             Err(error) => {
-                let failed = self.failed(path, &error);
+                let failed = Self::failed(path, &error);
                 self.rest(path, failed)
             }
         }
@@ -251,7 +247,7 @@ impl Fallback {
     }
 
     /// What became of an error: told to the log, and to the reader in a word.
-    fn failed(&self, path: &str, error: &LiveError) -> Landed {
+    fn failed(path: &str, error: &LiveError) -> Landed {
         let (why, retry_after) = match error {
             LiveError::Pool(PoolError::Full { .. } | PoolError::TimedOut { .. }) => (Shed::Busy, COME_BACK),
             LiveError::Pool(PoolError::Down { retry_after, .. }) => (Shed::Down, *retry_after),

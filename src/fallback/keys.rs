@@ -1,8 +1,8 @@
 //! Which keys are valid: from a request's path to a template and a key, without a statement.
 //!
 //! A path is a document of the release, or its slugs stand in the domains of a template, or it is unknown. Domains are
-//! read when the server starts. A slug that isn't in them may be new, so a miss has them read again, but at most once in
-//! ten minutes, whoever asks for what: nobody can make the database work by inventing names.
+//! read when the server starts. A slug that isn't in them may be new, so a miss has them read again, but no oftener than
+//! every ten minutes or so, whoever asks for what: nobody can make the database work by inventing names.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -16,8 +16,6 @@ use crate::release::{BuildError, listed_domains, read_domains};
 use crate::template::domain::Domains;
 use crate::template::{OnMiss, Template};
 
-/// Longest time from one reading of a domain to the next, as far as misses ask for it.
-const REREAD: Duration = Duration::from_mins(10);
 /// The same after a reading that failed.
 const RETRY: Duration = Duration::from_secs(15);
 /// Longest wait of a request for a reading.
@@ -30,6 +28,8 @@ const LONGEST: Duration = Duration::from_mins(1);
 pub struct Served {
     /// The template.
     pub template: Arc<Template>,
+    /// Shortest time from one reading of its domains to the next.
+    reread: Duration,
     known: Mutex<Known>,
 }
 
@@ -66,11 +66,11 @@ pub enum Meaning {
 
 impl Served {
     /// A template whose domains weren't read yet, unless they are listed in its file.
-    pub fn new(template: &Arc<Template>) -> Served {
+    pub fn new(template: &Arc<Template>, reread: Duration) -> Served {
         let domains = listed_domains(template).map(Arc::new);
         // What is listed changes with the file only.
         let next = domains.is_some().then(|| Instant::now() + Duration::from_hours(24 * 365));
-        Served { template: Arc::clone(template), known: Mutex::new(Known { domains, next, reading: None }) }
+        Served { template: Arc::clone(template), reread, known: Mutex::new(Known { domains, next, reading: None }) }
     }
 
     fn domains(&self) -> Option<Arc<Domains>> {
@@ -96,11 +96,11 @@ impl Served {
             match read {
                 Ok(domains) => {
                     known.domains = Some(Arc::new(domains));
-                    known.next = Some(Instant::now() + REREAD);
+                    known.next = Some(Instant::now() + served.reread);
                 }
                 Err(reason) => {
                     tracing::warn!(template = served.template.name, reason, "the keys couldn't be read");
-                    known.next = Some(Instant::now() + RETRY);
+                    known.next = Some(Instant::now() + RETRY.min(served.reread));
                 }
             }
             drop(known);
@@ -128,8 +128,9 @@ pub fn warm(templates: &[Arc<Served>], pool: &Pool) {
     }
 }
 
-/// Says what a path that no release shows means to the templates.
-pub async fn meaning(templates: &[Arc<Served>], pool: &Pool, path: &str) -> Meaning {
+/// Says what a path that no release shows means to the templates. Without a release nobody knows which values an open
+/// column has.
+pub async fn meaning(templates: &[Arc<Served>], pool: &Pool, path: &str, has_release: bool) -> Meaning {
     for served in templates {
         let Some(slugs) = served.template.pattern.slugs(path) else { continue };
         if served.template.on_miss == OnMiss::NotFound {
@@ -148,6 +149,7 @@ pub async fn meaning(templates: &[Arc<Served>], pool: &Pool, path: &str) -> Mean
             let _ = tokio::time::timeout(PATIENCE, reading.changed()).await;
         }
         return match served.domains() {
+            Some(domains) if !has_release && domains.has_open() => Meaning::Unsettled,
             Some(domains) => asked(&domains).map_or(Meaning::Unknown, Meaning::Valid),
             None => Meaning::Unsettled,
         };

@@ -123,13 +123,12 @@ async fn document(
     let template = &asked.served.template;
     let slugs: Vec<&str> = asked.slugs.iter().map(String::as_str).collect();
     let domains = Domains::of_one_key(&asked.key, &slugs);
-    let columns = match learned.get() {
-        Some(columns) => columns,
-        None => {
-            let columns = Arc::new(key_columns(transaction, template, &domains).await?);
-            learned.set(Some(Arc::clone(&columns)));
-            columns
-        }
+    let columns = if let Some(columns) = learned.get() {
+        columns
+    } else {
+        let columns = Arc::new(key_columns(transaction, template, &domains).await?);
+        learned.set(Some(Arc::clone(&columns)));
+        columns
     };
     let scope = Scope::of_keys(std::slice::from_ref(&asked.key));
     let statement = keyed(template, &scope, columns.as_ref(), &|_| true);

@@ -96,17 +96,24 @@ pub enum Kept {
     Nothing,
 }
 
+fn weight(path: &str, entry: &Entry) -> u32 {
+    u32::try_from(path.len() + entry.gzip.len() + ENTRY_BYTES).unwrap_or(u32::MAX)
+}
+
 /// Documents by path, up to a number of bytes.
 #[derive(Debug)]
-pub struct Memory(Cache<Box<str>, Arc<Entry>>);
+pub struct Memory(Cache<Arc<str>, Arc<Entry>>);
 
 impl Memory {
     /// Room for this many bytes of gzipped bodies.
     pub fn new(bytes: u64) -> Memory {
-        let weigh = |path: &Box<str>, entry: &Arc<Entry>| {
-            u32::try_from(path.len() + entry.gzip.len() + ENTRY_BYTES).unwrap_or(u32::MAX)
-        };
-        Memory(Cache::builder().max_capacity(bytes).weigher(weigh).time_to_live(KEPT).build())
+        Memory(
+            Cache::builder()
+                .max_capacity(bytes)
+                .weigher(|path: &Arc<str>, entry: &Arc<Entry>| weight(path, entry))
+                .time_to_live(KEPT)
+                .build(),
+        )
     }
 
     /// What is kept of a path.

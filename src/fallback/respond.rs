@@ -131,7 +131,7 @@ fn document(entry: &Entry, source: Source, asked: &HeaderMap) -> Reply {
 /// A response that says what is wrong, which nobody keeps.
 pub fn problem(status: StatusCode, code: &str, message: &str, retry_after: Option<Duration>) -> Reply {
     // Whole seconds, and never so few that it comes too early.
-    let seconds = retry_after.map(|length| length.as_secs_f64().ceil().max(1.0) as u64);
+    let seconds = retry_after.map(|length| (length.as_secs() + u64::from(length.subsec_nanos() > 0)).max(1));
     let mut reply = json(status, &json!({ "code": code, "message": message, "retry_after": seconds }));
     if let Some(seconds) = seconds {
         reply.headers_mut().insert(header::RETRY_AFTER, seconds.into());

@@ -17,7 +17,7 @@ use crate::snapshot::Digest;
 use crate::store::{Attributes, Store};
 
 /// Longest wait for the head and for a release.
-const LONGEST_READ: Duration = Duration::from_secs(60);
+const LONGEST_READ: Duration = Duration::from_mins(1);
 
 /// A release as it is served.
 #[derive(Debug)]

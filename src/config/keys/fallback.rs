@@ -128,6 +128,19 @@ pub static FOLLOW: Key = Key {
     ],
 };
 
+/// How often the keys are read.
+pub static REREAD: Key = Key {
+    section: "fallback",
+    name: "reread",
+    kind: Kind::Duration { min: Duration::from_secs(1), max: Duration::from_hours(24) },
+    default: Some("10m"),
+    shown: "\"10m\"",
+    comment: &[
+        "How often a path that nobody knows may have the domains read again, for a key that is new. Names that are made up",
+        "cost one reading in this time, however many they are.",
+    ],
+};
+
 /// Where the health probes are besides.
 pub static HEALTH_PREFIX: Key = Key {
     section: "fallback",
