@@ -15,7 +15,7 @@ use ipnet::IpNet;
 use url::Url;
 
 use crate::cdn::Cdn;
-use crate::database::{ReadFrom, ReadSettings};
+use crate::database::{PoolSettings, ReadFrom, ReadSettings};
 use crate::diagnostic::Diagnostic;
 use crate::error::Error;
 use crate::release::prune::Retention;
@@ -86,6 +86,8 @@ pub struct DatabaseConfig {
     pub max_lag: Duration,
     /// `[database.build]`
     pub build: BuildConfig,
+    /// `[database.serve]`
+    pub serve: PoolConfig,
 }
 
 /// `[database.build]`: how a build reads.
@@ -96,6 +98,27 @@ pub struct BuildConfig {
     /// Longest time of one statement, up to 24 days; zero is without limit. Default 30 min.
     pub statement_timeout: Duration,
     /// PostgreSQL settings for the build's transaction, name and value. Default none.
+    pub settings: Vec<(String, String)>,
+}
+
+/// `[database.serve]`: how `serve` reads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PoolConfig {
+    /// The most connections, 1 to 1000. Default 4.
+    pub max: usize,
+    /// The most readers that wait for one, up to 100,000. Default 16.
+    pub queue: usize,
+    /// Longest wait for one, 10 ms to 1 min. Default 1 s.
+    pub acquire_timeout: Duration,
+    /// Longest time to open one, 100 ms to 1 min. Default 5 s.
+    pub connect_timeout: Duration,
+    /// Longest time of one statement, 10 ms to 1 hour. Default 5 s.
+    pub statement_timeout: Duration,
+    /// The age at which one is closed, 1 s to 7 days. Default 30 min.
+    pub max_lifetime: Duration,
+    /// How long one may lie unused, 1 s to 1 day. Default 3 min.
+    pub idle_timeout: Duration,
+    /// PostgreSQL settings for its transactions, name and value. Default none.
     pub settings: Vec<(String, String)>,
 }
 
@@ -213,6 +236,25 @@ impl BuildConfig {
             connect_timeout: self.acquire_timeout,
             statement_timeout: self.statement_timeout,
             settings: self.settings.clone(),
+        }
+    }
+}
+
+impl PoolConfig {
+    /// What a pool with this name takes.
+    pub fn pool_settings(&self, name: &'static str) -> PoolSettings {
+        PoolSettings {
+            name,
+            max: self.max,
+            queue: self.queue,
+            acquire_timeout: self.acquire_timeout,
+            max_lifetime: self.max_lifetime,
+            idle_timeout: self.idle_timeout,
+            read: ReadSettings {
+                connect_timeout: self.connect_timeout,
+                statement_timeout: self.statement_timeout,
+                settings: self.settings.clone(),
+            },
         }
     }
 }

@@ -50,7 +50,7 @@ pub enum Database {
     Sqlite(PathBuf),
 }
 
-/// How a build reads.
+/// How a transaction reads.
 #[derive(Debug, Clone)]
 pub struct ReadSettings {
     /// Longest wait for a connection and the transaction's first answer. Default 30 s: too short fails a build while the

@@ -11,7 +11,7 @@ use super::Outcome;
 use super::context::{Context, Project, run_id};
 use super::print::{self, styled};
 use crate::config::{ServeConfig, TablePlace};
-use crate::database::{Database, Pool, PoolSettings, ReadSettings};
+use crate::database::{Database, Pool};
 use crate::demo::server::shutdown_signal;
 use crate::error::Error;
 use crate::fallback::{Fallback, Origins, Parts, Settings};
@@ -103,20 +103,8 @@ fn trusted_proxies(project: &Project, serve: &ServeConfig) -> Result<Vec<ipnet::
 fn parts(project: &Project) -> Result<Parts, Error> {
     let config = &project.config;
     let application = format!("tintype/serve/{}", run_id());
-    let pool_of = |database: &Database, name| {
-        let second = std::time::Duration::from_secs(1);
-        let read = ReadSettings { connect_timeout: second, statement_timeout: 5 * second, settings: Vec::new() };
-        let settings = PoolSettings {
-            name,
-            max: 4,
-            queue: 16,
-            acquire_timeout: second,
-            max_lifetime: 1800 * second,
-            idle_timeout: 180 * second,
-            read,
-        };
-        Pool::new(database, settings, &application)
-    };
+    let pool_of =
+        |database: &Database, name| Pool::new(database, config.database.serve.pool_settings(name), &application);
     let database = config.database.url.is_some().then(|| project.database()).transpose()?;
     let pool = database.as_ref().map(|database| pool_of(database, "serve"));
     let place = match &config.fallback.table {

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::keys;
 use super::values::Value;
-use super::{BuildConfig, DatabaseConfig, Reader, Secret, settings};
+use super::{BuildConfig, DatabaseConfig, PoolConfig, Reader, Secret, settings};
 use crate::database::{Database, DatabaseError, ReadFrom};
 
 impl Reader<'_> {
@@ -15,10 +15,20 @@ impl Reader<'_> {
         let build = BuildConfig {
             acquire_timeout: self.duration(&keys::ACQUIRE_TIMEOUT),
             statement_timeout: self.duration(&keys::STATEMENT_TIMEOUT),
-            settings: self.settings(),
+            settings: self.settings(&keys::SETTINGS),
+        };
+        let serve = PoolConfig {
+            max: self.number(&keys::SERVE_MAX),
+            queue: self.number(&keys::SERVE_QUEUE),
+            acquire_timeout: self.duration(&keys::SERVE_ACQUIRE_TIMEOUT),
+            connect_timeout: self.duration(&keys::SERVE_CONNECT_TIMEOUT),
+            statement_timeout: self.duration(&keys::SERVE_STATEMENT_TIMEOUT),
+            max_lifetime: self.duration(&keys::SERVE_MAX_LIFETIME),
+            idle_timeout: self.duration(&keys::SERVE_IDLE_TIMEOUT),
+            settings: self.settings(&keys::SERVE_SETTINGS),
         };
         let read = self.read_from(&replicas);
-        DatabaseConfig { url, replicas, read, max_lag: self.duration(&keys::MAX_LAG), build }
+        DatabaseConfig { url, replicas, read, max_lag: self.duration(&keys::MAX_LAG), build, serve }
     }
 
     fn replicas(&mut self) -> Vec<Secret> {
@@ -53,10 +63,11 @@ impl Reader<'_> {
         read.unwrap_or(if replicas.is_empty() { ReadFrom::Primary } else { ReadFrom::PreferReplica })
     }
 
-    fn settings(&mut self) -> Vec<(String, String)> {
+    fn settings(&mut self, key: &'static keys::Key) -> Vec<(String, String)> {
         let mut settings = Vec::new();
-        for (name, value) in std::mem::take(&mut self.values.settings) {
-            match settings::refuse(&name.text, &value.text) {
+        let of_key = self.values.tables.extract_if(.., |(of, ..)| std::ptr::eq(*of, key)).collect::<Vec<_>>();
+        for (_, name, value) in of_key {
+            match settings::refuse(key.section, &name.text, &value.text) {
                 Some(refusal) => self.refuse(name.origin, refusal),
                 None => settings.push((name.text, value.text)),
             }

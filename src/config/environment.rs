@@ -2,15 +2,15 @@
 
 use std::path::Path;
 
-use super::keys::{DATABASE_URL, KEYS, Key, Kind};
+use super::keys::{DATABASE_URL, KEYS, Key, Kind, SERVE_MAX};
 use super::values::{Origin, Refusal, Value, Values};
 use crate::diagnostic::did_you_mean;
 
 const PREFIX: &str = "TINTYPE_";
 /// Names that the command line reads itself.
 const ELSEWHERE: [&str; 3] = ["TINTYPE_AUTHOR", "TINTYPE_LOG", "TINTYPE_CONFIG"];
-/// What hosting platforms call the database's URL; weaker than our own name, stronger than the file.
-const PLATFORM_DATABASE_URL: &str = "DATABASE_URL";
+/// What hosting platforms and other programs call a setting; weaker than our own name, stronger than the file.
+static ALIASES: [(&str, &Key); 2] = [("DATABASE_URL", &DATABASE_URL), ("DB_POOL_SIZE", &SERVE_MAX)];
 /// Where AWS's own tools find the server of a bucket, the stronger first.
 const AWS_ENDPOINTS: [&str; 2] = ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"];
 
@@ -23,8 +23,10 @@ pub fn overlay(values: &mut Values, environment: &[(String, String)]) -> Vec<Ref
         .collect();
     let mut refusals: Vec<Refusal> = set.iter().filter_map(|(name, _)| unknown(name)).collect();
     let find = |name: &str| set.iter().find(|(known, _)| *known == name).map(|(_, text)| *text);
-    if let Some(text) = find(PLATFORM_DATABASE_URL) {
-        values.set(&DATABASE_URL, value(PLATFORM_DATABASE_URL, text));
+    for (name, key) in ALIASES {
+        if let Some(text) = find(name) {
+            values.set(key, value(name, text));
+        }
     }
     let named = AWS_ENDPOINTS.iter().find_map(|name| Some((name, find(name)?)));
     values.aws_endpoint = named.map(|(name, text)| value(name, text));

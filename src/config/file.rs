@@ -56,7 +56,7 @@ impl Walk {
 
     fn key(&mut self, key: &'static Key, value: &Spanned<DeValue<'_>>) {
         match (key.kind, value.get_ref()) {
-            (Kind::Table, DeValue::Table(table)) => self.settings(table),
+            (Kind::Table, DeValue::Table(table)) => self.settings(key, table),
             (Kind::Table, other) => self.refuse(
                 value.span(),
                 format!("{} is a table, and this is a value ({})", key.label(), other.type_str()),
@@ -112,10 +112,11 @@ impl Walk {
         self.values.set_list(key, values);
     }
 
-    fn settings(&mut self, table: &DeTable<'_>) {
+    fn settings(&mut self, key: &'static Key, table: &DeTable<'_>) {
         for (name, value) in table {
             match value.get_ref() {
-                DeValue::String(text) => self.values.settings.push((
+                DeValue::String(text) => self.values.tables.push((
+                    key,
                     Value { text: name.get_ref().to_string(), origin: Origin::File(name.span()) },
                     Value { text: text.to_string(), origin: Origin::File(value.span()) },
                 )),

@@ -14,6 +14,7 @@ mod head;
 mod notify;
 mod paths;
 mod retention;
+mod serve;
 
 pub use cdn::{
     CDN_PURGE, CDN_URL, CLOUDFLARE_API, CLOUDFLARE_TAGS, CLOUDFLARE_TOKEN, CLOUDFRONT_API, CLOUDFRONT_TAGS,
@@ -30,6 +31,10 @@ pub use head::{HEAD, HEAD_URL, UNSAFE_SINGLE_PUBLISHER};
 pub use notify::{NOTIFY_ON, NOTIFY_WEBHOOK};
 pub use paths::{SCHEDULES, TEMPLATES};
 pub use retention::{RETENTION_AGE, RETENTION_RELEASES};
+pub use serve::{
+    SERVE_ACQUIRE_TIMEOUT, SERVE_CONNECT_TIMEOUT, SERVE_IDLE_TIMEOUT, SERVE_MAX, SERVE_MAX_LIFETIME, SERVE_QUEUE,
+    SERVE_SETTINGS, SERVE_STATEMENT_TIMEOUT,
+};
 
 /// What a key's value is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -189,7 +194,7 @@ pub static LEASE_TTL: Key = Key {
 };
 
 /// All keys, in the order of the written file.
-pub static KEYS: [&Key; 72] = [
+pub static KEYS: [&Key; 80] = [
     &DATABASE_URL,
     &REPLICAS,
     &READ,
@@ -197,6 +202,14 @@ pub static KEYS: [&Key; 72] = [
     &ACQUIRE_TIMEOUT,
     &STATEMENT_TIMEOUT,
     &SETTINGS,
+    &SERVE_MAX,
+    &SERVE_QUEUE,
+    &SERVE_ACQUIRE_TIMEOUT,
+    &SERVE_CONNECT_TIMEOUT,
+    &SERVE_STATEMENT_TIMEOUT,
+    &SERVE_MAX_LIFETIME,
+    &SERVE_IDLE_TIMEOUT,
+    &SERVE_SETTINGS,
     &STORE_URL,
     &STORE_ENDPOINT,
     &STORE_REGION,

@@ -1,4 +1,4 @@
-//! Which PostgreSQL settings a build may change for its transaction.
+//! Which PostgreSQL settings a transaction may change for itself.
 
 /// Settings that are part of what tintype promises.
 const FIXED: [&str; 9] = [
@@ -13,10 +13,10 @@ const FIXED: [&str; 9] = [
     "transaction_read_only",
 ];
 
-/// Says why a setting can't be taken, and what to do instead.
+/// Says why a setting of a section can't be taken, and what to do instead.
 ///
 /// Names become part of a `SET LOCAL` statement, where nothing can be bound, so only plain names pass.
-pub fn refuse(name: &str, value: &str) -> Option<(String, String)> {
+pub fn refuse(section: &str, name: &str, value: &str) -> Option<(String, String)> {
     let lower = name.to_ascii_lowercase();
     let plain = |part: &str| {
         part.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')
@@ -27,8 +27,8 @@ pub fn refuse(name: &str, value: &str) -> Option<(String, String)> {
         return Some((format!("`{name}` isn't the name of a PostgreSQL setting"), hint.to_owned()));
     }
     if lower == "statement_timeout" {
-        let hint = "write statement_timeout = \"30m\" in [database.build]";
-        return Some(("`statement_timeout` has a key of its own".to_owned(), hint.to_owned()));
+        let hint = format!("write statement_timeout = \"10s\" in [{section}]");
+        return Some(("`statement_timeout` has a key of its own".to_owned(), hint));
     }
     if FIXED.contains(&lower.as_str()) {
         let reason = format!("the setting `{name}` can't be changed: the same data must always give the same bytes");

@@ -1,6 +1,7 @@
 use super::*;
 
 mod cdn;
+mod database;
 mod fallback;
 mod guard;
 mod head;
@@ -126,6 +127,7 @@ fn the_written_file_loads_and_equals_the_defaults() {
         let config = case.config();
         assert_eq!(url(&config), Some("sqlite:demo.db"));
         assert_eq!(config.database.build, defaults.database.build);
+        assert_eq!(config.database.serve, defaults.database.serve);
         assert_eq!(folders(&config), (case.folder.path().join("public"), case.folder.path().join(".tintype")));
         assert_eq!(config.store.lease_wait, defaults.store.lease_wait);
         assert_eq!(format!("{:?}", config.cdn), format!("{:?}", defaults.cdn));
@@ -142,6 +144,7 @@ fn the_written_file_loads_and_equals_the_defaults() {
         .collect();
     let config = Case::new(&all).config();
     assert_eq!(config.database.build.settings, [("work_mem".to_owned(), "64MB".to_owned())]);
+    assert_eq!(config.database.serve.settings, [("work_mem".to_owned(), "16MB".to_owned())]);
     assert_eq!(config.cdn.url.unwrap().as_str(), "https://cdn.example.org/");
 }
 
@@ -161,9 +164,9 @@ fn unknown_names_give_their_line_and_what_was_meant() {
     assert_finding("[store]\n\n[databse]\nurl = \"x\"", 3, &["unknown section [databse]", "[database]?"]);
     assert_finding("[database.biuld]\n", 1, &["[database.biuld]", "did you mean the section [database.build]?"]);
     assert_finding("url = \"sqlite:a.db\"", 1, &["outside of a section", "belongs into [database] or [store]"]);
-    assert_finding("[database]\nstatement_timeout = \"1m\"", 2, &["belongs into [database.build]"]);
+    assert_finding("[database]\nstatement_timeout = \"1m\"", 2, &["belongs into [database.build] or [database.serve]"]);
     assert_finding("[paths]\nzzzzzz = 1", 2, &["known here are templates"]);
-    assert_finding("[zzzzzz]", 1, &["known here are [database], [database.build], [store]"]);
+    assert_finding("[zzzzzz]", 1, &["known here are [database], [database.build], [database.serve], [store]"]);
     assert_finding("store = \"file:p\"", 1, &["`store` is a section", "[store]"]);
 }
 

@@ -40,8 +40,8 @@ pub struct Values {
     texts: [Option<Value>; KEYS.len()],
     /// The lists among the keys' values, element by element.
     lists: [Option<Vec<Value>>; KEYS.len()],
-    /// `[database.build] settings`: name and value, each with its place.
-    pub settings: Vec<(Value, Value)>,
+    /// What the keys hold whose value is a table: the key, a name and its value, each with its place.
+    pub tables: Vec<(&'static Key, Value, Value)>,
     /// The server of a bucket as AWS's own variables name it: weaker than the key wherever that is set.
     pub aws_endpoint: Option<Value>,
 }
@@ -52,7 +52,7 @@ impl Values {
         Values {
             texts: [const { None }; KEYS.len()],
             lists: [const { None }; KEYS.len()],
-            settings: Vec::new(),
+            tables: Vec::new(),
             aws_endpoint: None,
         }
     }

@@ -2,6 +2,10 @@
 
 use super::PassedOver;
 
+/// What to do about a statement that ran out of time.
+pub(super) const TOO_SLOW: &str = "statement_timeout in [database.build], for `serve` in [database.serve], sets the limit; \
+                                   is an index missing?";
+
 /// A database error. Messages name the server and the statement's purpose, never a password.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum DatabaseError {

@@ -18,6 +18,7 @@ mod fallback_table;
 pub use fallback_table::{TableFile, TableFileTransaction};
 
 use super::batch::{RowBatch, Rows};
+use super::error::TOO_SLOW;
 use super::value::sqlite as cell;
 use super::{ColumnType, DatabaseError, ReadSettings, ResultColumn};
 use crate::template::scope::{Bind, Statement};
@@ -139,8 +140,7 @@ pub async fn read(
             message: format!("the statement ran for longer than {}", humantime::format_duration(timeout)),
             sqlstate: None,
             position: None,
-            hint: hint
-                .or_else(|| Some("[database.build] statement_timeout sets the limit; is an index missing?".to_owned())),
+            hint: hint.or_else(|| Some(TOO_SLOW.to_owned())),
         },
         other => other,
     })?;

@@ -100,7 +100,7 @@ fn refuse_parameters(url: &Url) -> Result<(), DatabaseError> {
         if name == "options" || name.starts_with("options[") {
             return refuse(
                 "has the parameter `options`, which PgBouncer refuses",
-                "put settings into [database.build] settings: they hold for the transaction",
+                "put settings into [database.build] settings, for `serve` [database.serve] settings: they hold for the transaction",
             );
         }
         if !POSTGRES_PARAMETERS.contains(&name.as_ref()) {

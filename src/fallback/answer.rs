@@ -258,8 +258,8 @@ impl Fallback {
         };
         match why {
             // There would be one line a request, and the pool's own events say it.
-            Shed::Busy | Shed::Down => tracing::debug!(path, %error, "not answered"),
-            _ => tracing::warn!(path, %error, "not answered"),
+            Shed::Busy | Shed::Down => tracing::debug!(path, class = error.class(), %error, "not answered"),
+            _ => tracing::warn!(path, class = error.class(), hint = error.hint(), %error, "not answered"),
         }
         Landed::Failed { retry_after, why }
     }

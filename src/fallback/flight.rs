@@ -107,9 +107,7 @@ mod tests {
 
     use super::*;
 
-    fn anyone() -> Result<(), Infallible> {
-        Ok(())
-    }
+    const ANYONE: fn() -> Result<(), Infallible> = || Ok(());
 
     #[tokio::test]
     async fn many_share_one_flight_and_the_first_may_leave() {
@@ -123,7 +121,7 @@ mod tests {
                 7
             }
         };
-        let mut first = Box::pin(flights.join("x", anyone, fetch()));
+        let mut first = Box::pin(flights.join("x", ANYONE, fetch()));
         assert_eq!((&mut first).now_or_never(), None);
         let others: Vec<_> = (0..10).map(|_| flights.join("x", || Err("not allowed"), fetch())).collect();
         let others = futures_util::future::join_all(others);
@@ -138,9 +136,9 @@ mod tests {
     #[tokio::test]
     async fn one_that_panics_or_is_refused_blocks_nobody() {
         let flights = Flights::<u8>::default();
-        assert_eq!(flights.join("x", anyone, || async { panic!("on purpose") }).await, Ok(None));
+        assert_eq!(flights.join("x", ANYONE, || async { panic!("on purpose") }).await, Ok(None));
         assert_eq!(flights.join("x", || Err("no"), || async { 1 }).await, Err("no"));
-        assert_eq!(flights.join("x", anyone, || async { 2 }).await, Ok(Some(2)));
+        assert_eq!(flights.join("x", ANYONE, || async { 2 }).await, Ok(Some(2)));
         assert_eq!(flights.count(), 0);
     }
 }

@@ -55,6 +55,29 @@ pub enum LiveError {
     },
 }
 
+impl LiveError {
+    /// What kind of error it is, for whoever searches a log.
+    pub fn class(&self) -> &'static str {
+        match self {
+            LiveError::Pool(error) => error.class(),
+            LiveError::Database(error) if error.is_fatal() => "connection_lost",
+            LiveError::Database(_) => "database",
+            LiveError::Template(_) => "template",
+            LiveError::TimedOut { .. } => "statement_timeout",
+        }
+    }
+
+    /// What to do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            LiveError::Pool(error) => error.hint(),
+            LiveError::Database(error) => error.hint(),
+            LiveError::Template(finding) => finding.hint.clone(),
+            LiveError::TimedOut { .. } => Some("`tintype check` shows the plan of its keyed statement".to_owned()),
+        }
+    }
+}
+
 impl From<BuildError> for LiveError {
     fn from(error: BuildError) -> LiveError {
         match error {

@@ -1,4 +1,4 @@
-//! The keys of `[database]`.
+//! The keys of `[database]` and `[database.build]`.
 
 use std::time::Duration;
 

@@ -25,6 +25,10 @@ const MAX_APPLICATION_LEN: usize = 63;
 /// The first version with `client_connection_check_interval`.
 const HAS_CONNECTION_CHECK: u32 = 140_000;
 
+/// What to do where the transaction can't begin.
+const BAD_SETTING: &str =
+    "see [database.build] settings, for `serve` [database.serve] settings: each is set for the transaction";
+
 /// A server, as a URL names it.
 #[derive(Clone)]
 pub struct Server {
@@ -197,7 +201,7 @@ impl Server {
                     message: format!("the transaction can't begin: {message}"),
                     sqlstate,
                     position: None,
-                    hint: Some("see [database.build] settings: each is set for the transaction".to_owned()),
+                    hint: Some(BAD_SETTING.to_owned()),
                 },
                 false,
             ),

@@ -4,6 +4,7 @@ use sqlx::postgres::{PgDatabaseError, PgErrorPosition};
 
 use super::connect::Server;
 use crate::database::DatabaseError;
+use crate::database::error::TOO_SLOW;
 
 /// An error while a connection is made, or before its transaction has begun.
 pub fn connect_error(server: &Server, error: &sqlx::Error) -> DatabaseError {
@@ -27,7 +28,7 @@ fn hint(sqlstate: Option<&str>, error: &sqlx::Error, reason: &str) -> &'static s
             "the server has no connection free; tintype needs one: see who holds them in pg_stat_activity"
         }
         (Some("57P03"), _) => {
-            "the server is starting or stopping; [database.build] acquire_timeout sets how long to wait"
+            "the server is starting or stopping; a build waits for as long as [database.build] acquire_timeout says"
         }
         // PgBouncer gives this one code to all that it has to say, wrong passwords included.
         (Some("08P01"), _) if reason.contains("authentication failed") || reason.contains("no such user") => {
@@ -62,7 +63,7 @@ fn pooler_hint(reason: &str) -> Option<&'static str> {
         ("no such database", "the pooler has no such name in [databases] of pgbouncer.ini"),
         (
             "unsupported startup parameter: options",
-            "PGOPTIONS is set in the environment, and a pooler refuses it: unset it, and use [database.build] settings",
+            "PGOPTIONS is set in the environment, and a pooler refuses it: unset it, and use [database.build] settings, for `serve` [database.serve] settings",
         ),
         ("unsupported startup parameter", "add the parameter to ignore_startup_parameters in pgbouncer.ini"),
     ];
@@ -176,7 +177,7 @@ pub fn statement_error(error: &sqlx::Error, text: &str) -> DatabaseError {
         _ => None,
     };
     let hint = match code {
-        "57014" => Some("[database.build] statement_timeout sets the limit; is an index missing?".to_owned()),
+        "57014" => Some(TOO_SLOW.to_owned()),
         _ => server.hint().or(server.detail()).map(ToOwned::to_owned),
     };
     DatabaseError::Statement { message: server.message().to_owned(), sqlstate: Some(code.to_owned()), position, hint }

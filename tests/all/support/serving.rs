@@ -49,15 +49,10 @@ impl Serving {
     }
 
     /// The sample of a metric, labels included in the name as they are written.
-    pub fn metric(&self, name: &str) -> f64 {
+    pub fn metric(&self, name: &str) -> u64 {
         let text = http::get(self.admin, "/metrics", &[]).text().to_owned();
         let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-        line.unwrap_or_else(|| panic!("no metric {name} in:\n{text}")).parse().expect("a number")
-    }
-
-    /// The process.
-    pub fn process(&mut self) -> &mut Running {
-        &mut self.running
+        line.unwrap_or_else(|| panic!("no metric {name} in:\n{text}")).parse().expect("a whole number")
     }
 
     /// Ends it in order, and returns how it went.
