@@ -122,7 +122,8 @@ impl Fallback {
                 Meaning::Unknown => return Answer::Unknown,
             },
         };
-        let is_published = published.is_some();
+        // Without a release to look at, any valid key may be one that the table has.
+        let may_be_published = published.is_some() || site.is_none();
         let template = self.served_at(path).map(|(served, _)| served.template.name.clone());
         let may_begin = || match &template {
             Some(template) => self.limits.take(template, client),
@@ -134,7 +135,7 @@ impl Fallback {
         let fetch = || {
             let (fallback, path) = (Arc::clone(self), path.to_owned());
             let not_before = site.map_or(0, |site| site.serial());
-            async move { fallback.fetch(&path, asked, is_published, not_before).await }
+            async move { fallback.fetch(&path, asked, may_be_published, not_before).await }
         };
         match self.flights.join(path, may_begin, fetch).await {
             Err(limited) => Answer::Limited(limited),
@@ -176,6 +177,7 @@ impl Fallback {
                     Err(_) => return fallback.store_failed(&format!("no answer for {STORE:?}")),
                 };
                 let Ok(digest) = attributes.digest.parse() else { return Landed::Missing };
+                fallback.store_failed_at.store(0, Ordering::Relaxed);
                 let entry = Arc::new(Entry::new(gzip.into(), digest, &attributes, None));
                 fallback.memory.put(&path, &entry);
                 Landed::Document(entry, Source::Store)
@@ -202,10 +204,10 @@ impl Fallback {
     }
 
     /// Asks the table, then the database.
-    async fn fetch(&self, path: &str, asked: Option<Asked>, is_published: bool, not_before: u64) -> Landed {
+    async fn fetch(&self, path: &str, asked: Option<Asked>, may_be_published: bool, not_before: u64) -> Landed {
         let mut failed = Landed::Missing;
         // The table has what is published, and nothing else.
-        if let Some(table) = self.table.as_ref().filter(|_| is_published || asked.is_none()) {
+        if let Some(table) = self.table.as_ref().filter(|_| may_be_published) {
             match table.find(path, not_before).await {
                 Ok(Some(row)) => {
                     let fetched = row.fetched;
@@ -218,8 +220,11 @@ impl Fallback {
         }
         let (Some(asked), Some(pool)) = (asked, &self.pool) else {
             return match failed {
-                // Nobody knows the keys yet, so nobody can say that there is no such document.
-                Landed::Missing if !is_published => Landed::Failed { retry_after: COME_BACK, why: Shed::Unsettled },
+                // What isn't known, or is published and can't be had, isn't a document that there is none of.
+                Landed::Missing => {
+                    let why = if not_before > 0 { Shed::Store } else { Shed::Unsettled };
+                    Landed::Failed { retry_after: COME_BACK, why }
+                }
                 failed => self.rest(path, failed),
             };
         };

@@ -53,6 +53,7 @@ mod same_bytes;
 mod schedule_daemon;
 mod schedule_files;
 mod serve;
+mod serve_load;
 mod selection;
 mod shapes;
 mod single_publisher;

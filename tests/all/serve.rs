@@ -163,3 +163,37 @@ fn behind_a_cdn_it_wants_to_know_whom_to_believe() {
     project.configure("sqlite:file.db", "[fallback]\ntrusted_proxies = []\n");
     Serving::of(project.tintype(&["serve"])).end().expect(0);
 }
+
+#[test]
+fn without_the_store_the_table_answers_with_the_same_bytes() {
+    let Some(world) = crate::support::fallback::server_world("trusted_proxies = []\n") else { return };
+    let project = &world.project;
+    project.publish();
+    let published = published(project);
+    let away = |is_away: bool| {
+        for name in ["public", ".tintype"] {
+            let (here, there) = (project.root().join(name), project.root().join(format!("{name}-away")));
+            let (from, to) = if is_away { (&here, &there) } else { (&there, &here) };
+            std::fs::rename(from, to).expect("move a folder");
+        }
+    };
+    // One server that has seen the release, and one that is started while the store is away.
+    let seen = Serving::of(project.tintype(&["serve"]));
+    assert_eq!(seen.get("/index.json").header("x-tintype-source"), "store");
+    away(true);
+    let unseeing = Serving::of(project.tintype(&["serve"]));
+    for server in [&seen, &unseeing] {
+        for (path, expected) in &published {
+            let answer = server.get(&format!("/{path}"));
+            assert_eq!((answer.status, answer.header("x-tintype-source")), (200, "table"), "{path}: {}", answer.text());
+            assert_eq!(body(&answer), *expected, "{path}");
+        }
+        assert_eq!(server.get("/places/atlantis/crispr/low.json").status, 404);
+    }
+    away(false);
+    wait_for("the store to be asked again", Duration::from_secs(60), || {
+        (unseeing.metric("tintype_store_up") == 1).then_some(())
+    });
+    seen.end().expect(0);
+    unseeing.end().expect(0);
+}

@@ -55,6 +55,13 @@ impl Serving {
         line.unwrap_or_else(|| panic!("no metric {name} in:\n{text}")).parse().expect("a whole number")
     }
 
+    /// The memory that it holds right now.
+    pub fn memory_bytes(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.running.id())).expect("a running process");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB"));
+        line.and_then(|kib| kib.trim().parse::<u64>().ok()).expect("a number") * 1024
+    }
+
     /// Ends it in order, and returns how it went.
     pub fn end(self) -> Finished {
         self.running.signal(rustix::process::Signal::TERM);
