@@ -30,6 +30,7 @@ mod keyed_types;
 mod keys;
 mod killed;
 mod metrics_file;
+mod night;
 mod notifications;
 mod one_pass;
 mod pooler;
