@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 
 use crate::support::places;
 use crate::support::project::Project;
+use crate::support::skip::skip;
 
 /// Every sample of a file, which must be what Prometheus takes.
 fn samples(project: &Project) -> BTreeMap<String, f64> {
@@ -26,18 +27,23 @@ fn samples(project: &Project) -> BTreeMap<String, f64> {
             assert!(before.is_none(), "{sample} is there twice");
         }
     }
-    check_with_promtool(&text);
     samples
 }
 
-/// Where promtool is installed, it agrees.
-fn check_with_promtool(text: &str) {
-    let promtool =
-        Command::new("promtool").args(["check", "metrics"]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
-    let Ok(mut promtool) = promtool else { return };
+/// What Prometheus's own tool says of metrics, which is nothing if they are good; `None` where it isn't installed.
+fn promtool(text: &str) -> Option<String> {
+    let mut promtool = Command::new("promtool")
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .ok()?;
     promtool.stdin.take().expect("stdin is piped").write_all(text.as_bytes()).expect("write to promtool");
     let output = promtool.wait_with_output().expect("wait for promtool");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+    assert_eq!(said.is_empty(), output.status.success(), "{said}");
+    Some(said)
 }
 
 fn run(project: &Project, arguments: &[&str], code: i32) -> BTreeMap<String, f64> {
@@ -45,6 +51,31 @@ fn run(project: &Project, arguments: &[&str], code: i32) -> BTreeMap<String, f64
     let _ = fs::remove_file(&file);
     project.tintype(arguments).arg("--metrics-file").arg(&file).run().expect(code);
     samples(project)
+}
+
+#[test]
+fn promtool_has_nothing_to_say() {
+    let Some(said) = promtool("a_total{b=\"c\"} 1\na_total{b=\"c\"} 2\n") else {
+        return skip("promtool (Debian: prometheus) isn't installed");
+    };
+    assert!(!said.is_empty(), "it finds what is wrong");
+    let project = places::sqlite();
+    fs::create_dir_all(project.root().join("schedules")).expect("make the folder");
+    fs::write(project.root().join("schedules/nightly.toml"), "cron = \"@daily\"\nretries = 0")
+        .expect("write the schedule");
+    let file = project.root().join("tintype.prom");
+    let checked = |arguments: &[&str], code| {
+        project.tintype(arguments).arg("--metrics-file").arg(&file).run().expect(code);
+        let text = fs::read_to_string(&file).expect("read the metrics");
+        assert_eq!(promtool(&text).as_deref(), Some(""), "{text}");
+    };
+    checked(&["publish"], 0);
+    checked(&["schedule", "--once", "nightly"], 0);
+    project.execute("ALTER TABLE fact RENAME TO gone");
+    checked(&["schedule", "--once", "nightly"], 1);
+    checked(&["publish"], 1);
+    checked(&["rollback", "--yes"], 2);
+    checked(&["prune", "--yes"], 0);
 }
 
 #[test]
