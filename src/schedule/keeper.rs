@@ -214,7 +214,7 @@ impl Keeper {
     }
 
     fn is_ours(&self, claim: &Claim) -> bool {
-        claim.is_open() && claim.by.as_ref() == Some(&self.me)
+        claim.is_open() && claim.by.as_ref().is_some_and(|by| by.is(&self.me))
     }
 
     /// Takes in the claims as they are in the head, after they were read or written.
@@ -223,7 +223,8 @@ impl Keeper {
         let me = &self.me;
         for (name, task) in &mut self.tasks {
             task.see(claims.get(name).cloned(), now);
-            let ours = task.claim().filter(|claim| claim.is_open() && claim.by.as_ref() == Some(me)).cloned();
+            let is_mine = |claim: &&Claim| claim.is_open() && claim.by.as_ref().is_some_and(|by| by.is(me));
+            let ours = task.claim().filter(is_mine).cloned();
             match (&mut task.state, ours) {
                 (State::Idle, Some(claim)) => task.begin(&claim, now),
                 // It was recorded, or another has taken over since.

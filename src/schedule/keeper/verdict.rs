@@ -45,7 +45,7 @@ impl Keeper {
     /// True if nobody will end a claim any more. One of our own that we aren't at is such.
     fn is_gone(&self, task: &Task, claim: &Claim) -> bool {
         let Some(owner) = &claim.by else { return true };
-        if *owner == self.me {
+        if owner.is(&self.me) {
             return true;
         }
         // A process of this machine that is there isn't gone, however long the store kept it from renewing its claim.

@@ -86,7 +86,7 @@ impl World {
         self.started += 1;
         let run = format!("{name}-{}", self.started);
         let process = u32::try_from(self.started).unwrap();
-        let me = Owner { host: "host".to_owned(), place: place.to_owned(), process, run: run.clone() };
+        let me = Owner { host: "host".to_owned(), place: place.to_owned(), process, started: None, run: run.clone() };
         self.alive.lock().unwrap().insert(run.clone());
         let (alive, here) = (Arc::clone(&self.alive), place.to_owned());
         let is_alive = move |other: &Owner| (other.place == here).then(|| alive.lock().unwrap().contains(&other.run));
