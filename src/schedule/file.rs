@@ -42,6 +42,7 @@ struct Written {
     retries: Option<Spanned<u32>>,
     retry_after: Option<Spanned<String>>,
     grace: Option<Spanned<String>>,
+    time_limit: Option<Spanned<String>>,
     #[serde(default)]
     prune: bool,
     ping: Option<Spanned<String>>,
@@ -65,6 +66,12 @@ const JITTER: Length = Length { key: "jitter", default: Duration::ZERO, least: D
 const RETRY_AFTER: Length =
     Length { key: "retry_after", default: Duration::from_mins(1), least: Duration::from_secs(1), most: DAY };
 const GRACE: Length = Length { key: "grace", default: Duration::from_mins(1), least: Duration::ZERO, most: DAY };
+const TIME_LIMIT: Length = Length {
+    key: "time_limit",
+    default: Duration::from_hours(6),
+    least: Duration::from_mins(1),
+    most: Duration::from_hours(7 * 24),
+};
 const DEFAULT_RETRIES: u32 = 3;
 const MOST_RETRIES: u32 = 100;
 
@@ -189,6 +196,7 @@ impl Reader<'_> {
         let retries = self.retries(written.retries.as_ref());
         let retry_after = self.length(written.retry_after.as_ref(), &RETRY_AFTER);
         let grace = self.length(written.grace.as_ref(), &GRACE);
+        let time_limit = self.length(written.time_limit.as_ref(), &TIME_LIMIT);
         let ping = written.ping.as_ref().and_then(|ping| self.ping(ping));
         Some(Schedule {
             name: name?,
@@ -200,6 +208,7 @@ impl Reader<'_> {
             retries,
             retry_after,
             grace,
+            time_limit,
             prune: written.prune,
             ping,
         })

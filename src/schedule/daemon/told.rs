@@ -104,7 +104,8 @@ fn what(event: Event, after: &After, ended: &Ended) -> String {
     let release = document.and_then(|document| document["release"].as_str());
     let release = release.map(|release| format!(", release {release}")).unwrap_or_default();
     let code = ended.code.map_or_else(|| "a signal".to_owned(), |code| format!("exit code {code}"));
-    let reason = notify::reason(document).map(|reason| format!(": {reason}")).unwrap_or_default();
+    let reason = ended.reason.clone().or_else(|| notify::reason(document));
+    let reason = reason.map(|reason| format!(": {reason}")).unwrap_or_default();
     let next = match after.next {
         Next::Again(wait) => {
             let wait = humantime::format_duration(wait.to_std().unwrap_or_default());

@@ -14,6 +14,7 @@ fn schedule(name: &str, cron: &str, zone: chrono_tz::Tz) -> Schedule {
         retries: 3,
         retry_after: Duration::from_mins(1),
         grace: Duration::from_mins(1),
+        time_limit: Duration::from_hours(6),
         prune: false,
         ping: None,
     }

@@ -23,6 +23,7 @@ fn schedule(name: &str, cron: &str) -> Schedule {
         retries: 3,
         retry_after: Duration::from_mins(1),
         grace: Duration::from_mins(1),
+        time_limit: Duration::from_hours(6),
         prune: false,
         ping: None,
     }
@@ -408,10 +409,10 @@ fn what_is_told_is_recorded_at_once() {
     let mut world = World::new("2026-01-02T02:00");
     world.answers([(RunOutcome::Failed, Work::Publish)]);
     world.start("a", [Schedule { retry_after: Duration::from_mins(10), ..nightly() }]);
-    world.until("2026-01-02T02:30");
-    world.takes(Duration::from_mins(1));
     world.until("2026-01-02T02:31");
-    assert_eq!(world.claims["nightly"].trouble, Some(Trouble::Failure));
+    let claim = &world.claims["nightly"];
+    let ended = world::at("2026-01-02T02:30") + TimeDelta::seconds(20);
+    assert_eq!((claim.trouble, claim.renewed_at), (Some(Trouble::Failure), ended), "and not with the next renewal");
 }
 
 #[test]
