@@ -163,7 +163,9 @@ fn outcome(outcome: RunOutcome) -> Outcome {
         RunOutcome::Refused => Outcome::Refused,
         RunOutcome::Behind => Outcome::Behind,
         RunOutcome::Locked => Outcome::Locked,
-        RunOutcome::Failed | RunOutcome::Stopped | RunOutcome::Lost | RunOutcome::Other => Outcome::Failed,
+        RunOutcome::Failed | RunOutcome::Stopped | RunOutcome::Lost | RunOutcome::Missed | RunOutcome::Other => {
+            Outcome::Failed
+        }
     }
 }
 

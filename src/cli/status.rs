@@ -193,14 +193,21 @@ fn show(head: &Head, root: &Root, project: &context::Project, debt: Option<&Debt
 /// How the last run of each schedule went, if there was one.
 fn show_schedules(head: &Head, now: DateTime<Utc>) {
     for (name, claim) in &head.schedules {
-        let Some(by) = &claim.by else { continue };
         print::line(&match (claim.ended_at, claim.outcome) {
+            (_, Some(RunOutcome::Missed)) => {
+                let missed = styled(print::RED, RunOutcome::Missed);
+                format!("schedule {name}: {missed}, it was due {} ago", age(claim.due, now))
+            }
             (Some(ended_at), Some(RunOutcome::Done)) => format!("schedule {name}: done {} ago", age(ended_at, now)),
-            (Some(ended_at), outcome) => {
-                let outcome = outcome.unwrap_or(RunOutcome::Other);
+            // It is watched, and hasn't run.
+            (Some(_), None) => continue,
+            (Some(ended_at), Some(outcome)) => {
                 format!("schedule {name}: {} {} ago", styled(print::RED, outcome), age(ended_at, now))
             }
-            (None, _) => format!("schedule {name}: running on {by}, for {}", age(claim.began_at, now)),
+            (None, _) => {
+                let on = claim.by.as_ref().map(|by| format!(" on {by}")).unwrap_or_default();
+                format!("schedule {name}: running{on}, for {}", age(claim.began_at, now))
+            }
         });
     }
 }

@@ -63,7 +63,7 @@ pub async fn write(
     store: &Store,
     run: &RunId,
     is_ours: impl Fn(&Lease) -> bool,
-    change: impl Fn(&mut Claims) -> bool,
+    mut change: impl FnMut(&mut Claims) -> bool,
 ) -> Result<Written, Error> {
     let mut read = HeadRead::read(store).await?;
     for attempt in 1..=ATTEMPTS {

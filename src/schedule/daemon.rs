@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use super::Schedule;
 use super::attempt::{Ended, Starter};
-use super::keeper::{After, Keeper, Missed, Next, Run, Step};
+use super::keeper::{After, Keeper, Next, Proposal, Run, Step};
 use super::owner::{is_alive, this_process};
 use crate::error::Error;
 use crate::notify::{Notifier, Signal};
@@ -232,6 +232,7 @@ impl Daemon {
                     Err(error) => {
                         tracing::warn!(%error, "the store doesn't say what was run; looking again");
                         self.keeper.look_later(Utc::now());
+                        self.tell_of_silence(&error);
                         return Err(error);
                     }
                 }
@@ -249,11 +250,6 @@ impl Daemon {
                 }
             }
             Step::Begin(name, run) => self.begin(&name, &run),
-            Step::Missed(name, Missed { first, last, times }) => {
-                let what = "missed: nothing ran here, and its starting_deadline is over";
-                tracing::warn!(schedule = name, times, %first, %last, "{what}");
-                self.keeper.told(&name, last);
-            }
         }
         Ok(())
     }
@@ -261,19 +257,28 @@ impl Daemon {
     async fn write(&mut self, name: &str) -> Result<(), Error> {
         let now = Utc::now();
         let keeper = &self.keeper;
+        let mut news = None;
         let written = claims::write(
             &self.setup.store,
             &self.setup.run,
             |lease| self.is_ours(lease),
             |claims| {
-                let proposal = keeper.proposal(name, claims.get(name), now);
-                let is_new = proposal.is_some();
-                claims.extend(proposal.map(|claim| (name.to_owned(), claim)));
-                is_new
+                // On every head that it is tried on, the last of which counts.
+                news = None;
+                let Some(proposal) = keeper.proposal(name, claims.get(name), now) else { return false };
+                let Proposal { claim, news: found } = proposal;
+                claims.insert(name.to_owned(), claim);
+                news = found;
+                true
             },
         );
         match written.await {
-            Ok(Written::Done(claims)) => self.keeper.looked(&claims, Utc::now()),
+            Ok(Written::Done(claims)) => {
+                self.keeper.looked(&claims, Utc::now());
+                if let Some(news) = news {
+                    self.tell_of_absence(name, &news);
+                }
+            }
             Ok(Written::Leased { holder, claims }) => {
                 tracing::info!(schedule = name, holder, "another publisher is committing; waiting for it");
                 self.keeper.looked(&claims, Utc::now());

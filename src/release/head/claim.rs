@@ -31,6 +31,9 @@ pub struct Claim {
     /// What people were last told of the schedule; none if all has been well.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trouble: Option<Trouble>,
+    /// True while it is suspended: nobody misses what is due.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub suspended: bool,
 }
 
 /// A process that runs schedules.
@@ -76,6 +79,8 @@ pub enum RunOutcome {
     Stopped,
     /// Whoever ran it is gone, and it is too late to run it again.
     Lost,
+    /// Nothing ran when it was due, and it is too late to.
+    Missed,
     /// Something that a newer tintype knows.
     #[serde(other)]
     Other,
@@ -111,6 +116,7 @@ impl std::fmt::Display for RunOutcome {
             RunOutcome::Locked => "locked",
             RunOutcome::Stopped => "stopped",
             RunOutcome::Lost => "lost",
+            RunOutcome::Missed => "missed",
             RunOutcome::Other => "ended",
         })
     }

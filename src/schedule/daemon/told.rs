@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use chrono::Utc;
+use chrono::{DateTime, Utc};
 
 use super::Daemon;
 use crate::error::Error;
@@ -11,7 +11,7 @@ use crate::notify::{self, Event, Signal};
 use crate::release::head::HeadRead;
 use crate::release::head::claim::{RunOutcome, Trouble};
 use crate::schedule::attempt::Ended;
-use crate::schedule::keeper::{After, Next};
+use crate::schedule::keeper::{Absence, After, Missed, News, Next};
 
 /// For how long the head is waited for that the metrics are made of.
 const METRICS_READ: Duration = Duration::from_secs(10);
@@ -66,6 +66,22 @@ impl Daemon {
         }
     }
 
+    /// Tells people, once, that the store hasn't said since the start what was run.
+    pub(super) fn tell_of_silence(&mut self, error: &Error) {
+        for name in self.keeper.unread_for_long(Utc::now()) {
+            self.message(&name, Event::Failure, &format!("can't be looked after: {error}"));
+        }
+    }
+
+    /// Says what nobody ran, or ran to its end.
+    pub(super) fn tell_of_absence(&self, name: &str, News { what, is_first }: &News) {
+        let what = absence(what);
+        tracing::warn!(schedule = name, "{what}");
+        if *is_first {
+            self.message(name, Event::Failure, &format!("fails: {what}"));
+        }
+    }
+
     fn message(&self, name: &str, event: Event, what: &str) {
         let text = notify::text(&self.setup.store.describe(), &self.me.host, name, what);
         self.setup.notifier.tell(event, &text);
@@ -94,6 +110,27 @@ impl Daemon {
         let run = metrics::Ended { command: "publish", code, document: ended.document.as_ref(), at: Utc::now() };
         if let Err(error) = metrics::write(file, &metrics::text(&run, head.as_ref(), self.setup.has_cdn)) {
             tracing::warn!(%error, "the metrics weren't written");
+        }
+    }
+}
+
+/// What isn't there, as a sentence.
+fn absence(what: &Absence) -> String {
+    let shown = |due: &DateTime<Utc>| due.format("%Y-%m-%d %H:%M UTC").to_string();
+    match what {
+        Absence::Lost(due, by) => {
+            let by = by.as_ref().map(|by| format!(" on {by}")).unwrap_or_default();
+            format!(
+                "the run of {} is lost: it was begun{by}, which is gone, and it is too late to begin again",
+                shown(due)
+            )
+        }
+        Absence::Missed(Missed { first, times: 1, .. }) => {
+            format!("nothing ran that was due {}, and its starting_deadline is over", shown(first))
+        }
+        Absence::Missed(Missed { first, last, times }) => {
+            let (first, last) = (shown(first), shown(last));
+            format!("nothing ran that was due {times} times from {first} to {last}, and its starting_deadline is over")
         }
     }
 }

@@ -6,6 +6,7 @@ use super::*;
 use crate::release::head::claim::Trouble;
 use crate::schedule::{Crontab, DueTimes};
 
+mod absence;
 mod world;
 
 use world::World;
