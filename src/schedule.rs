@@ -25,7 +25,7 @@ pub use crontab::Crontab;
 pub use daemon::{Daemon, Last, Setup, Wish};
 pub use due::{Due, DueTimes, Kind};
 pub use export::{Command, Unit, crontab, systemd};
-pub use file::load_all;
+pub use file::{load_all, names};
 
 /// One schedule, as its file describes it.
 #[derive(Debug, Clone)]

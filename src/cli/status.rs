@@ -1,5 +1,7 @@
 //! `status`: what is live, how old it is, and whether anything is unfinished.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, SecondsFormat, Utc};
 use clap::Args;
 use serde_json::{Value, json};
@@ -9,7 +11,7 @@ use super::print::{self, grouped, styled};
 use super::table::{self, table_json};
 use super::{Outcome, context};
 use crate::error::Error;
-use crate::release::head::claim::RunOutcome;
+use crate::release::head::claim::{Claim, RunOutcome};
 use crate::release::head::{Checked, Head, HeadRead};
 use crate::release::manifest::{Root, Status as TemplateStatus};
 use crate::release::{Debt, Tabled, debt, standing};
@@ -84,7 +86,7 @@ fn document(head: &Head, root: &Root, project: &context::Project) -> Value {
         "as_of": root.as_of.map(instant),
         "lease": head.lease,
         "suspect": head.suspect,
-        "schedules": head.schedules,
+        "schedules": schedules(project, head),
         "templates": templates,
     })
 }
@@ -187,12 +189,23 @@ fn show(head: &Head, root: &Root, project: &context::Project, debt: Option<&Debt
         }
         print::line(&format!("{:width$}  {text}", template.name));
     }
-    show_schedules(head, now);
+    show_schedules(project, head, now);
+}
+
+/// What the head remembers of schedules, without those whose files are gone.
+fn schedules(project: &context::Project, head: &Head) -> BTreeMap<String, Claim> {
+    let known = project.schedule_names();
+    let has_file = |name: &String| known.as_ref().is_none_or(|known| known.contains(name));
+    head.schedules
+        .iter()
+        .filter(|(name, _)| has_file(name))
+        .map(|(name, claim)| (name.clone(), claim.clone()))
+        .collect()
 }
 
 /// How the last run of each schedule went, if there was one.
-fn show_schedules(head: &Head, now: DateTime<Utc>) {
-    for (name, claim) in &head.schedules {
+fn show_schedules(project: &context::Project, head: &Head, now: DateTime<Utc>) {
+    for (name, claim) in schedules(project, head) {
         print::line(&match (claim.ended_at, claim.outcome) {
             (_, Some(RunOutcome::Missed)) => {
                 let missed = styled(print::RED, RunOutcome::Missed);

@@ -3,7 +3,7 @@
 //! It sleeps by the wall clock in short pieces, because a machine that slept, or a clock that was set, moves due times
 //! nearer without any timer noticing. What the store doesn't take is tried again; a run that was begun goes on meanwhile.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -25,6 +25,8 @@ use crate::release::head::Lease;
 use crate::release::head::claim::{Owner, RunOutcome};
 use crate::store::Store;
 
+#[cfg(test)]
+mod tests;
 mod told;
 
 /// The longest sleep without a look at the clock.
@@ -53,6 +55,8 @@ pub struct Setup {
     pub metrics_file: Option<PathBuf>,
     /// True if edges are told what has changed.
     pub has_cdn: bool,
+    /// The names of all schedules that there are here, those of other daemons included.
+    pub known: BTreeSet<String>,
 }
 
 /// A daemon.
@@ -268,6 +272,7 @@ impl Daemon {
                 let Some(proposal) = keeper.proposal(name, claims.get(name), now) else { return false };
                 let Proposal { claim, news: found } = proposal;
                 claims.insert(name.to_owned(), claim);
+                claims::tidy(claims, &self.setup.known, now);
                 news = found;
                 true
             },

@@ -3,7 +3,7 @@
 //! A file is a schedule, and its name is the schedule's, by the rule that makes slugs. Every finding has the place that it
 //! is about. The address of a `ping` is whoever knows it: findings show the lines around them, so it is hidden there.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::path::Path;
 use std::str::FromStr as _;
@@ -98,6 +98,13 @@ pub fn load_all(folder: &Path, shown: &Path, templates: &[&str]) -> Result<Vec<S
         }
     }
     if findings.is_empty() { Ok(schedules) } else { Err(findings) }
+}
+
+/// The names of the schedules of a folder, whatever is in their files; none where it can't be read.
+pub fn names(folder: &Path) -> Option<BTreeSet<String>> {
+    folder.read_dir().ok()?;
+    let stem = |name: &String| slug(name.strip_suffix(".toml").unwrap_or(name));
+    files(folder, folder).ok().map(|names| names.iter().map(stem).collect())
 }
 
 /// The names of a folder's schedule files, in order.

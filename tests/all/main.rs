@@ -53,6 +53,7 @@ mod s3_tls;
 mod same_bytes;
 mod schedule_daemon;
 mod schedule_files;
+mod schedule_store;
 mod serve;
 mod selection;
 mod shapes;

@@ -110,11 +110,50 @@ fn every_kind_of_run_leaves_metrics() {
 
     fs::create_dir_all(project.root().join("schedules")).expect("make the folder");
     fs::write(project.root().join("schedules/nightly.toml"), "cron = \"@daily\"").expect("write the schedule");
-    run(&project, &["schedule", "--once", "nightly"], 0);
-    // What the store remembers of a schedule is written with the next run.
-    let found = run(&project, &["publish"], 0);
+    let found = run(&project, &["schedule", "--once", "nightly"], 0);
+    assert!(found["tintype_run_exit_code{schedule=\"nightly\",command=\"publish\"}"].abs() < 0.5, "{found:?}");
     assert!(found.contains_key("tintype_schedule_end_timestamp_seconds{schedule=\"nightly\"}"), "{found:?}");
     assert!(found["tintype_schedule_in_trouble{schedule=\"nightly\"}"].abs() < 0.5);
+}
+
+#[test]
+fn one_file_for_all_schedules_hides_no_bad_run_and_a_store_that_is_away_hides_nothing() {
+    let project = places::sqlite();
+    project.template("flaky", "/*---\npath = \"flaky/{k}.json\"\n---*/\nSELECT k FROM flaky ORDER BY k");
+    fs::create_dir_all(project.root().join("schedules")).expect("make the folder");
+    for (name, template) in [("bad", "flaky"), ("good", "places")] {
+        let text = format!("cron = \"@daily\"\nretries = 0\ntemplates = [\"{template}\"]");
+        fs::write(project.root().join(format!("schedules/{name}.toml")), text).expect("write the schedule");
+    }
+    let file = project.root().join("tintype.prom");
+    let ran = |arguments: &[&str], code| {
+        project.tintype(arguments).arg("--metrics-file").arg(&file).run().expect(code);
+        samples(&project)
+    };
+    ran(&["schedule", "--once", "bad"], 1);
+    let found = ran(&["schedule", "--once", "good"], 0);
+    let code = |name: &str| found[&format!("tintype_run_exit_code{{schedule=\"{name}\",command=\"publish\"}}")];
+    let trouble = |name: &str| found[&format!("tintype_schedule_in_trouble{{schedule=\"{name}\"}}")];
+    let shown = [code("bad"), code("good"), trouble("bad"), trouble("good"), found["tintype_store_up"]];
+    assert_eq!(shown.map(|value| value.to_string()), ["1", "0", "1", "0", "1"], "{found:?}");
+
+    let head = fs::read(project.root().join(".tintype/head.json")).expect("read head.json");
+    fs::write(project.root().join(".tintype/head.json"), "{").expect("break head.json");
+    let down = ran(&["publish"], 1);
+    assert!(down["tintype_store_up"].abs() < 0.5);
+    for (sample, value) in found.iter().filter(|(sample, _)| *sample != "tintype_store_up") {
+        assert!(down.get(sample).is_some_and(|now| (now - value).abs() < 0.001), "{sample}: {down:?}");
+    }
+    fs::write(project.root().join(".tintype/head.json"), head).expect("mend head.json");
+
+    // The failing one is removed.
+    fs::remove_file(project.root().join("schedules/bad.toml")).expect("remove a schedule");
+    let found = ran(&["schedule", "--once", "good"], 0);
+    assert!(!found.keys().any(|sample| sample.contains("\"bad\"")), "{found:?}");
+    let status = project.run(&["status"]).expect(0).text();
+    assert!(status.contains("schedule good: done") && !status.contains("schedule bad"), "{status}");
+    let status = project.json(&["status"], 0);
+    assert!(status["schedules"]["good"].is_object() && status["schedules"]["bad"].is_null(), "{status:#}");
 }
 
 #[test]

@@ -130,6 +130,29 @@ fn a_night_and_one_with_the_cdn_down_and_the_one_after() {
 }
 
 #[test]
+fn a_night_in_which_nothing_ran_is_told_once() {
+    let listener = CdnApi::start(ok);
+    let project = behind(&listener);
+    project.publish();
+    listener.take();
+    // It was due ten minutes ago, nobody was there, and it is too late.
+    write_schedule(&project, &format!("ping = \"{}{CHECK}\"\nstarting_deadline = \"1m\"\n", listener.url()));
+    night::night(&project, "missed", |_| ());
+    let asked = listener.take();
+    assert_eq!(words(&asked), ["message"]);
+    let [message] = messages(&asked).try_into().expect("one message");
+    assert!(message.contains("schedule nightly fails: nothing ran that was due 20"), "{message}");
+    let status = project.run(&["status"]).expect(0).text();
+    assert!(status.contains("schedule nightly: missed, it was due "), "{status}");
+    night::night(&project, "missed", |_| ());
+    assert_eq!(words(&listener.take()), Vec::<String>::new(), "people know");
+    write_schedule(&project, "");
+    night::night(&project, "done", |_| ());
+    let messages = messages(&listener.take());
+    assert!(messages.len() == 1 && messages[0].contains("well again"), "{messages:?}");
+}
+
+#[test]
 fn an_api_that_comes_back_in_the_night_is_told_by_the_next_attempt() {
     let listener = CdnApi::start(ok);
     let project = behind(&listener);

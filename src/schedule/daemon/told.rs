@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 
 use super::Daemon;
 use crate::error::Error;
-use crate::metrics;
+use crate::metrics::{self, Site};
 use crate::notify::{self, Event, Signal};
 use crate::release::head::HeadRead;
 use crate::release::head::claim::{RunOutcome, Trouble};
@@ -90,25 +90,27 @@ impl Daemon {
     /// Writes the metrics of an attempt that has ended, once: after the head was to say how, because they are made of it.
     pub(super) async fn show(&mut self, name: &str) {
         if let Some(ended) = self.unshown.remove(name) {
-            self.write_metrics(&ended).await;
+            self.write_metrics(name, &ended).await;
         }
     }
 
     /// The same for all that is left at the end.
     pub(super) async fn show_all(&mut self) {
-        for ended in std::mem::take(&mut self.unshown).into_values() {
-            self.write_metrics(&ended).await;
+        for (name, ended) in std::mem::take(&mut self.unshown) {
+            self.write_metrics(&name, &ended).await;
         }
     }
 
     /// Writes metrics; a run is none the worse without them.
-    async fn write_metrics(&self, ended: &Ended) {
+    async fn write_metrics(&self, name: &str, ended: &Ended) {
         let Some(file) = &self.setup.metrics_file else { return };
         let read = tokio::time::timeout(METRICS_READ, HeadRead::read(&self.setup.store)).await;
         let head = read.ok().and_then(Result::ok).map(|read| read.head);
+        let site = Site { head, has_cdn: self.setup.has_cdn, schedules: Some(self.setup.known.clone()) };
         let code = ended.code.and_then(|code| u8::try_from(code).ok()).unwrap_or(u8::MAX);
-        let run = metrics::Ended { command: "publish", code, document: ended.document.as_ref(), at: Utc::now() };
-        if let Err(error) = metrics::write(file, &metrics::text(&run, head.as_ref(), self.setup.has_cdn)) {
+        let (schedule, document, at) = (Some(name), ended.document.as_ref(), Utc::now());
+        let run = metrics::Ended { command: "publish", schedule, code, document, at };
+        if let Err(error) = metrics::write(file, &run, &site) {
             tracing::warn!(%error, "the metrics weren't written");
         }
     }

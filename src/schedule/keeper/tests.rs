@@ -417,18 +417,6 @@ fn what_is_told_is_recorded_at_once() {
 }
 
 #[test]
-fn many_that_were_missed_are_told_in_one_line() {
-    let mut world = World::new("2026-01-01T12:00");
-    let daemon = world.start("a", [schedule("hourly", "0 * * * *")]);
-    world.until("2026-01-01T12:30");
-    world.kill(daemon);
-    world.until("2026-01-02T12:30");
-    world.start("a", [Schedule { starting_deadline: Duration::from_mins(5), ..schedule("hourly", "0 * * * *") }]);
-    world.until("2026-01-02T12:40");
-    assert_eq!(world.missed, ["hourly 01-01T13:00 to 01-02T12:00 (24)"]);
-}
-
-#[test]
 fn the_jitter_is_the_same_in_every_version() {
     let task = Task::new(Arc::new(Schedule { jitter: Duration::from_secs(1000), ..nightly() }));
     let due = world::at("2026-01-02T02:30");

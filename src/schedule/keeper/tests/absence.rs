@@ -15,7 +15,9 @@ fn a_run_that_is_lost_is_told_by_one_and_once() {
     assert_eq!((&world.missed[..], world.told), (&["nightly 01-02T02:30 lost".to_owned()][..], 1));
     assert_eq!(world.claims["nightly"].trouble, Some(Trouble::Failure));
     // The next night is missed as well, which people expect by now.
-    others.into_iter().for_each(|other| world.kill(other));
+    for other in others {
+        world.kill(other);
+    }
     world.until("2026-01-03T12:00");
     world.start("d", [nightly()]);
     world.until("2026-01-03T12:01");
@@ -118,4 +120,16 @@ fn whether_it_is_suspended_is_a_matter_of_each_file() {
     }
     world.kill(other);
     assert_eq!((world.runs().len(), &world.missed[..]), (7, &[][..]));
+}
+
+#[test]
+fn many_that_were_missed_are_told_in_one_line() {
+    let mut world = World::new("2026-01-01T12:00");
+    let daemon = world.start("a", [schedule("hourly", "0 * * * *")]);
+    world.until("2026-01-01T12:30");
+    world.kill(daemon);
+    world.until("2026-01-02T12:30");
+    world.start("a", [Schedule { starting_deadline: Duration::from_mins(5), ..schedule("hourly", "0 * * * *") }]);
+    world.until("2026-01-02T12:40");
+    assert_eq!(world.missed, ["hourly 01-01T13:00 to 01-02T12:00 (24)"]);
 }
