@@ -3,10 +3,12 @@
 //! They are made from what the run says of itself as JSON, and from the head of the store, which knows what earlier runs
 //! did: so a run that failed says when the last good one was. The file is replaced as a whole, so that nobody reads half
 //! of it. Labels are names of templates, schedules and operations, never keys.
+//!
+//! Several schedules share a file. So a run replaces what it says itself, and what others have said stays: the last run of
+//! each schedule, and, where the store doesn't answer, what was live when it last did.
 //! <https://prometheus.io/docs/instrumenting/exposition_formats/>
 
-use std::collections::BTreeMap;
-use std::io::Write as _;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use chrono::{DateTime, Utc};
@@ -15,6 +17,7 @@ use serde_json::Value;
 use crate::error::Error;
 use crate::release::head::Head;
 
+mod file;
 #[cfg(test)]
 mod tests;
 
@@ -23,6 +26,8 @@ mod tests;
 pub struct Ended<'a> {
     /// Its command.
     pub command: &'a str,
+    /// The schedule that it was a run of.
+    pub schedule: Option<&'a str>,
     /// Its exit code.
     pub code: u8,
     /// What it said, if it got that far.
@@ -31,45 +36,76 @@ pub struct Ended<'a> {
     pub at: DateTime<Utc>,
 }
 
+/// What is known of a site when a run has ended.
+#[derive(Debug, Clone, Default)]
+pub struct Site {
+    /// The head, if the store says it.
+    pub head: Option<Head>,
+    /// True if edges are told what has changed.
+    pub has_cdn: bool,
+    /// The schedules that there are, if that can be seen from here; those that are gone fail no more.
+    pub schedules: Option<BTreeSet<String>>,
+}
+
+impl Site {
+    fn has(&self, schedule: &str) -> bool {
+        self.schedules.as_ref().is_none_or(|schedules| schedules.contains(schedule))
+    }
+}
+
+type Labels = Vec<(&'static str, String)>;
+
 /// Some metrics of one name.
 struct Family {
     name: &'static str,
     help: &'static str,
-    samples: Vec<(Vec<(&'static str, String)>, f64)>,
+    samples: Vec<(Labels, f64)>,
 }
 
-/// The metrics of a run, and of what is live after it. `has_cdn` if edges are told what has changed.
-pub fn text(run: &Ended<'_>, head: Option<&Head>, has_cdn: bool) -> String {
-    let mut families = of_run(run);
-    if let Some(document) = run.document {
-        families.extend(of_document(document));
-    }
-    if let Some(head) = head {
-        families.extend(of_head(head, has_cdn));
-    }
+/// Writes the metrics of a run, and of what is live after it, into a file.
+pub fn write(path: &Path, run: &Ended<'_>, site: &Site) -> Result<(), Error> {
+    file::replace(path, |before| text(run, site, before))
+}
+
+/// The metrics, given those that there were before.
+fn text(run: &Ended<'_>, site: &Site, before: &str) -> String {
     let mut text = String::new();
-    for Family { name, help, samples } in families.into_iter().filter(|family| !family.samples.is_empty()) {
-        text.push_str(&format!("# HELP {name} {help}\n# TYPE {name} gauge\n"));
-        for (labels, value) in samples {
-            text.push_str(&format!("{name}{} {value}\n", shown(&labels)));
+    let of_run = of_run(run).into_iter().chain(of_document(run.document.unwrap_or(&Value::Null)));
+    for mut family in of_run {
+        if let Some(schedule) = run.schedule {
+            family.samples.iter_mut().for_each(|(labels, _)| labels.insert(0, ("schedule", schedule.to_owned())));
         }
+        let is_kept = |of: Option<&str>| of != run.schedule && of.is_none_or(|of| site.has(of));
+        push(&mut text, &family, &file::samples(before, family.name, is_kept));
+    }
+    let is_up = f64::from(u8::from(site.head.is_some()));
+    let help = "1 if the store said at the end of the last run what is live.";
+    push(&mut text, &Family { name: "tintype_store_up", help, samples: vec![(Vec::new(), is_up)] }, &[]);
+    let nothing = Head::default();
+    for mut family in of_head(site.head.as_ref().unwrap_or(&nothing), site) {
+        let mut kept = Vec::new();
+        if site.head.is_none() {
+            family.samples.clear();
+            kept = file::samples(before, family.name, |of| of.is_none_or(|of| site.has(of)));
+        }
+        push(&mut text, &family, &kept);
     }
     text
 }
 
-/// Replaces a file as a whole.
-pub fn write(path: &Path, text: &str) -> Result<(), Error> {
-    let failed = |reason: String| Error::Local { action: "write", object: path.display().to_string(), reason };
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    // The collector reads what ends in .prom, and this doesn't until it is whole.
-    let mut file = tempfile::Builder::new()
-        .prefix(".tintype-metrics-")
-        .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))
-        .tempfile_in(folder)
-        .map_err(|error| failed(error.to_string()))?;
-    file.write_all(text.as_bytes()).map_err(|error| failed(error.to_string()))?;
-    file.persist(path).map_err(|error| failed(error.to_string()))?;
-    Ok(())
+/// Adds a family, with lines that stay as they were.
+fn push(text: &mut String, Family { name, help, samples }: &Family, kept: &[&str]) {
+    if samples.is_empty() && kept.is_empty() {
+        return;
+    }
+    text.push_str(&format!("# HELP {name} {help}\n# TYPE {name} gauge\n"));
+    for (labels, value) in samples {
+        text.push_str(&format!("{name}{} {value}\n", shown(labels)));
+    }
+    for line in kept {
+        text.push_str(line);
+        text.push('\n');
+    }
 }
 
 fn of_run(run: &Ended<'_>) -> Vec<Family> {
@@ -117,7 +153,7 @@ fn of_document(document: &Value) -> Vec<Family> {
 }
 
 /// What is live, and when it was last looked at.
-fn of_head(head: &Head, has_cdn: bool) -> Vec<Family> {
+fn of_head(head: &Head, site: &Site) -> Vec<Family> {
     let label = |name: &String| vec![("template", name.clone())];
     let of_checked = |instant: fn(&crate::release::head::Checked) -> DateTime<Utc>| {
         head.checked.iter().map(|(name, checked)| (label(name), seconds(instant(checked)))).collect::<Vec<_>>()
@@ -130,11 +166,11 @@ fn of_head(head: &Head, has_cdn: bool) -> Vec<Family> {
     }
     let attempts = attempts.into_iter().map(|(name, at)| (label(name), seconds(at))).collect();
     let schedules = |value: fn(&crate::release::head::claim::Claim) -> Option<f64>| {
-        let samples = head.schedules.iter();
+        let samples = head.schedules.iter().filter(|(name, _)| site.has(name));
         samples.filter_map(|(name, claim)| Some((vec![("schedule", name.clone())], value(claim)?))).collect()
     };
     let is_finished = f64::from(u8::from(head.active == head.desired));
-    let is_pending = f64::from(u8::from(has_cdn && head.purged != head.active));
+    let is_pending = f64::from(u8::from(site.has_cdn && head.purged != head.active));
     let family = |name, help, samples| Family { name, help, samples };
     vec![
         family(

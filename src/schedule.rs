@@ -25,7 +25,7 @@ pub use crontab::Crontab;
 pub use daemon::{Daemon, Last, Setup, Wish};
 pub use due::{Due, DueTimes, Kind};
 pub use export::{Command, Unit, crontab, systemd};
-pub use file::load_all;
+pub use file::{load_all, names};
 
 /// One schedule, as its file describes it.
 #[derive(Debug, Clone)]
@@ -49,6 +49,9 @@ pub struct Schedule {
     pub retry_after: Duration,
     /// How long a run may go on after a SIGTERM to whoever started it. Default 1 minute.
     pub grace: Duration,
+    /// How long an attempt may take, 1 minute to 7 days. Default 6 hours. Longer, it is stopped and has failed: something
+    /// that hangs would otherwise keep every later run away, unseen. Short: a slow day is taken for that.
+    pub time_limit: Duration,
     /// Whether a good run is followed by a prune.
     pub prune: bool,
     /// Who is told that a run begins and how it ended.

@@ -68,6 +68,7 @@ command -v cc >/dev/null || packages+=(gcc libc6-dev) # SQLite is compiled in.
 # Due times are compared with those of croniter, which pip installs below.
 python3 -c 'import venv, ensurepip' 2>/dev/null || packages+=(python3-venv)
 command -v systemd-analyze >/dev/null || packages+=(systemd) # It reads the exported timers; nothing of it is started.
+command -v promtool >/dev/null || packages+=(prometheus) # Its promtool reads --metrics-file; its server isn't started.
 # Only root needs it, and only root has /usr/sbin on PATH for certain.
 [ "$(id -u)" != 0 ] || command -v runuser >/dev/null || packages+=(util-linux)
 

@@ -1,5 +1,6 @@
 //! What a command works with: the config and what it leads to, opened when first needed.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, OnceLock};
 
 use chrono::Utc;
@@ -146,6 +147,11 @@ impl Project {
         names.sort();
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         schedule::load_all(&paths.schedules, &paths.schedules_shown, &names).map_err(Error::Invalid)
+    }
+
+    /// The names of the schedules that have a file, right or wrong; none where there is no folder of them.
+    pub fn schedule_names(&self) -> Option<BTreeSet<String>> {
+        schedule::names(&self.config.paths.schedules)
     }
 
     /// The database that the config names, to be read as it says.

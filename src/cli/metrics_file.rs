@@ -10,8 +10,8 @@ use super::Outcome;
 use super::context::Context;
 use super::print::{self, styled};
 use crate::error::Error;
-use crate::metrics::{self, Ended};
-use crate::release::head::{Head, HeadRead};
+use crate::metrics::{self, Ended, Site};
+use crate::release::head::HeadRead;
 use crate::release::manifest::Kind;
 
 /// How long the head may take that a run ends with.
@@ -34,18 +34,18 @@ pub async fn measured(
     let result = command.await;
     let Some(file) = file else { return result };
     let code = result.as_ref().map_or_else(Error::exit_code, |outcome| outcome.exit_code());
-    let (head, has_cdn) = tokio::time::timeout(PATIENCE, head(context)).await.unwrap_or_default();
+    let site = tokio::time::timeout(PATIENCE, site(context)).await.unwrap_or_default();
     let document = context.told();
-    let run = Ended { command: context.command, code, document: document.as_ref(), at: Utc::now() };
-    if let Err(error) = metrics::write(&file, &metrics::text(&run, head.as_ref(), has_cdn)) {
+    let run = Ended { command: context.command, schedule: None, code, document: document.as_ref(), at: Utc::now() };
+    if let Err(error) = metrics::write(&file, &run, &site) {
         print::note(&format!("{}: {error}", styled(print::YELLOW, "warning")));
     }
     result
 }
 
-/// The head as it is after the run, if it can be read, and whether there is a CDN.
-async fn head(context: &Context) -> (Option<Head>, bool) {
-    let Ok((project, _)) = context.readable_project() else { return (None, false) };
+/// The site as it is after the run, as far as it can be read.
+async fn site(context: &Context) -> Site {
+    let Ok((project, _)) = context.readable_project() else { return Site::default() };
     let head = HeadRead::read(&project.store).await.ok().map(|read| read.head);
-    (head, !project.job(Kind::Publish).cdn.is_none())
+    Site { head, has_cdn: !project.job(Kind::Publish).cdn.is_none(), schedules: project.schedule_names() }
 }

@@ -56,6 +56,9 @@ enum Export {
 
 impl Schedule {
     pub async fn run(self, context: &Context) -> Result<Outcome, Error> {
+        if self.list && self.metrics.file.is_some() {
+            return Err(Error::usage("--list runs nothing that there could be metrics of", "leave --metrics-file out"));
+        }
         let project = context.published_project()?;
         let schedules = project.schedules()?;
         if schedules.is_empty() {
@@ -66,7 +69,10 @@ impl Schedule {
         }
         match (self.once, self.export) {
             (Some(name), _) => once(context, project, schedules, &name, self.metrics.file).await,
-            (None, Some(export)) => write(context, &schedules, export, self.into.as_deref()),
+            (None, Some(export)) => {
+                let metrics_file = self.metrics.file.as_deref().map(absolute).transpose()?;
+                write(context, &schedules, export, (self.into.as_deref(), metrics_file))
+            }
             (None, None) if self.list => Ok(list(context, &schedules)),
             (None, None) => serve(context, project, schedules, self.metrics.file).await,
         }
@@ -81,27 +87,28 @@ fn daemon(
     metrics_file: Option<PathBuf>,
 ) -> Result<Daemon, Error> {
     warn_of_single_publisher(context, &project);
+    let known = project.schedule_names().unwrap_or_default();
     let has_cdn = !project.job(JobKind::Publish).cdn.is_none();
     let NotifyConfig { webhook, on } = &project.config.notify;
     // It was understood as a URL before.
     let webhook = webhook.as_ref().and_then(|webhook| Url::parse(webhook.expose()).ok());
     let setup = Setup {
         run: run_id(),
-        starter: Starter { config: absolute(context)?, author: author() },
+        starter: Starter { config: absolute(&context.global.config)?, author: author() },
         is_alone: project.config.store.head == HeadConfig::SinglePublisher,
         notifier: Notifier::new(webhook, on.clone()),
         metrics_file,
         has_cdn,
+        known,
         store: project.store,
     };
     Ok(Daemon::new(setup, schedules))
 }
 
-fn absolute(context: &Context) -> Result<PathBuf, Error> {
-    let config = &context.global.config;
-    std::path::absolute(config).map_err(|error| Error::Local {
+fn absolute(path: &Path) -> Result<PathBuf, Error> {
+    std::path::absolute(path).map_err(|error| Error::Local {
         action: "find",
-        object: config.display().to_string(),
+        object: path.display().to_string(),
         reason: error.to_string(),
     })
 }
@@ -163,7 +170,9 @@ fn outcome(outcome: RunOutcome) -> Outcome {
         RunOutcome::Refused => Outcome::Refused,
         RunOutcome::Behind => Outcome::Behind,
         RunOutcome::Locked => Outcome::Locked,
-        RunOutcome::Failed | RunOutcome::Stopped | RunOutcome::Lost | RunOutcome::Other => Outcome::Failed,
+        RunOutcome::Failed | RunOutcome::Stopped | RunOutcome::Lost | RunOutcome::Missed | RunOutcome::Other => {
+            Outcome::Failed
+        }
     }
 }
 
@@ -252,9 +261,15 @@ fn document(schedule: &Planned, now: DateTime<Utc>) -> Value {
 }
 
 /// Writes the schedules for cron or systemd.
-fn write(context: &Context, schedules: &[Planned], export: Export, into: Option<&Path>) -> Result<Outcome, Error> {
+fn write(
+    context: &Context,
+    schedules: &[Planned],
+    export: Export,
+    (into, metrics_file): (Option<&Path>, Option<PathBuf>),
+) -> Result<Outcome, Error> {
     let program = std::env::current_exe().map_or_else(|_| "tintype".to_owned(), |path| path.display().to_string());
-    let command = Command { program, config: absolute(context)?.display().to_string() };
+    let config = absolute(&context.global.config)?.display().to_string();
+    let command = Command { program, config, metrics_file: metrics_file.map(|file| file.display().to_string()) };
     let now = Utc::now();
     if export == Export::Crontab {
         if into.is_some() {

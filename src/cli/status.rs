@@ -1,5 +1,7 @@
 //! `status`: what is live, how old it is, and whether anything is unfinished.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, SecondsFormat, Utc};
 use clap::Args;
 use serde_json::{Value, json};
@@ -9,7 +11,7 @@ use super::print::{self, grouped, styled};
 use super::table::{self, table_json};
 use super::{Outcome, context};
 use crate::error::Error;
-use crate::release::head::claim::RunOutcome;
+use crate::release::head::claim::{Claim, RunOutcome};
 use crate::release::head::{Checked, Head, HeadRead};
 use crate::release::manifest::{Root, Status as TemplateStatus};
 use crate::release::{Debt, Tabled, debt, standing};
@@ -84,7 +86,7 @@ fn document(head: &Head, root: &Root, project: &context::Project) -> Value {
         "as_of": root.as_of.map(instant),
         "lease": head.lease,
         "suspect": head.suspect,
-        "schedules": head.schedules,
+        "schedules": schedules(project, head),
         "templates": templates,
     })
 }
@@ -187,20 +189,38 @@ fn show(head: &Head, root: &Root, project: &context::Project, debt: Option<&Debt
         }
         print::line(&format!("{:width$}  {text}", template.name));
     }
-    show_schedules(head, now);
+    show_schedules(project, head, now);
+}
+
+/// What the head remembers of schedules, without those whose files are gone.
+fn schedules(project: &context::Project, head: &Head) -> BTreeMap<String, Claim> {
+    let known = project.schedule_names();
+    let has_file = |name: &String| known.as_ref().is_none_or(|known| known.contains(name));
+    head.schedules
+        .iter()
+        .filter(|(name, _)| has_file(name))
+        .map(|(name, claim)| (name.clone(), claim.clone()))
+        .collect()
 }
 
 /// How the last run of each schedule went, if there was one.
-fn show_schedules(head: &Head, now: DateTime<Utc>) {
-    for (name, claim) in &head.schedules {
-        let Some(by) = &claim.by else { continue };
+fn show_schedules(project: &context::Project, head: &Head, now: DateTime<Utc>) {
+    for (name, claim) in schedules(project, head) {
         print::line(&match (claim.ended_at, claim.outcome) {
+            (_, Some(RunOutcome::Missed)) => {
+                let missed = styled(print::RED, RunOutcome::Missed);
+                format!("schedule {name}: {missed}, it was due {} ago", age(claim.due, now))
+            }
             (Some(ended_at), Some(RunOutcome::Done)) => format!("schedule {name}: done {} ago", age(ended_at, now)),
-            (Some(ended_at), outcome) => {
-                let outcome = outcome.unwrap_or(RunOutcome::Other);
+            // It is watched, and hasn't run.
+            (Some(_), None) => continue,
+            (Some(ended_at), Some(outcome)) => {
                 format!("schedule {name}: {} {} ago", styled(print::RED, outcome), age(ended_at, now))
             }
-            (None, _) => format!("schedule {name}: running on {by}, for {}", age(claim.began_at, now)),
+            (None, _) => {
+                let on = claim.by.as_ref().map(|by| format!(" on {by}")).unwrap_or_default();
+                format!("schedule {name}: running{on}, for {}", age(claim.began_at, now))
+            }
         });
     }
 }

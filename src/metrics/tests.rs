@@ -2,6 +2,7 @@ use serde_json::json;
 
 use super::*;
 use crate::release::head::Checked;
+use crate::release::head::claim::{Claim, Trouble};
 
 fn at(text: &str) -> DateTime<Utc> {
     text.parse().unwrap()
@@ -20,8 +21,14 @@ fn a_run_and_what_is_live() {
     let mut head = Head::default();
     let checked = |as_of, at| Checked { as_of, at, looked_at: None, refresh: None };
     head.checked.insert("map".to_owned(), checked(at("2026-01-01T00:00:00Z"), at("2026-01-01T00:00:01.5Z")));
-    let run = Ended { command: "publish", code: 4, document: Some(&document), at: at("2026-01-02T00:00:00Z") };
-    let text = text(&run, Some(&head), true);
+    let run = Ended {
+        command: "publish",
+        schedule: None,
+        code: 4,
+        document: Some(&document),
+        at: at("2026-01-02T00:00:00Z"),
+    };
+    let text = text(&run, &Site { head: Some(head), has_cdn: true, schedules: None }, "");
     for line in [
         "# TYPE tintype_run_exit_code gauge",
         "tintype_run_exit_code{command=\"publish\"} 4",
@@ -44,20 +51,80 @@ fn a_run_and_what_is_live() {
 
 #[test]
 fn a_run_that_never_began_has_metrics_too() {
-    let run = Ended { command: "publish", code: 2, document: None, at: at("2026-01-02T00:00:00Z") };
-    let text = text(&run, None, false);
-    assert_eq!(text.lines().filter(|line| !line.starts_with('#')).count(), 2, "{text}");
+    let text = text(&ended(None, 2), &Site::default(), "");
+    let samples: Vec<_> = text.lines().filter(|line| !line.starts_with('#')).collect();
+    assert_eq!((samples.len(), samples[2]), (3, "tintype_store_up 0"), "{text}");
     assert_eq!(shown(&[("a", "x\"\\\ny".to_owned())]), "{a=\"x\\\"\\\\\\ny\"}");
+}
+
+fn ended(schedule: Option<&str>, code: u8) -> Ended<'_> {
+    Ended { command: "publish", schedule, code, document: None, at: at("2026-01-02T00:00:00Z") }
+}
+
+fn codes(text: &str) -> Vec<&str> {
+    text.lines().filter_map(|line| line.strip_prefix("tintype_run_exit_code")).collect()
+}
+
+fn site(schedules: &[&str]) -> Site {
+    let names = schedules.iter().map(ToString::to_string).collect();
+    Site { head: Some(Head::default()), has_cdn: false, schedules: Some(names) }
+}
+
+#[test]
+fn a_good_run_of_one_schedule_hides_no_bad_one_of_another() {
+    let both = site(&["hourly", "nightly"]);
+    let bad = text(&ended(Some("nightly"), 1), &both, "garbage\ntintype_run_exit_code{x 7\n");
+    let good = text(&ended(Some("hourly"), 0), &both, &bad);
+    let hourly = "{schedule=\"hourly\",command=\"publish\"} 0";
+    assert_eq!(codes(&good), [hourly, "{schedule=\"nightly\",command=\"publish\"} 1"]);
+    let by_hand = text(&ended(None, 5), &both, &good);
+    assert_eq!(codes(&by_hand).len(), 3, "{by_hand}");
+    let recovered = text(&ended(Some("nightly"), 0), &both, &by_hand);
+    assert!(codes(&recovered).iter().all(|code| !code.ends_with(" 1")) && codes(&recovered).len() == 3, "{recovered}");
+    // The file of a schedule is gone, and its samples with it.
+    let without = text(&ended(Some("hourly"), 0), &site(&["hourly"]), &by_hand);
+    assert_eq!(codes(&without), [hourly, "{command=\"publish\"} 5"]);
+}
+
+#[test]
+fn what_was_live_stays_while_the_store_does_not_answer() {
+    let mut known = site(&["nightly"]);
+    let head = known.head.as_mut().unwrap();
+    let trouble = |trouble| Claim {
+        due: at("2026-01-01T00:00:00Z"),
+        by: None,
+        began_at: at("2026-01-01T00:00:00Z"),
+        renewed_at: at("2026-01-01T00:00:00Z"),
+        ended_at: None,
+        outcome: None,
+        attempts: 1,
+        trouble,
+        suspended: false,
+    };
+    head.schedules.insert("nightly".to_owned(), trouble(Some(Trouble::Failure)));
+    head.schedules.insert("renamed".to_owned(), trouble(Some(Trouble::Failure)));
+    let is_up = text(&ended(Some("nightly"), 0), &known, "");
+    let live = |text: &str| {
+        let run = |line: &&str| !line.starts_with('#') && !line.starts_with("tintype_run_");
+        text.lines().filter(run).map(ToOwned::to_owned).collect::<Vec<_>>()
+    };
+    assert!(live(&is_up).contains(&"tintype_schedule_in_trouble{schedule=\"nightly\"} 1".to_owned()), "{is_up}");
+    assert!(!is_up.contains("renamed"), "its file is gone: {is_up}");
+    let is_down = text(&ended(Some("nightly"), 1), &Site { head: None, ..known.clone() }, &is_up);
+    assert_eq!((live(&is_up)[0].as_str(), live(&is_down)[0].as_str()), ("tintype_store_up 1", "tintype_store_up 0"));
+    assert_eq!(live(&is_up)[1..], live(&is_down)[1..]);
+    let types = is_down.lines().filter(|line| line.starts_with("# TYPE")).collect::<Vec<_>>();
+    assert_eq!(types.len(), types.iter().collect::<BTreeSet<_>>().len(), "{is_down}");
 }
 
 #[test]
 fn the_file_is_replaced_as_a_whole() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("tintype.prom");
-    write(&path, "a 1\n").unwrap();
-    write(&path, "a 2\n").unwrap();
-    assert_eq!(std::fs::read_to_string(&path).unwrap(), "a 2\n");
+    file::replace(&path, |before| format!("a 1{before}\n")).unwrap();
+    file::replace(&path, |before| format!("b 2{before}")).unwrap();
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "b 2a 1\n");
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
-    let error = write(&folder.path().join("none/x.prom"), "").unwrap_err().to_string();
+    let error = file::replace(&folder.path().join("none/x.prom"), |_| String::new()).unwrap_err().to_string();
     assert!(error.contains("none/x.prom"), "{error}");
 }

@@ -5,8 +5,10 @@
 //! to, comes back when it is free or has run out, and then leaves the dead one's lease out. The lease of a living process
 //! of our own may be written over, because that one renews it itself.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
 
 use super::clock;
 use super::head::claim::Claim;
@@ -19,6 +21,9 @@ use crate::store::{Store, probe};
 const ATTEMPTS: u32 = 16;
 /// The wait before another try; it grows by itself with each.
 const PAUSE: Duration = Duration::from_millis(20);
+
+/// After which time the claim of a schedule without a file counts as forgotten.
+const FORGOTTEN: TimeDelta = TimeDelta::days(400);
 
 /// The claims of all schedules, by their names.
 pub type Claims = BTreeMap<String, Claim>;
@@ -57,13 +62,19 @@ pub async fn read(store: &Store) -> Result<Written, Error> {
     })
 }
 
+/// Leaves out what nobody will ask for: claims that ended long ago, of schedules that have no file here. Another machine
+/// may have one, which is due once a year; so long is not long ago.
+pub fn tidy(claims: &mut Claims, known: &BTreeSet<String>, now: DateTime<Utc>) {
+    claims.retain(|name, claim| known.contains(name) || claim.is_open() || now - claim.renewed_at < FORGOTTEN);
+}
+
 /// Changes the claims, on whatever the head says by then; where the change says no, nothing is written. `is_ours` tells
 /// the leases of living processes that this one has started.
 pub async fn write(
     store: &Store,
     run: &RunId,
     is_ours: impl Fn(&Lease) -> bool,
-    change: impl Fn(&mut Claims) -> bool,
+    mut change: impl FnMut(&mut Claims) -> bool,
 ) -> Result<Written, Error> {
     let mut read = HeadRead::read(store).await?;
     for attempt in 1..=ATTEMPTS {
@@ -93,4 +104,27 @@ pub async fn write(
         read = HeadRead::read(store).await?;
     }
     Err(Error::Busy { times: ATTEMPTS as usize, left: "nothing was written" })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_forgotten_is_left_out() {
+        let now: DateTime<Utc> = "2026-06-01T00:00:00Z".parse().unwrap();
+        let claim = |days, is_ended: bool| -> Claim {
+            let at = (now - TimeDelta::days(days)).to_rfc3339();
+            let owner = serde_json::json!({ "host": "a", "place": "b", "process": 7, "run": "c" });
+            let ended = is_ended.then_some(&at);
+            let json =
+                serde_json::json!({ "due": at, "began_at": at, "renewed_at": at, "ended_at": ended, "by": owner });
+            serde_json::from_value(json).unwrap()
+        };
+        let all = [("kept", 900, true), ("open", 900, false), ("yearly", 366, true), ("renamed", 401, true)];
+        let mut claims: Claims =
+            all.into_iter().map(|(name, days, is_ended)| (name.to_owned(), claim(days, is_ended))).collect();
+        tidy(&mut claims, &BTreeSet::from(["kept".to_owned()]), now);
+        assert_eq!(claims.keys().collect::<Vec<_>>(), ["kept", "open", "yearly"]);
+    }
 }

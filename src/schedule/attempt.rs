@@ -3,9 +3,11 @@
 //!
 //! The child has a group of its own, so that Ctrl-C on a terminal reaches the daemon alone, which decides what becomes of
 //! it. It is never orphaned: its stdin is a pipe that the daemon keeps open, and `--stop-with-stdin` ends it, as SIGTERM
-//! would, when the pipe ends with the daemon, however that came about.
+//! would, when the pipe ends with the daemon, however that came about. One that hangs is stopped after its time limit;
+//! whatever it has come to, so that not even one that can't be killed is waited for, because later runs wait with it.
 
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
@@ -36,6 +38,9 @@ pub struct Starter {
     pub author: Option<String>,
 }
 
+/// For how long what a child has written is read after its end, which another process may hold open.
+const LAST_OUTPUT: Duration = Duration::from_secs(5);
+
 /// When a child is to be told to end; none as long as it may go on.
 pub type Stop = watch::Receiver<Option<Instant>>;
 
@@ -48,12 +53,25 @@ pub struct Ended {
     pub code: Option<i32>,
     /// What the child said, if it was a document.
     pub document: Option<Value>,
+    /// Why, if it is known better than by the child.
+    pub reason: Option<String>,
+}
+
+/// Why a child ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Why {
+    /// By itself.
+    Itself,
+    /// Whoever started it is to end.
+    Stopped,
+    /// It took too long.
+    Overdue,
 }
 
 impl Ended {
     /// That of an attempt of which nothing is known yet.
     pub fn nothing() -> Ended {
-        ended(None, None, true)
+        ended(None, None, Why::Stopped)
     }
 }
 
@@ -75,10 +93,15 @@ impl Starter {
             let author = self.author.clone().unwrap_or_else(|| format!("schedule {}", schedule.name));
             arguments.extend(["--author".to_owned(), author]);
         }
-        let ended = self.run(&schedule.name, &arguments, &mut stop, &started).await;
+        let limit = Instant::now() + schedule.time_limit;
+        let mut ended = self.run(&schedule.name, &arguments, (&mut stop, limit), &started).await;
+        if let Some(reason) = &mut ended.reason {
+            reason.push_str(&format!(" of {}", humantime::format_duration(schedule.time_limit)));
+        }
         if schedule.prune && ended.finish.outcome == RunOutcome::Done && work == Work::Publish {
             // What it leaves, the next one removes.
-            let pruned = self.run(&schedule.name, &["prune".to_owned(), "--yes".to_owned()], &mut stop, &started).await;
+            let arguments = ["prune".to_owned(), "--yes".to_owned()];
+            let pruned = self.run(&schedule.name, &arguments, (&mut stop, limit), &started).await;
             if pruned.finish.outcome != RunOutcome::Done {
                 tracing::warn!(schedule = schedule.name, code = pruned.code, "the prune after the run went wrong");
             }
@@ -87,19 +110,36 @@ impl Starter {
         ended
     }
 
-    async fn run(&self, name: &str, arguments: &[String], stop: &mut Stop, started: &impl Fn(Option<u32>)) -> Ended {
+    async fn run(
+        &self,
+        name: &str,
+        arguments: &[String],
+        until: (&mut Stop, Instant),
+        started: &impl Fn(Option<u32>),
+    ) -> Ended {
         let mut child = match self.command(arguments).spawn() {
             Ok(child) => child,
             Err(error) => {
                 tracing::error!(schedule = name, %error, "a run can't be started");
-                return ended(None, None, false);
+                return ended(None, None, Why::Itself);
             }
         };
         started(child.id());
         let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
-        let (document, (), (status, is_stopped)) =
-            tokio::join!(document(stdout), log(name, stderr), wait(&mut child, stop));
-        ended(status.and_then(|status| status.code()), document, is_stopped)
+        let mut read = pin!(async { tokio::join!(document(stdout), log(name, stderr)).0 });
+        let mut over = pin!(wait(&mut child, until));
+        let (document, (status, why)) = tokio::select! {
+            document = &mut read => (document, over.await),
+            over = &mut over => (tokio::time::timeout(LAST_OUTPUT, read).await.unwrap_or_default(), over),
+        };
+        if why == Why::Overdue {
+            tracing::error!(
+                schedule = name,
+                command = arguments[0],
+                "stopped, because it took longer than its time_limit"
+            );
+        }
+        ended(status.and_then(|status| status.code()), document, why)
     }
 
     fn command(&self, arguments: &[String]) -> Command {
@@ -125,26 +165,23 @@ impl Starter {
     }
 }
 
-/// Waits for the end of a child, and ends it when it is time to; whether it was.
-async fn wait(child: &mut Child, stop: &mut Stop) -> (Option<ExitStatus>, bool) {
+/// Waits for the end of a child, and ends it when it is time to; no status of one that can't be killed.
+async fn wait(child: &mut Child, (stop, limit): (&mut Stop, Instant)) -> (Option<ExitStatus>, Why) {
     // Its end ends the child.
     let _stdin = child.stdin.take();
-    let is_over = {
-        let is_over = is_over(stop);
-        tokio::select! {
-            status = child.wait() => Some(status.ok()),
-            () = is_over => None,
-        }
+    let why = tokio::select! {
+        biased;
+        status = child.wait() => return (status.ok(), Why::Itself),
+        () = is_over(stop) => Why::Stopped,
+        () = tokio::time::sleep_until(limit) => Why::Overdue,
     };
-    if let Some(status) = is_over {
-        return (status, false);
+    for end in [Signal::TERM, Signal::KILL] {
+        signal(child, end);
+        if let Ok(status) = tokio::time::timeout(LAST_WORDS, child.wait()).await {
+            return (status.ok(), why);
+        }
     }
-    signal(child, Signal::TERM);
-    if let Ok(status) = tokio::time::timeout(LAST_WORDS, child.wait()).await {
-        return (status.ok(), true);
-    }
-    signal(child, Signal::KILL);
-    (child.wait().await.ok(), true)
+    (None, why)
 }
 
 /// Returns when a child has no time left.
@@ -203,14 +240,14 @@ async fn log(name: &str, stderr: Option<impl AsyncRead + Unpin>) {
 }
 
 /// What an exit code means, with the document for what it doesn't tell.
-fn ended(code: Option<i32>, document: Option<Value>, is_stopped: bool) -> Ended {
+fn ended(code: Option<i32>, document: Option<Value>, why: Why) -> Ended {
     let outcome = match code {
         Some(0) => RunOutcome::Done,
         Some(2) => RunOutcome::Invalid,
         Some(3) => RunOutcome::Refused,
         Some(4) => RunOutcome::Behind,
         Some(5) => RunOutcome::Locked,
-        _ if is_stopped => RunOutcome::Stopped,
+        _ if why == Why::Stopped => RunOutcome::Stopped,
         _ => RunOutcome::Failed,
     };
     let has_failed = |document: &Value| {
@@ -222,7 +259,9 @@ fn ended(code: Option<i32>, document: Option<Value>, is_stopped: bool) -> Ended 
         RunOutcome::Behind => Work::Resume,
         _ => Work::Publish,
     };
-    Ended { finish: Finish { outcome, left }, code, document }
+    let is_hanging = why == Why::Overdue && outcome != RunOutcome::Done;
+    let reason = is_hanging.then(|| "it was stopped after its time_limit".to_owned());
+    Ended { finish: Finish { outcome, left }, code, document, reason }
 }
 
 #[cfg(test)]
@@ -233,7 +272,9 @@ mod tests {
 
     #[test]
     fn exit_codes_and_what_they_leave() {
-        let finish = |code, document, is_stopped| ended(code, document, is_stopped).finish;
+        let finish = |code, document, is_stopped| {
+            ended(code, document, if is_stopped { Why::Stopped } else { Why::Itself }).finish
+        };
         let outcomes = [
             (Some(0), RunOutcome::Done),
             (Some(1), RunOutcome::Failed),
@@ -250,11 +291,26 @@ mod tests {
         assert_eq!(finish(Some(143), None, true).outcome, RunOutcome::Stopped);
         assert_eq!(finish(None, None, true).outcome, RunOutcome::Stopped);
         assert_eq!(finish(Some(0), None, true).outcome, RunOutcome::Done, "it was quicker");
+        let hanging = ended(Some(143), None, Why::Overdue);
+        assert_eq!((hanging.finish.outcome, hanging.reason.is_some()), (RunOutcome::Failed, true));
         let failed = json!({ "templates": [{ "outcome": "published" }, { "outcome": "failed" }] });
         let behind = json!({ "templates": [{ "outcome": "published" }] });
         assert_eq!(finish(Some(4), Some(failed), false).left, Work::Failed);
         assert_eq!(finish(Some(4), Some(behind), false).left, Work::Resume);
         assert_eq!(finish(Some(4), None, false).left, Work::Failed);
+    }
+
+    #[tokio::test]
+    async fn a_child_has_its_time_and_no_more() {
+        let sleeping = |script: &str| {
+            Command::new("bash").args(["-c", script]).stdin(Stdio::piped()).kill_on_drop(true).spawn().unwrap()
+        };
+        let (_sender, mut stop) = watch::channel(None);
+        let limit = Instant::now() + Duration::from_millis(200);
+        let (status, why) = wait(&mut sleeping("sleep 600"), (&mut stop, limit)).await;
+        assert_eq!((status.and_then(|status| status.code()), why), (None, Why::Overdue), "it ended by a signal");
+        let (status, why) = wait(&mut sleeping("exit 3"), (&mut stop, limit + Duration::from_mins(1))).await;
+        assert_eq!((status.and_then(|status| status.code()), why), (Some(3), Why::Itself));
     }
 
     #[tokio::test]

@@ -3,7 +3,7 @@
 //! It sleeps by the wall clock in short pieces, because a machine that slept, or a clock that was set, moves due times
 //! nearer without any timer noticing. What the store doesn't take is tried again; a run that was begun goes on meanwhile.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use super::Schedule;
 use super::attempt::{Ended, Starter};
-use super::keeper::{After, Keeper, Missed, Next, Run, Step};
+use super::keeper::{After, Keeper, Next, Proposal, Run, Step};
 use super::owner::{is_alive, this_process};
 use crate::error::Error;
 use crate::notify::{Notifier, Signal};
@@ -25,6 +25,8 @@ use crate::release::head::Lease;
 use crate::release::head::claim::{Owner, RunOutcome};
 use crate::store::Store;
 
+#[cfg(test)]
+mod tests;
 mod told;
 
 /// The longest sleep without a look at the clock.
@@ -53,6 +55,8 @@ pub struct Setup {
     pub metrics_file: Option<PathBuf>,
     /// True if edges are told what has changed.
     pub has_cdn: bool,
+    /// The names of all schedules that there are here, those of other daemons included.
+    pub known: BTreeSet<String>,
 }
 
 /// A daemon.
@@ -232,6 +236,7 @@ impl Daemon {
                     Err(error) => {
                         tracing::warn!(%error, "the store doesn't say what was run; looking again");
                         self.keeper.look_later(Utc::now());
+                        self.tell_of_silence(&error);
                         return Err(error);
                     }
                 }
@@ -249,11 +254,6 @@ impl Daemon {
                 }
             }
             Step::Begin(name, run) => self.begin(&name, &run),
-            Step::Missed(name, Missed { first, last, times }) => {
-                let what = "missed: nothing ran here, and its starting_deadline is over";
-                tracing::warn!(schedule = name, times, %first, %last, "{what}");
-                self.keeper.told(&name, last);
-            }
         }
         Ok(())
     }
@@ -261,19 +261,29 @@ impl Daemon {
     async fn write(&mut self, name: &str) -> Result<(), Error> {
         let now = Utc::now();
         let keeper = &self.keeper;
+        let mut news = None;
         let written = claims::write(
             &self.setup.store,
             &self.setup.run,
             |lease| self.is_ours(lease),
             |claims| {
-                let proposal = keeper.proposal(name, claims.get(name), now);
-                let is_new = proposal.is_some();
-                claims.extend(proposal.map(|claim| (name.to_owned(), claim)));
-                is_new
+                // On every head that it is tried on, the last of which counts.
+                news = None;
+                let Some(proposal) = keeper.proposal(name, claims.get(name), now) else { return false };
+                let Proposal { claim, news: found } = proposal;
+                claims.insert(name.to_owned(), claim);
+                claims::tidy(claims, &self.setup.known, now);
+                news = found;
+                true
             },
         );
         match written.await {
-            Ok(Written::Done(claims)) => self.keeper.looked(&claims, Utc::now()),
+            Ok(Written::Done(claims)) => {
+                self.keeper.looked(&claims, Utc::now());
+                if let Some(news) = news {
+                    self.tell_of_absence(name, &news);
+                }
+            }
             Ok(Written::Leased { holder, claims }) => {
                 tracing::info!(schedule = name, holder, "another publisher is committing; waiting for it");
                 self.keeper.looked(&claims, Utc::now());

@@ -13,6 +13,19 @@ pub struct Command {
     pub program: String,
     /// The path of the configuration file.
     pub config: String,
+    /// The path of the file for metrics of every run.
+    pub metrics_file: Option<String>,
+}
+
+impl Command {
+    /// What runs a schedule, word by word as `quoted` writes one.
+    fn once(&self, schedule: &str, quoted: fn(&str) -> String) -> String {
+        let mut line = format!("{} -c {} schedule --once {schedule}", quoted(&self.program), quoted(&self.config));
+        if let Some(file) = &self.metrics_file {
+            line.push_str(&format!(" --metrics-file {}", quoted(file)));
+        }
+        line
+    }
 }
 
 /// A file for systemd.
@@ -27,7 +40,7 @@ pub struct Unit {
 /// For how long changes of the clocks are looked for.
 const AHEAD: TimeDelta = TimeDelta::days(366);
 /// What a run that is stopped has for its end beyond its grace: its last words, its record in the head, and messages.
-const LAST_WORDS_SECONDS: u64 = 75;
+const LAST_WORDS_SECONDS: u64 = 100;
 
 /// The lines of a crontab.
 pub fn crontab(schedules: &[Schedule], command: &Command, now: DateTime<Utc>) -> String {
@@ -43,13 +56,7 @@ pub fn crontab(schedules: &[Schedule], command: &Command, now: DateTime<Utc>) ->
             text.push_str(&format!("# {lost}\n"));
         }
         let off = if schedule.suspend { "#" } else { "" };
-        let line = format!(
-            "{} {} -c {} schedule --once {}",
-            due.crontab.text(),
-            shell(&command.program),
-            shell(&command.config),
-            schedule.name
-        );
+        let line = format!("{} {}", due.crontab.text(), command.once(&schedule.name, shell));
         // The rest of a line behind a % would be the command's input.
         text.push_str(&format!("CRON_TZ={}\n{off}{}\n", due.zone.name(), line.replace('%', "\\%")));
     }
@@ -92,9 +99,8 @@ fn service(schedule: &Schedule, command: &Command) -> Unit {
     // The program itself lets a run go on for its grace; nothing that it starts is to be told before.
     let text = format!(
         "[Unit]\nDescription=tintype schedule {name}\nWants=network-online.target\nAfter=network-online.target\n\n\
-         [Service]\nType=oneshot\nExecStart={} -c {} schedule --once {name}\nKillMode=mixed\nTimeoutStopSec={stop}\n",
-        unit(&command.program),
-        unit(&command.config),
+         [Service]\nType=oneshot\nExecStart={}\nKillMode=mixed\nTimeoutStopSec={stop}\n",
+        command.once(name, unit),
     );
     Unit { name: format!("tintype-{name}.service"), text }
 }

@@ -3,7 +3,7 @@
 //! A file is a schedule, and its name is the schedule's, by the rule that makes slugs. Every finding has the place that it
 //! is about. The address of a `ping` is whoever knows it: findings show the lines around them, so it is hidden there.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::path::Path;
 use std::str::FromStr as _;
@@ -42,6 +42,7 @@ struct Written {
     retries: Option<Spanned<u32>>,
     retry_after: Option<Spanned<String>>,
     grace: Option<Spanned<String>>,
+    time_limit: Option<Spanned<String>>,
     #[serde(default)]
     prune: bool,
     ping: Option<Spanned<String>>,
@@ -65,6 +66,12 @@ const JITTER: Length = Length { key: "jitter", default: Duration::ZERO, least: D
 const RETRY_AFTER: Length =
     Length { key: "retry_after", default: Duration::from_mins(1), least: Duration::from_secs(1), most: DAY };
 const GRACE: Length = Length { key: "grace", default: Duration::from_mins(1), least: Duration::ZERO, most: DAY };
+const TIME_LIMIT: Length = Length {
+    key: "time_limit",
+    default: Duration::from_hours(6),
+    least: Duration::from_mins(1),
+    most: Duration::from_hours(7 * 24),
+};
 const DEFAULT_RETRIES: u32 = 3;
 const MOST_RETRIES: u32 = 100;
 
@@ -91,6 +98,13 @@ pub fn load_all(folder: &Path, shown: &Path, templates: &[&str]) -> Result<Vec<S
         }
     }
     if findings.is_empty() { Ok(schedules) } else { Err(findings) }
+}
+
+/// The names of the schedules of a folder, whatever is in their files; none where it can't be read.
+pub fn names(folder: &Path) -> Option<BTreeSet<String>> {
+    folder.read_dir().ok()?;
+    let stem = |name: &String| slug(name.strip_suffix(".toml").unwrap_or(name));
+    files(folder, folder).ok().map(|names| names.iter().map(stem).collect())
 }
 
 /// The names of a folder's schedule files, in order.
@@ -189,6 +203,7 @@ impl Reader<'_> {
         let retries = self.retries(written.retries.as_ref());
         let retry_after = self.length(written.retry_after.as_ref(), &RETRY_AFTER);
         let grace = self.length(written.grace.as_ref(), &GRACE);
+        let time_limit = self.length(written.time_limit.as_ref(), &TIME_LIMIT);
         let ping = written.ping.as_ref().and_then(|ping| self.ping(ping));
         Some(Schedule {
             name: name?,
@@ -200,6 +215,7 @@ impl Reader<'_> {
             retries,
             retry_after,
             grace,
+            time_limit,
             prune: written.prune,
             ping,
         })

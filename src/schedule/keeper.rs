@@ -10,6 +10,10 @@
 //! begin. If whoever made the claim is gone, its run may be begun again within the deadline. Gone means: a process of
 //! this machine that isn't there any more, or a claim that nobody has renewed for five minutes while we looked on, by our
 //! clock alone, because another machine's may be wrong.
+//!
+//! A run that never was, or was lost, is news too. It is written to the claim before it is told, so that of several who
+//! look on one tells it; and once people know of trouble, they aren't told again before all is well. A schedule that is
+//! suspended misses nothing, for which its claim says that it is: whoever runs it later can't know otherwise.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -28,6 +32,7 @@ mod verdict;
 pub use task::{After, Finish, Missed, Next, Run, Work};
 use task::{State, Task};
 use verdict::Verdict;
+pub use verdict::{Absence, News, Proposal};
 
 /// How often a claim is renewed while its run goes on.
 const RENEW: TimeDelta = TimeDelta::minutes(1);
@@ -51,8 +56,6 @@ pub enum Step {
     Begin(String, Run),
     /// End a run whose next attempt would begin too late, by [`Keeper::give_up`].
     GiveUp(String),
-    /// Say that due times went by and that nothing will run for them.
-    Missed(String, Missed),
 }
 
 /// Tells whether the process of an owner is there, if that can be told.
@@ -68,6 +71,8 @@ pub struct Keeper {
     has_looked: bool,
     /// Where the claims couldn't be read.
     look_at: Option<DateTime<Utc>>,
+    /// Since when they couldn't, from the beginning on.
+    unread_since: Option<DateTime<Utc>>,
     tasks: BTreeMap<String, Task>,
 }
 
@@ -87,6 +92,7 @@ impl Keeper {
             is_stopping: false,
             has_looked: false,
             look_at: None,
+            unread_since: None,
             tasks,
         }
     }
@@ -146,9 +152,9 @@ impl Keeper {
         match &mut task.state {
             State::Idle if !may_begin => None,
             State::Idle => match verdict {
-                Verdict::Note | Verdict::Bury(_) | Verdict::Run(_) => write(),
                 Verdict::Busy => Some(Step::Look),
-                Verdict::Nothing => task.missed(now).map(|missed| Step::Missed(name.to_owned(), missed)),
+                Verdict::Nothing => None,
+                _ => write(),
             },
             State::Waiting { run, .. } | State::Working(run) if !is_alone && run.is_to_be_renewed(now) => write(),
             State::Waiting { run, at, wait } => {
@@ -161,12 +167,11 @@ impl Keeper {
         }
     }
 
-    /// Whether a run of a schedule may be claimed at all.
+    /// Whether anything may be done about an idle schedule.
     fn may_begin(&self, name: &str) -> bool {
         let others = || self.tasks.iter().filter(|(other, _)| *other != name);
         let is_kept_off = self.is_alone && others().any(|(_, task)| !matches!(task.state, State::Idle));
-        let is_wanted = self.tasks.get(name).is_some_and(|task| task.is_asked_for || !task.schedule.suspend);
-        !self.is_stopping && !is_kept_off && is_wanted
+        !self.is_stopping && !is_kept_off
     }
 
     /// When to ask for steps again, if nothing happens before.
@@ -178,6 +183,7 @@ impl Keeper {
             let soonest = match &task.state {
                 State::Idle if !self.may_begin(name) => return None,
                 State::Idle => match self.verdict(task, task.claim(), now) {
+                    Verdict::Nothing if task.schedule.suspend => return None,
                     Verdict::Nothing => task.next_start(now)?,
                     _ => now,
                 },
@@ -195,26 +201,21 @@ impl Keeper {
     }
 
     /// What to write to the head for a schedule whose claim there is this one; nothing if it is to be left as it is.
-    pub fn proposal(&self, name: &str, claim: Option<&Claim>, now: DateTime<Utc>) -> Option<Claim> {
+    pub fn proposal(&self, name: &str, claim: Option<&Claim>, now: DateTime<Utc>) -> Option<Proposal> {
         let task = self.tasks.get(name)?;
         let ours = || claim.filter(|claim| self.is_ours(claim)).cloned();
         match &task.state {
-            State::Idle => match self.verdict(task, claim, now) {
-                Verdict::Note => Some(verdict::noted(claim, now)),
-                Verdict::Run(due) => Some(verdict::claimed(claim, due, &self.me, now)),
-                Verdict::Bury(claim) => Some(Claim { ended_at: Some(now), outcome: Some(RunOutcome::Lost), ..claim }),
-                Verdict::Busy | Verdict::Nothing => None,
-            },
-            State::Waiting { run, .. } | State::Working(run) => ours().map(|claim| run.recorded(claim, now)),
+            State::Idle => self.judged(task, self.verdict(task, claim, now), claim, now),
+            State::Waiting { run, .. } | State::Working(run) => ours().map(|claim| run.recorded(claim, now).into()),
             State::Ending(run, outcome) => ours().map(|claim| {
                 let claim = run.recorded(claim, now);
-                Claim { ended_at: Some(now), outcome: Some(*outcome), ..claim }
+                Claim { ended_at: Some(now), outcome: Some(*outcome), ..claim }.into()
             }),
         }
     }
 
     fn is_ours(&self, claim: &Claim) -> bool {
-        claim.is_open() && claim.by.as_ref() == Some(&self.me)
+        claim.is_open() && claim.by.as_ref().is_some_and(|by| by.is(&self.me))
     }
 
     /// Takes in the claims as they are in the head, after they were read or written.
@@ -223,7 +224,8 @@ impl Keeper {
         let me = &self.me;
         for (name, task) in &mut self.tasks {
             task.see(claims.get(name).cloned(), now);
-            let ours = task.claim().filter(|claim| claim.is_open() && claim.by.as_ref() == Some(me)).cloned();
+            let is_mine = |claim: &&Claim| claim.is_open() && claim.by.as_ref().is_some_and(|by| by.is(me));
+            let ours = task.claim().filter(is_mine).cloned();
             match (&mut task.state, ours) {
                 (State::Idle, Some(claim)) => task.begin(&claim, now),
                 // It was recorded, or another has taken over since.
@@ -265,6 +267,7 @@ impl Keeper {
     /// Takes in that the claims couldn't be read.
     pub fn look_later(&mut self, now: DateTime<Utc>) {
         self.look_at = Some(now + AGAIN);
+        self.unread_since.get_or_insert(now);
         for task in self.tasks.values_mut() {
             task.not_before = Some(now + AGAIN);
             task.watch_anew();
@@ -279,11 +282,16 @@ impl Keeper {
         }
     }
 
-    /// Notes that due times that were missed have been told, up to this one.
-    pub fn told(&mut self, name: &str, due: DateTime<Utc>) {
-        if let Some(task) = self.tasks.get_mut(name) {
-            task.told = Some(due);
-        }
+    /// The schedules of which people are to be told, once, that nobody can say whether they run: the store hasn't been
+    /// there for long, from the beginning on.
+    pub fn unread_for_long(&mut self, now: DateTime<Utc>) -> Vec<String> {
+        let is_long = !self.has_looked && self.unread_since.is_some_and(|since| now - since >= LATE);
+        let untold = |task: &&mut Task| is_long && !task.schedule.suspend && task.trouble().is_none();
+        let untold = self.tasks.values_mut().filter(untold).map(|task| {
+            task.unwritten = Some(Trouble::Failure);
+            task.schedule.name.clone()
+        });
+        untold.collect()
     }
 
     /// True, once, if a run is late because the store doesn't take its claim.

@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 
 use crate::support::places;
 use crate::support::project::Project;
+use crate::support::skip::skip;
 
 /// Every sample of a file, which must be what Prometheus takes.
 fn samples(project: &Project) -> BTreeMap<String, f64> {
@@ -26,18 +27,23 @@ fn samples(project: &Project) -> BTreeMap<String, f64> {
             assert!(before.is_none(), "{sample} is there twice");
         }
     }
-    check_with_promtool(&text);
     samples
 }
 
-/// Where promtool is installed, it agrees.
-fn check_with_promtool(text: &str) {
-    let promtool =
-        Command::new("promtool").args(["check", "metrics"]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
-    let Ok(mut promtool) = promtool else { return };
+/// What Prometheus's own tool says of metrics, which is nothing if they are good; `None` where it isn't installed.
+fn promtool(text: &str) -> Option<String> {
+    let mut promtool = Command::new("promtool")
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .ok()?;
     promtool.stdin.take().expect("stdin is piped").write_all(text.as_bytes()).expect("write to promtool");
     let output = promtool.wait_with_output().expect("wait for promtool");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+    assert_eq!(said.is_empty(), output.status.success(), "{said}");
+    Some(said)
 }
 
 fn run(project: &Project, arguments: &[&str], code: i32) -> BTreeMap<String, f64> {
@@ -45,6 +51,31 @@ fn run(project: &Project, arguments: &[&str], code: i32) -> BTreeMap<String, f64
     let _ = fs::remove_file(&file);
     project.tintype(arguments).arg("--metrics-file").arg(&file).run().expect(code);
     samples(project)
+}
+
+#[test]
+fn promtool_has_nothing_to_say() {
+    let Some(said) = promtool("a_total{b=\"c\"} 1\na_total{b=\"c\"} 2\n") else {
+        return skip("promtool (Debian: prometheus) isn't installed");
+    };
+    assert!(!said.is_empty(), "it finds what is wrong");
+    let project = places::sqlite();
+    fs::create_dir_all(project.root().join("schedules")).expect("make the folder");
+    fs::write(project.root().join("schedules/nightly.toml"), "cron = \"@daily\"\nretries = 0")
+        .expect("write the schedule");
+    let file = project.root().join("tintype.prom");
+    let checked = |arguments: &[&str], code| {
+        project.tintype(arguments).arg("--metrics-file").arg(&file).run().expect(code);
+        let text = fs::read_to_string(&file).expect("read the metrics");
+        assert_eq!(promtool(&text).as_deref(), Some(""), "{text}");
+    };
+    checked(&["publish"], 0);
+    checked(&["schedule", "--once", "nightly"], 0);
+    project.execute("ALTER TABLE fact RENAME TO gone");
+    checked(&["schedule", "--once", "nightly"], 1);
+    checked(&["publish"], 1);
+    checked(&["rollback", "--yes"], 2);
+    checked(&["prune", "--yes"], 0);
 }
 
 #[test]
@@ -79,11 +110,50 @@ fn every_kind_of_run_leaves_metrics() {
 
     fs::create_dir_all(project.root().join("schedules")).expect("make the folder");
     fs::write(project.root().join("schedules/nightly.toml"), "cron = \"@daily\"").expect("write the schedule");
-    run(&project, &["schedule", "--once", "nightly"], 0);
-    // What the store remembers of a schedule is written with the next run.
-    let found = run(&project, &["publish"], 0);
+    let found = run(&project, &["schedule", "--once", "nightly"], 0);
+    assert!(found["tintype_run_exit_code{schedule=\"nightly\",command=\"publish\"}"].abs() < 0.5, "{found:?}");
     assert!(found.contains_key("tintype_schedule_end_timestamp_seconds{schedule=\"nightly\"}"), "{found:?}");
     assert!(found["tintype_schedule_in_trouble{schedule=\"nightly\"}"].abs() < 0.5);
+}
+
+#[test]
+fn one_file_for_all_schedules_hides_no_bad_run_and_a_store_that_is_away_hides_nothing() {
+    let project = places::sqlite();
+    project.template("flaky", "/*---\npath = \"flaky/{k}.json\"\n---*/\nSELECT k FROM flaky ORDER BY k");
+    fs::create_dir_all(project.root().join("schedules")).expect("make the folder");
+    for (name, template) in [("bad", "flaky"), ("good", "places")] {
+        let text = format!("cron = \"@daily\"\nretries = 0\ntemplates = [\"{template}\"]");
+        fs::write(project.root().join(format!("schedules/{name}.toml")), text).expect("write the schedule");
+    }
+    let file = project.root().join("tintype.prom");
+    let ran = |arguments: &[&str], code| {
+        project.tintype(arguments).arg("--metrics-file").arg(&file).run().expect(code);
+        samples(&project)
+    };
+    ran(&["schedule", "--once", "bad"], 1);
+    let found = ran(&["schedule", "--once", "good"], 0);
+    let code = |name: &str| found[&format!("tintype_run_exit_code{{schedule=\"{name}\",command=\"publish\"}}")];
+    let trouble = |name: &str| found[&format!("tintype_schedule_in_trouble{{schedule=\"{name}\"}}")];
+    let shown = [code("bad"), code("good"), trouble("bad"), trouble("good"), found["tintype_store_up"]];
+    assert_eq!(shown.map(|value| value.to_string()), ["1", "0", "1", "0", "1"], "{found:?}");
+
+    let head = fs::read(project.root().join(".tintype/head.json")).expect("read head.json");
+    fs::write(project.root().join(".tintype/head.json"), "{").expect("break head.json");
+    let down = ran(&["publish"], 1);
+    assert!(down["tintype_store_up"].abs() < 0.5);
+    for (sample, value) in found.iter().filter(|(sample, _)| *sample != "tintype_store_up") {
+        assert!(down.get(sample).is_some_and(|now| (now - value).abs() < 0.001), "{sample}: {down:?}");
+    }
+    fs::write(project.root().join(".tintype/head.json"), head).expect("mend head.json");
+
+    // The failing one is removed.
+    fs::remove_file(project.root().join("schedules/bad.toml")).expect("remove a schedule");
+    let found = ran(&["schedule", "--once", "good"], 0);
+    assert!(!found.keys().any(|sample| sample.contains("\"bad\"")), "{found:?}");
+    let status = project.run(&["status"]).expect(0).text();
+    assert!(status.contains("schedule good: done") && !status.contains("schedule bad"), "{status}");
+    let status = project.json(&["status"], 0);
+    assert!(status["schedules"]["good"].is_object() && status["schedules"]["bad"].is_null(), "{status:#}");
 }
 
 #[test]

@@ -1,67 +1,17 @@
 //! Nights of `tintype schedule`: who is told what, and that nobody who is told can spoil a run.
 
-use std::fs;
-
-use rustix::process::Signal;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::support::cdn_api::{CdnApi, Play};
+use crate::support::night::{night, told, write_schedule};
 use crate::support::places;
 use crate::support::postgres::Session;
-use crate::support::process::{Finished, closed_port};
+use crate::support::process::closed_port;
 use crate::support::project::Project;
 use crate::support::servers::Replicas;
 
 fn listener() -> CdnApi {
     CdnApi::start(|_| Play::Say(200, Vec::new(), "ok".to_owned()))
-}
-
-fn write_schedule(project: &Project, lines: &str) {
-    fs::create_dir_all(project.root().join("schedules")).expect("make the folder");
-    let due = chrono::Utc::now() - chrono::TimeDelta::minutes(10);
-    let text = format!("cron = \"{}\"\n{lines}", due.format("%-M %-H * * *"));
-    fs::write(project.root().join("schedules/nightly.toml"), text).expect("write the schedule");
-}
-
-/// Another day: what was run or seen was so long ago that the schedule is due.
-fn day_passes(project: &Project) {
-    let mut head = project.head();
-    let before = json!((chrono::Utc::now() - chrono::TimeDelta::hours(2)).to_rfc3339());
-    let claim = &mut head["schedules"]["nightly"];
-    for instant in ["due", "began_at", "renewed_at", "ended_at"] {
-        claim[instant] = before.clone();
-    }
-    claim["outcome"] = Value::Null;
-    fs::write(project.root().join(".tintype/head.json"), head.to_string()).expect("write head.json");
-}
-
-/// One night of a daemon: from its start until the run has this outcome.
-fn night(project: &Project, outcome: &str, mut meanwhile: impl FnMut(&str)) -> Finished {
-    day_passes(project);
-    let mut daemon = project.tintype(&["schedule", "-v"]).start();
-    daemon.wait_for(&format!("a run that is {outcome}"), |daemon| {
-        meanwhile(&daemon.stderr());
-        (project.head()["schedules"]["nightly"]["outcome"] == outcome).then_some(())
-    });
-    daemon.signal(Signal::TERM);
-    daemon.finish().expect(0)
-}
-
-/// What a listener was told since: the pings by their paths, and the texts of messages.
-fn told(listener: &CdnApi) -> (Vec<String>, Vec<String>) {
-    let (mut pings, mut messages) = (Vec::new(), Vec::new());
-    for asked in listener.take() {
-        if asked.method == "POST" {
-            assert_eq!((asked.path.as_str(), asked.header("content-type")), ("/hook/hunter2", "application/json"));
-            let body = asked.json();
-            assert_eq!(body.as_object().map(serde_json::Map::len), Some(1), "{body}");
-            messages.push(body["text"].as_str().expect("a text").to_owned());
-        } else {
-            assert_eq!((asked.method.as_str(), asked.body.as_str()), ("GET", ""));
-            pings.push(asked.path.trim_start_matches("/check/uuid").to_owned());
-        }
-    }
-    (pings, messages)
 }
 
 #[test]

@@ -113,6 +113,21 @@ fn an_exported_crontab_names_absolute_paths() {
 }
 
 #[test]
+fn metrics_of_exported_schedules_go_where_they_are_to() {
+    let project = places::sqlite();
+    write(&project, "nightly.toml", "cron = \"30 2 * * *\"");
+    let arguments = ["schedule", "--export", "crontab", "--metrics-file", "my metrics.prom"];
+    let text = project.tintype(&arguments).in_directory(project.root()).run().expect(0).text();
+    let file = project.root().join("my metrics.prom");
+    let command = text.trim_end().rsplit_once("30 2 * * * ").expect("a line").1;
+    assert!(command.ends_with(&format!("schedule --once nightly --metrics-file '{}'", file.display())), "{text}");
+    Tintype::new(["-euc", command]).program("/bin/sh".into()).run().expect(0);
+    assert!(fs::read_to_string(&file).expect("the metrics").contains("schedule=\"nightly\""));
+    let ended = project.run(&["schedule", "--list", "--metrics-file", "x.prom"]).expect(2);
+    ended.explains(&["--list runs nothing", "--metrics-file"]);
+}
+
+#[test]
 fn exported_units_are_what_systemd_takes() {
     let project = places::sqlite();
     write(&project, "nightly.toml", "cron = \"30 2 13 * 5\"\ntime_zone = \"Europe/London\"\njitter = \"90s\"");

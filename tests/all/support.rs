@@ -8,6 +8,7 @@ pub mod fallback;
 pub mod edge;
 pub mod frozen_edge;
 pub mod http;
+pub mod night;
 pub mod places;
 pub mod postgres;
 pub mod process;

@@ -31,6 +31,9 @@ pub struct Claim {
     /// What people were last told of the schedule; none if all has been well.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trouble: Option<Trouble>,
+    /// True while it is suspended: nobody misses what is due.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub suspended: bool,
 }
 
 /// A process that runs schedules.
@@ -42,8 +45,18 @@ pub struct Owner {
     pub place: String,
     /// The number of the process.
     pub process: u32,
+    /// When the process began, in ticks since the boot, where the system says so: numbers are given again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started: Option<u64>,
     /// A name that no other process has had.
     pub run: String,
+}
+
+impl Owner {
+    /// True of the same process, also if an older tintype has left out of its name what that didn't know.
+    pub fn is(&self, other: &Owner) -> bool {
+        (&self.place, self.process, &self.run) == (&other.place, other.process, &other.run)
+    }
 }
 
 /// How a run ended.
@@ -66,6 +79,8 @@ pub enum RunOutcome {
     Stopped,
     /// Whoever ran it is gone, and it is too late to run it again.
     Lost,
+    /// Nothing ran when it was due, and it is too late to.
+    Missed,
     /// Something that a newer tintype knows.
     #[serde(other)]
     Other,
@@ -101,7 +116,22 @@ impl std::fmt::Display for RunOutcome {
             RunOutcome::Locked => "locked",
             RunOutcome::Stopped => "stopped",
             RunOutcome::Lost => "lost",
+            RunOutcome::Missed => "missed",
             RunOutcome::Other => "ended",
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_older_ones_wrote_is_read() {
+        let old = r#"{"host":"a","place":"b","process":7,"run":"c"}"#;
+        let owner: Owner = serde_json::from_str(old).unwrap();
+        assert_eq!((owner.started, serde_json::to_string(&owner).unwrap().as_str()), (None, old));
+        assert!(owner.is(&Owner { started: Some(1), ..owner.clone() }));
+        assert!(!owner.is(&Owner { run: "d".to_owned(), ..owner.clone() }));
     }
 }

@@ -2,16 +2,16 @@
 
 use std::time::Duration;
 
-use chrono::Utc;
+use chrono::{DateTime, Utc};
 
 use super::Daemon;
 use crate::error::Error;
-use crate::metrics;
+use crate::metrics::{self, Site};
 use crate::notify::{self, Event, Signal};
 use crate::release::head::HeadRead;
 use crate::release::head::claim::{RunOutcome, Trouble};
 use crate::schedule::attempt::Ended;
-use crate::schedule::keeper::{After, Next};
+use crate::schedule::keeper::{Absence, After, Missed, News, Next};
 
 /// For how long the head is waited for that the metrics are made of.
 const METRICS_READ: Duration = Duration::from_secs(10);
@@ -66,6 +66,22 @@ impl Daemon {
         }
     }
 
+    /// Tells people, once, that the store hasn't said since the start what was run.
+    pub(super) fn tell_of_silence(&mut self, error: &Error) {
+        for name in self.keeper.unread_for_long(Utc::now()) {
+            self.message(&name, Event::Failure, &format!("can't be looked after: {error}"));
+        }
+    }
+
+    /// Says what nobody ran, or ran to its end.
+    pub(super) fn tell_of_absence(&self, name: &str, News { what, is_first }: &News) {
+        let what = absence(what);
+        tracing::warn!(schedule = name, "{what}");
+        if *is_first {
+            self.message(name, Event::Failure, &format!("fails: {what}"));
+        }
+    }
+
     fn message(&self, name: &str, event: Event, what: &str) {
         let text = notify::text(&self.setup.store.describe(), &self.me.host, name, what);
         self.setup.notifier.tell(event, &text);
@@ -74,26 +90,49 @@ impl Daemon {
     /// Writes the metrics of an attempt that has ended, once: after the head was to say how, because they are made of it.
     pub(super) async fn show(&mut self, name: &str) {
         if let Some(ended) = self.unshown.remove(name) {
-            self.write_metrics(&ended).await;
+            self.write_metrics(name, &ended).await;
         }
     }
 
     /// The same for all that is left at the end.
     pub(super) async fn show_all(&mut self) {
-        for ended in std::mem::take(&mut self.unshown).into_values() {
-            self.write_metrics(&ended).await;
+        for (name, ended) in std::mem::take(&mut self.unshown) {
+            self.write_metrics(&name, &ended).await;
         }
     }
 
     /// Writes metrics; a run is none the worse without them.
-    async fn write_metrics(&self, ended: &Ended) {
+    async fn write_metrics(&self, name: &str, ended: &Ended) {
         let Some(file) = &self.setup.metrics_file else { return };
         let read = tokio::time::timeout(METRICS_READ, HeadRead::read(&self.setup.store)).await;
         let head = read.ok().and_then(Result::ok).map(|read| read.head);
+        let site = Site { head, has_cdn: self.setup.has_cdn, schedules: Some(self.setup.known.clone()) };
         let code = ended.code.and_then(|code| u8::try_from(code).ok()).unwrap_or(u8::MAX);
-        let run = metrics::Ended { command: "publish", code, document: ended.document.as_ref(), at: Utc::now() };
-        if let Err(error) = metrics::write(file, &metrics::text(&run, head.as_ref(), self.setup.has_cdn)) {
+        let (schedule, document, at) = (Some(name), ended.document.as_ref(), Utc::now());
+        let run = metrics::Ended { command: "publish", schedule, code, document, at };
+        if let Err(error) = metrics::write(file, &run, &site) {
             tracing::warn!(%error, "the metrics weren't written");
+        }
+    }
+}
+
+/// What isn't there, as a sentence.
+fn absence(what: &Absence) -> String {
+    let shown = |due: &DateTime<Utc>| due.format("%Y-%m-%d %H:%M UTC").to_string();
+    match what {
+        Absence::Lost(due, by) => {
+            let by = by.as_ref().map(|by| format!(" on {by}")).unwrap_or_default();
+            format!(
+                "the run of {} is lost: it was begun{by}, which is gone, and it is too late to begin again",
+                shown(due)
+            )
+        }
+        Absence::Missed(Missed { first, times: 1, .. }) => {
+            format!("nothing ran that was due {}, and its starting_deadline is over", shown(first))
+        }
+        Absence::Missed(Missed { first, last, times }) => {
+            let (first, last) = (shown(first), shown(last));
+            format!("nothing ran that was due {times} times from {first} to {last}, and its starting_deadline is over")
         }
     }
 }
@@ -104,7 +143,8 @@ fn what(event: Event, after: &After, ended: &Ended) -> String {
     let release = document.and_then(|document| document["release"].as_str());
     let release = release.map(|release| format!(", release {release}")).unwrap_or_default();
     let code = ended.code.map_or_else(|| "a signal".to_owned(), |code| format!("exit code {code}"));
-    let reason = notify::reason(document).map(|reason| format!(": {reason}")).unwrap_or_default();
+    let reason = ended.reason.clone().or_else(|| notify::reason(document));
+    let reason = reason.map(|reason| format!(": {reason}")).unwrap_or_default();
     let next = match after.next {
         Next::Again(wait) => {
             let wait = humantime::format_duration(wait.to_std().unwrap_or_default());

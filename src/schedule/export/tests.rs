@@ -14,13 +14,25 @@ fn schedule(name: &str, cron: &str, zone: chrono_tz::Tz) -> Schedule {
         retries: 3,
         retry_after: Duration::from_mins(1),
         grace: Duration::from_mins(1),
+        time_limit: Duration::from_hours(6),
         prune: false,
         ping: None,
     }
 }
 
 fn command() -> Command {
-    Command { program: "/usr/bin/tintype".to_owned(), config: "/srv/my site/100%.toml".to_owned() }
+    Command { program: "/usr/bin/tintype".to_owned(), config: "/srv/my site/100%.toml".to_owned(), metrics_file: None }
+}
+
+#[test]
+fn the_file_for_metrics_goes_along() {
+    let command = Command { metrics_file: Some("/var/lib/my metrics/100%.prom".to_owned()), ..command() };
+    let schedules = [schedule("nightly", "30 2 * * *", chrono_tz::UTC)];
+    let text = crontab(&schedules, &command, now());
+    assert!(text.ends_with(" schedule --once nightly --metrics-file '/var/lib/my metrics/100\\%.prom'\n"), "{text}");
+    let service = &systemd(&schedules, &command, now())[0].text;
+    let line = "schedule --once nightly --metrics-file \"/var/lib/my metrics/100%%.prom\"\n";
+    assert!(service.contains(line), "{service}");
 }
 
 fn now() -> DateTime<Utc> {
@@ -55,7 +67,7 @@ fn units() {
     assert_eq!(names, ["tintype-nightly.service", "tintype-nightly.timer"]);
     let has = |unit: usize, line: &str| units[unit].text.lines().any(|found| found == line);
     assert!(has(0, "ExecStart=/usr/bin/tintype -c \"/srv/my site/100%%.toml\" schedule --once nightly"), "{units:?}");
-    assert!(has(0, "Type=oneshot") && has(0, "TimeoutStopSec=135"));
+    assert!(has(0, "Type=oneshot") && has(0, "TimeoutStopSec=160"));
     assert!(has(1, "OnCalendar=mon,tue,wed,thu,fri *-*-* 02:30:00 Europe/London"), "{units:?}");
     assert!(has(1, "RandomizedDelaySec=300") && has(1, "WantedBy=timers.target"));
     let suspended = [Schedule { suspend: true, ..schedules[0].clone() }];

@@ -26,7 +26,7 @@ fn a_line_is_enough() {
     assert_eq!((schedule.starting_deadline, schedule.jitter), (Duration::from_hours(1), Duration::ZERO));
     assert_eq!((schedule.retries, schedule.retry_after), (3, Duration::from_mins(1)));
     assert_eq!((schedule.grace, schedule.suspend, schedule.prune), (Duration::from_mins(1), false, false));
-    assert!(schedule.ping.is_none());
+    assert!(schedule.ping.is_none() && schedule.time_limit == Duration::from_hours(6));
 }
 
 #[test]
@@ -34,13 +34,14 @@ fn every_key() {
     let schedule = read(
         "cron = \"@daily\"\ntime_zone = \"Europe/London\"\ntemplates = [\"city-map\", \"world-map\"]\n\
          starting_deadline = \"2h\"\njitter = \"5m\"\nsuspend = true\nretries = 0\nretry_after = \"10s\"\n\
-         grace = \"0s\"\nprune = true\nping = \"https://hc-ping.com/hunter2\"",
+         grace = \"0s\"\ntime_limit = \"90m\"\nprune = true\nping = \"https://hc-ping.com/hunter2\"",
     )
     .unwrap();
     assert_eq!(schedule.due.zone.name(), "Europe/London");
     assert_eq!(schedule.templates, ["city-map", "world-map"]);
     assert_eq!((schedule.starting_deadline, schedule.jitter), (Duration::from_hours(2), Duration::from_mins(5)));
     assert_eq!((schedule.retries, schedule.retry_after, schedule.grace), (0, Duration::from_secs(10), Duration::ZERO));
+    assert_eq!(schedule.time_limit, Duration::from_mins(90));
     assert!(schedule.suspend && schedule.prune && schedule.ping.is_some());
     assert!(!format!("{schedule:?}").contains("hunter2"));
 }
@@ -57,6 +58,7 @@ fn what_is_wrong_has_its_line_and_a_hint() {
     refused("cron = \"@daily\"\ntemplates = [\n\"citymap\"]", 3, &["no template `citymap`", "\"city-map\"?"]);
     refused("cron = \"@daily\"\ntemplates = [\"quantum\"]", 2, &["there are world-map, city-map"]);
     refused("cron = \"@daily\"\ntemplates = [\"city-map\", \"city-map\"]", 2, &["named twice"]);
+    refused("cron = \"@daily\"\ntime_limit = \"30s\"", 2, &["time_limit can't be `30s`", "1m to 7days"]);
     refused("cron = \"@daily\"\ntemplates = []", 2, &["templates is empty"]);
     refused("cron = \"@daily\"\nstarting_deadlin = \"1h\"", 2, &["unknown field", "`starting_deadline`?"]);
     refused("cron = \"@daily\"\nstarting_deadline = \"30s\"", 2, &["can't be `30s`", "1m to 7days"]);

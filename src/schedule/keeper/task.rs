@@ -117,8 +117,6 @@ pub struct Task {
     pub is_asked_for: bool,
     /// Nothing is to be done about it before.
     pub not_before: Option<DateTime<Utc>>,
-    /// The last due time that was told to have been missed.
-    pub told: Option<DateTime<Utc>>,
     /// What people were told that no claim says yet.
     pub unwritten: Option<Trouble>,
     claim: Option<Claim>,
@@ -159,7 +157,6 @@ impl Task {
             state: State::Idle,
             is_asked_for: false,
             not_before: None,
-            told: None,
             unwritten: None,
             claim: None,
             unchanged: TimeDelta::zero(),
@@ -180,8 +177,9 @@ impl Task {
             false => TimeDelta::zero(),
         };
         let is_well = claim.as_ref().is_some_and(|claim| claim.outcome == Some(RunOutcome::Done));
-        if !is_same && self.claim.is_some() && is_well {
-            // Somebody else's run has ended well since.
+        let is_written = claim.as_ref().is_some_and(|claim| claim.trouble == self.unwritten);
+        if is_written || !is_same && self.claim.is_some() && is_well {
+            // Or somebody else's run has ended well since.
             self.unwritten = None;
         }
         self.looked_at = Some(now);
@@ -202,7 +200,7 @@ impl Task {
 
     /// What people have been told, and isn't over.
     pub fn trouble(&self) -> Option<Trouble> {
-        self.unwritten.or(self.claim.as_ref()?.trouble)
+        self.unwritten.or_else(|| self.claim.as_ref()?.trouble)
     }
 
     /// For how long a claim has been seen as it is.
@@ -279,15 +277,21 @@ impl Task {
         soonest
     }
 
-    /// The due times that nobody has claimed, and for which it is too late; each is named once.
-    pub fn missed(&self, now: DateTime<Utc>) -> Option<Missed> {
-        let known = self.claim.as_ref()?.due.max(self.told.unwrap_or_default());
-        let dues = self.schedule.due.from(known).map(|due| due.at).take(MOST_MISSED);
+    /// The due times after an instant for which it is too late.
+    pub fn missed(&self, after: DateTime<Utc>, now: DateTime<Utc>) -> Option<Missed> {
+        let dues = self.schedule.due.from(after).map(|due| due.at).take(MOST_MISSED);
         let is_over = |due: &DateTime<Utc>| self.start(*due) + delta(self.schedule.starting_deadline) < now;
         dues.take_while(is_over).fold(None, |missed: Option<Missed>, due| {
             let (first, times) = missed.map_or((due, 0), |missed| (missed.first, missed.times));
             Some(Missed { first, last: due, times: times + 1 })
         })
+    }
+
+    /// An instant, not before this one, up to which it is too late for everything that was due.
+    pub fn last_over(&self, after: DateTime<Utc>, now: DateTime<Utc>) -> DateTime<Utc> {
+        let reach = delta(self.schedule.starting_deadline + self.schedule.jitter);
+        let after = after.max(now - reach - TimeDelta::seconds(1));
+        self.missed(after, now).map_or(after, |missed| missed.last)
     }
 
     pub fn ended(&mut self, finish: Finish, is_stopping: bool, now: DateTime<Utc>) -> Option<After> {

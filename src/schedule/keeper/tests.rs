@@ -6,6 +6,7 @@ use super::*;
 use crate::release::head::claim::Trouble;
 use crate::schedule::{Crontab, DueTimes};
 
+mod absence;
 mod world;
 
 use world::World;
@@ -23,6 +24,7 @@ fn schedule(name: &str, cron: &str) -> Schedule {
         retries: 3,
         retry_after: Duration::from_mins(1),
         grace: Duration::from_mins(1),
+        time_limit: Duration::from_hours(6),
         prune: false,
         ping: None,
     }
@@ -408,22 +410,10 @@ fn what_is_told_is_recorded_at_once() {
     let mut world = World::new("2026-01-02T02:00");
     world.answers([(RunOutcome::Failed, Work::Publish)]);
     world.start("a", [Schedule { retry_after: Duration::from_mins(10), ..nightly() }]);
-    world.until("2026-01-02T02:30");
-    world.takes(Duration::from_mins(1));
     world.until("2026-01-02T02:31");
-    assert_eq!(world.claims["nightly"].trouble, Some(Trouble::Failure));
-}
-
-#[test]
-fn many_that_were_missed_are_told_in_one_line() {
-    let mut world = World::new("2026-01-01T12:00");
-    let daemon = world.start("a", [schedule("hourly", "0 * * * *")]);
-    world.until("2026-01-01T12:30");
-    world.kill(daemon);
-    world.until("2026-01-02T12:30");
-    world.start("a", [Schedule { starting_deadline: Duration::from_mins(5), ..schedule("hourly", "0 * * * *") }]);
-    world.until("2026-01-02T12:40");
-    assert_eq!(world.missed, ["hourly 01-01T13:00 to 01-02T12:00 (24)"]);
+    let claim = &world.claims["nightly"];
+    let ended = world::at("2026-01-02T02:30") + TimeDelta::seconds(20);
+    assert_eq!((claim.trouble, claim.renewed_at), (Some(Trouble::Failure), ended), "and not with the next renewal");
 }
 
 #[test]

@@ -192,11 +192,17 @@ impl Running {
 
     /// Waits until `condition` yields something; fails at once, with both streams, when the process ends before.
     pub fn wait_for<T>(&mut self, what: &str, mut condition: impl FnMut(&Self) -> Option<T>) -> T {
-        let left = self.timeout.saturating_sub(self.began.elapsed());
-        wait_for(what, left, || {
+        wait_for(what, Duration::MAX, || {
             // Looked at before the condition, so that what a process did last counts.
             let ended = self.child.try_wait().expect("ask for the process");
             let found = condition(self);
+            assert!(
+                found.is_some() || self.began.elapsed() < self.timeout,
+                "waited {:.1?} of `{}` for {what}, in vain\n{}",
+                self.timeout,
+                self.words,
+                self.streams()
+            );
             assert!(
                 found.is_some() || ended.is_none(),
                 "`{}` ended ({ended:?}) before {what}\n{}",

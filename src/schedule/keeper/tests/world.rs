@@ -31,7 +31,10 @@ pub struct World {
     pub is_alone: bool,
     /// How often the head was written.
     pub written: usize,
+    /// What was missed or lost.
     pub missed: Vec<String>,
+    /// How often people were told that runs are missed, lost, or can't begin.
+    pub told: usize,
     pub works: Vec<Work>,
     /// How often a run of a schedule began while another was under way.
     pub overlaps: usize,
@@ -53,6 +56,7 @@ impl World {
             is_alone: false,
             written: 0,
             missed: Vec::new(),
+            told: 0,
             works: Vec::new(),
             overlaps: 0,
             begun: Vec::new(),
@@ -86,7 +90,7 @@ impl World {
         self.started += 1;
         let run = format!("{name}-{}", self.started);
         let process = u32::try_from(self.started).unwrap();
-        let me = Owner { host: "host".to_owned(), place: place.to_owned(), process, run: run.clone() };
+        let me = Owner { host: "host".to_owned(), place: place.to_owned(), process, started: None, run: run.clone() };
         self.alive.lock().unwrap().insert(run.clone());
         let (alive, here) = (Arc::clone(&self.alive), place.to_owned());
         let is_alive = move |other: &Owner| (other.place == here).then(|| alive.lock().unwrap().contains(&other.run));
@@ -183,17 +187,24 @@ impl World {
                 daemon.keeper.looked(&self.claims, now);
                 daemon.keeper.leased();
             }
-            Step::Look if self.is_away => daemon.keeper.look_later(now),
+            Step::Look if self.is_away => {
+                daemon.keeper.look_later(now);
+                self.told += daemon.keeper.unread_for_long(now).len();
+            }
             Step::Look => daemon.keeper.looked(&self.claims, now),
-            Step::Write(name) if self.is_away => daemon.keeper.postpone(&name, now),
+            Step::Write(name) if self.is_away => {
+                self.told += usize::from(daemon.keeper.is_kept_by_store(&name, now));
+                daemon.keeper.postpone(&name, now);
+            }
             Step::Write(name) if self.is_leased => {
                 daemon.keeper.looked(&self.claims, now);
                 daemon.keeper.leased();
                 daemon.keeper.postpone(&name, now);
             }
             Step::Write(name) => {
-                if let Some(claim) = daemon.keeper.proposal(&name, self.claims.get(&name), now) {
+                if let Some(Proposal { claim, news }) = daemon.keeper.proposal(&name, self.claims.get(&name), now) {
                     self.written += 1;
+                    self.announce(&name, news);
                     self.claims.insert(name, claim);
                 }
                 daemon.keeper.looked(&self.claims, now);
@@ -210,11 +221,18 @@ impl World {
             Step::GiveUp(name) => {
                 daemon.keeper.give_up(&name).unwrap();
             }
-            Step::Missed(name, Missed { first, last, times }) => {
-                daemon.keeper.told(&name, last);
-                let to = if times == 1 { String::new() } else { format!(" to {} ({times})", shown(last)) };
-                self.missed.push(format!("{name} {}{to}", shown(first)));
-            }
         }
+    }
+
+    fn announce(&mut self, name: &str, news: Option<News>) {
+        let Some(News { what, is_first }) = news else { return };
+        self.told += usize::from(is_first);
+        self.missed.push(match what {
+            Absence::Lost(due, _) => format!("{name} {} lost", shown(due)),
+            Absence::Missed(Missed { first, times: 1, .. }) => format!("{name} {}", shown(first)),
+            Absence::Missed(Missed { first, last, times }) => {
+                format!("{name} {} to {} ({times})", shown(first), shown(last))
+            }
+        });
     }
 }
