@@ -191,7 +191,7 @@ fn without_the_store_the_table_answers_with_the_same_bytes() {
         assert_eq!(server.get("/places/atlantis/crispr/low.json").status, 404);
     }
     away(false);
-    wait_for("the store to be asked again", Duration::from_secs(60), || {
+    wait_for("the store to be asked again", Duration::from_mins(1), || {
         (unseeing.metric("tintype_store_up") == 1).then_some(())
     });
     seen.end().expect(0);
