@@ -38,14 +38,14 @@ struct Family {
     samples: Vec<(Vec<(&'static str, String)>, f64)>,
 }
 
-/// The metrics of a run, and of what is live after it. `has_cdn` if edges are told what has changed.
-pub fn text(run: &Ended<'_>, head: Option<&Head>, has_cdn: bool) -> String {
+/// The metrics of a run, and of what is live after it. `is_owed` if edges are told what has changed.
+pub fn text(run: &Ended<'_>, head: Option<&Head>, is_owed: bool) -> String {
     let mut families = of_run(run);
     if let Some(document) = run.document {
         families.extend(of_document(document));
     }
     if let Some(head) = head {
-        families.extend(of_head(head, has_cdn));
+        families.extend(of_head(head, is_owed));
     }
     let mut text = String::new();
     for Family { name, help, samples } in families.into_iter().filter(|family| !family.samples.is_empty()) {
@@ -117,7 +117,7 @@ fn of_document(document: &Value) -> Vec<Family> {
 }
 
 /// What is live, and when it was last looked at.
-fn of_head(head: &Head, has_cdn: bool) -> Vec<Family> {
+fn of_head(head: &Head, is_owed: bool) -> Vec<Family> {
     let label = |name: &String| vec![("template", name.clone())];
     let of_checked = |instant: fn(&crate::release::head::Checked) -> DateTime<Utc>| {
         head.checked.iter().map(|(name, checked)| (label(name), seconds(instant(checked)))).collect::<Vec<_>>()
@@ -134,7 +134,7 @@ fn of_head(head: &Head, has_cdn: bool) -> Vec<Family> {
         samples.filter_map(|(name, claim)| Some((vec![("schedule", name.clone())], value(claim)?))).collect()
     };
     let is_finished = f64::from(u8::from(head.active == head.desired));
-    let is_pending = f64::from(u8::from(has_cdn && head.purged != head.active));
+    let is_pending = f64::from(u8::from(is_owed));
     let family = |name, help, samples| Family { name, help, samples };
     vec![
         family(

@@ -12,7 +12,6 @@ use super::print::{self, styled};
 use crate::error::Error;
 use crate::metrics::{self, Ended};
 use crate::release::head::{Head, HeadRead};
-use crate::release::manifest::Kind;
 
 /// How long the head may take that a run ends with.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -34,18 +33,21 @@ pub async fn measured(
     let result = command.await;
     let Some(file) = file else { return result };
     let code = result.as_ref().map_or_else(Error::exit_code, |outcome| outcome.exit_code());
-    let (head, has_cdn) = tokio::time::timeout(PATIENCE, head(context)).await.unwrap_or_default();
+    let (head, is_owed) = tokio::time::timeout(PATIENCE, head(context)).await.unwrap_or_default();
     let document = context.told();
     let run = Ended { command: context.command, code, document: document.as_ref(), at: Utc::now() };
-    if let Err(error) = metrics::write(&file, &metrics::text(&run, head.as_ref(), has_cdn)) {
+    if let Err(error) = metrics::write(&file, &metrics::text(&run, head.as_ref(), is_owed)) {
         print::note(&format!("{}: {error}", styled(print::YELLOW, "warning")));
     }
     result
 }
 
-/// The head as it is after the run, if it can be read, and whether there is a CDN.
+/// The head as it is after the run, if it can be read, and whether the edges are owed anything.
 async fn head(context: &Context) -> (Option<Head>, bool) {
     let Ok((project, _)) = context.readable_project() else { return (None, false) };
     let head = HeadRead::read(&project.store).await.ok().map(|read| read.head);
-    (head, !project.job(Kind::Publish).cdn.is_none())
+    let cdn = &project.config.cdn.purge;
+    let owes = |head: &Head| head.active.as_ref().is_some_and(|active| !cdn.is_none() && head.owes(cdn, active));
+    let is_owed = head.as_ref().is_some_and(owes);
+    (head, is_owed)
 }

@@ -35,7 +35,7 @@ fn a_run_and_what_is_live() {
         "tintype_last_attempt_timestamp_seconds{template=\"map\"} 1767225601.5",
         "tintype_data_as_of_timestamp_seconds{template=\"map\"} 1767225600",
         "tintype_release_active 1",
-        "tintype_purge_pending 0",
+        "tintype_purge_pending 1",
     ] {
         assert!(text.lines().any(|found| found == line), "no {line} in\n{text}");
     }
