@@ -141,6 +141,8 @@ pub enum LeftBehind {
     Unforgotten,
     /// A release that every path shows, and a fallback table that may not.
     Untabled,
+    /// Both of these.
+    UnpurgedUntabled,
     /// What the run was to do, done.
     Finished,
 }
@@ -161,6 +163,10 @@ impl std::fmt::Display for LeftBehind {
             LeftBehind::Untabled => {
                 "the release is live, but the fallback table may still show an older one; `tintype resume` or the next \
                  publish writes it"
+            }
+            LeftBehind::UnpurgedUntabled => {
+                "what was published is live, but the edges weren't all told, and the fallback table may still show an \
+                 older release: `tintype resume` does both, and so does the next publish"
             }
             LeftBehind::Finished => "the run had done its work",
             LeftBehind::Committed => "the release is committed and partly activated, and the next publish finishes it",

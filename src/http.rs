@@ -65,7 +65,19 @@ pub async fn get(url: &Url, headers: &[(&str, &str)], timeout: Duration, max_byt
 async fn in_time(timeout: Duration, exchange: impl Future<Output = Result<Answer, String>>) -> Result<Answer, String> {
     match tokio::time::timeout(timeout, exchange).await {
         Ok(answer) => answer,
-        Err(_) => Err(format!("no answer within {}", humantime::format_duration(timeout))),
+        Err(_) => Err(format!("no answer within {}", in_words(timeout))),
+    }
+}
+
+/// A time as somebody would say it: what is left of a limit is a number of nanoseconds, and what a server names may be
+/// more than a life.
+pub fn in_words(time: Duration) -> String {
+    const DAY: u64 = 24 * 60 * 60;
+    let seconds = time.as_secs().saturating_add(u64::from(time.subsec_millis() >= 500));
+    match seconds {
+        _ if time < Duration::from_secs(1) => format!("{}ms", time.as_millis()),
+        ..=DAY => humantime::format_duration(Duration::from_secs(seconds)).to_string(),
+        _ => format!("{} days", seconds / DAY),
     }
 }
 
@@ -151,6 +163,16 @@ mod tests {
         let lower = asked.to_ascii_lowercase();
         assert!(lower.contains("x-key: k\r\n") && lower.contains("user-agent: tintype/"), "{asked}");
         assert!(asked.ends_with("\r\n\r\nbody"), "{asked}");
+    }
+
+    #[test]
+    fn times_are_said_in_words() {
+        let words = |seconds: f64| in_words(Duration::from_secs_f64(seconds));
+        assert_eq!(words(0.05), "50ms");
+        assert_eq!(words(2.999_999_169), "3s");
+        assert_eq!(words(90.4), "1m 30s");
+        assert_eq!(words(1e9), "11574 days");
+        assert_eq!(in_words(Duration::MAX), "213503982334601 days");
     }
 
     #[tokio::test]

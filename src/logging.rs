@@ -51,10 +51,11 @@ fn filter(logging: Logging<'_>) -> Result<EnvFilter, Error> {
             return Err(wrong(format!("`{word}` isn't a level; did you mean {near}?")));
         }
     }
-    // sqlx logs every statement and, below a warning, its rows; what comes later in the list wins.
+    // sqlx logs every statement and, below a warning, its rows; the HTTP client warns of every answer that is none, which
+    // is told anyway. What comes later in the list wins.
     EnvFilter::builder()
         .with_regex(false)
-        .parse(format!("sqlx={quiet},{given}"))
+        .parse(format!("sqlx={quiet},aws_smithy_http_client=error,{given}"))
         .map_err(|error| wrong(error.to_string()))
 }
 
@@ -68,10 +69,13 @@ mod tests {
 
     #[test]
     fn libraries_stay_quiet_unless_asked() {
-        assert_eq!(filter_of(-1, None).unwrap(), "tintype=error,sqlx=error,error");
-        assert_eq!(filter_of(0, Some("")).unwrap(), "tintype=warn,sqlx=warn,warn");
-        assert_eq!(filter_of(2, None).unwrap(), "tintype=debug,sqlx=warn,warn");
-        assert_eq!(filter_of(0, Some("tintype=trace,sqlx=debug")).unwrap(), "tintype=trace,sqlx=debug");
+        assert_eq!(filter_of(-1, None).unwrap(), "aws_smithy_http_client=error,tintype=error,sqlx=error,error");
+        assert_eq!(filter_of(0, Some("")).unwrap(), "aws_smithy_http_client=error,tintype=warn,sqlx=warn,warn");
+        assert_eq!(filter_of(2, None).unwrap(), "aws_smithy_http_client=error,tintype=debug,sqlx=warn,warn");
+        assert_eq!(
+            filter_of(0, Some("tintype=trace,sqlx=debug")).unwrap(),
+            "aws_smithy_http_client=error,tintype=trace,sqlx=debug"
+        );
     }
 
     #[test]

@@ -41,8 +41,8 @@ pub struct Ended<'a> {
 pub struct Site {
     /// The head, if the store says it.
     pub head: Option<Head>,
-    /// True if edges are told what has changed.
-    pub has_cdn: bool,
+    /// True if edges aren't told yet what has changed.
+    pub is_owed: bool,
     /// The schedules that there are, if that can be seen from here; those that are gone fail no more.
     pub schedules: Option<BTreeSet<String>>,
 }
@@ -170,7 +170,7 @@ fn of_head(head: &Head, site: &Site) -> Vec<Family> {
         samples.filter_map(|(name, claim)| Some((vec![("schedule", name.clone())], value(claim)?))).collect()
     };
     let is_finished = f64::from(u8::from(head.active == head.desired));
-    let is_pending = f64::from(u8::from(site.has_cdn && head.purged != head.active));
+    let is_pending = f64::from(u8::from(site.is_owed));
     let family = |name, help, samples| Family { name, help, samples };
     vec![
         family(

@@ -13,7 +13,7 @@
 use serde_json::{Value, json};
 use url::Url;
 
-use super::persist::{Patience, Refusal, Verdict, judge, persist};
+use super::persist::{Patience, Refusal, Verdict, judge, persist, unpromised};
 use super::plan::{Limits, Request};
 use crate::http;
 use crate::secret::Secret;
@@ -114,13 +114,7 @@ fn verdict(answer: &Result<http::Answer, String>) -> Verdict {
         false => Refusal { reason: format!("Cloudflare answered {}: {}", answer.status, errors.join("; ")), ..refusal },
     };
     match judged {
-        Verdict::Done => {
-            let said = super::persist::said(&answer.bytes);
-            Verdict::Never(refused(Refusal::new(format!(
-                "Cloudflare answered {} without success{said}",
-                answer.status
-            ))))
-        }
+        Verdict::Done => Verdict::Never(refused(unpromised("Cloudflare", answer, "[cdn.cloudflare] api_url"))),
         Verdict::Later(refusal, after) => Verdict::Later(refused(refusal), after),
         Verdict::Never(refusal) => Verdict::Never(refused(refusal)),
     }

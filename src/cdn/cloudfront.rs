@@ -20,7 +20,7 @@ use aws_sigv4::sign::v4;
 use tokio::time::Instant;
 use url::Url;
 
-use super::persist::{Patience, Refusal, Verdict, judge, persist};
+use super::persist::{Patience, Refusal, Verdict, judge, persist, unpromised};
 use super::plan::{Limits, Request};
 use crate::http;
 
@@ -155,8 +155,14 @@ fn escaped(text: &str) -> String {
 fn verdict(answer: &Result<http::Answer, String>) -> Verdict {
     let denied = "the credentials need the permission cloudfront:CreateInvalidation for the distribution";
     let judged = judge("CloudFront", answer, denied);
-    let (Ok(answer), Verdict::Never(refusal)) = (answer, &judged) else { return judged };
+    let Ok(answer) = answer else { return judged };
     let text = String::from_utf8_lossy(&answer.bytes);
+    let refusal = match &judged {
+        Verdict::Done if text.contains("<Invalidation") => return judged,
+        Verdict::Done => return Verdict::Never(unpromised("CloudFront", answer, "[cdn.cloudfront] api_url")),
+        Verdict::Later(..) => return judged,
+        Verdict::Never(refusal) => refusal,
+    };
     let element = |name: &str| {
         let (_, rest) = text.split_once(&format!("<{name}>"))?;
         Some(rest.split_once('<')?.0.to_owned())

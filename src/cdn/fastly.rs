@@ -13,10 +13,10 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use serde_json::json;
+use serde_json::{Value, json};
 use url::Url;
 
-use super::persist::{Patience, Refusal, Verdict, judge, persist};
+use super::persist::{Patience, Refusal, Verdict, judge, persist, unpromised};
 use super::plan::{Limits, Request};
 use crate::http;
 use crate::secret::Secret;
@@ -63,7 +63,7 @@ impl Fastly {
             headers.extend((!body.is_empty()).then_some(("content-type", "application/json")));
             headers.extend((self.soft && *request != Request::Everything).then_some(("fastly-soft-purge", "1")));
             persist(patience, async |timeout| {
-                verdict(&http::send("POST", &url, &headers, body.clone().into_bytes(), timeout).await)
+                verdict(&http::send("POST", &url, &headers, body.clone().into_bytes(), timeout).await, request)
             })
             .await?;
         }
@@ -88,15 +88,28 @@ impl Fastly {
     }
 }
 
-fn verdict(answer: &Result<http::Answer, String>) -> Verdict {
+fn verdict(answer: &Result<http::Answer, String>, request: &Request) -> Verdict {
     let denied = "[cdn.fastly] token needs the scope purge_select, and purge_all for purges of everything";
     match judge("Fastly", answer, denied) {
         Verdict::Later(refusal, None) => {
             let wait = answer.as_ref().ok().filter(|answer| answer.status == 429).and_then(until_reset);
             Verdict::Later(refusal, wait)
         }
+        Verdict::Done => match answer {
+            Ok(answer) if !is_promise(&answer.bytes, request) => {
+                Verdict::Never(unpromised("Fastly", answer, "[cdn.fastly] api_url"))
+            }
+            _ => Verdict::Done,
+        },
         judged => judged,
     }
+}
+
+/// True for `{"status": "ok"}`, or for keys with the ids of their purges.
+fn is_promise(body: &[u8], request: &Request) -> bool {
+    let body: Value = serde_json::from_slice(body).unwrap_or_default();
+    let has = |key: &String| body[key].is_string();
+    body["status"] == "ok" || matches!(request, Request::Tags(tags) if tags.iter().all(has))
 }
 
 /// How long until the hour is over whose requests are used up; seconds since 1970 say when.

@@ -2,8 +2,10 @@
 //!
 //! Each request has its own patience, and a CDN that is slow with each of ten thousand would hold a publish for a day. So
 //! there is one time limit for all of them. It grows with their number, because what a healthy CDN takes an hour for
-//! would otherwise never be done: what is left at the end is owed, and begins from the start the next time.
+//! would otherwise never be done. Whoever stops before the end is told how many requests from the beginning were carried
+//! out, so that the next attempt can go on there.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
@@ -19,6 +21,33 @@ pub struct Pace {
     pub each: Duration,
 }
 
+/// Why requests weren't all carried out, and how many from the beginning were.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Stopped {
+    pub done: usize,
+    pub refusal: Refusal,
+}
+
+/// Which requests were carried out. They end in any order.
+#[derive(Debug, Default)]
+struct Done {
+    count: usize,
+    /// All before this one.
+    until: usize,
+    /// Those behind it.
+    ahead: BTreeSet<usize>,
+}
+
+impl Done {
+    fn add(&mut self, number: usize) {
+        self.count += 1;
+        self.ahead.insert(number);
+        while self.ahead.remove(&self.until) {
+            self.until += 1;
+        }
+    }
+}
+
 impl Pace {
     /// The time limit for so many requests: what a single one may take, and the usual time of them all.
     fn limit(self, patience: Patience, requests: usize) -> Duration {
@@ -31,34 +60,38 @@ impl Pace {
         self,
         patience: Patience,
         mut sends: impl ExactSizeIterator<Item = Sent>,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), Stopped> {
         let requests = sends.len();
         let limit = self.limit(patience, requests);
-        let mut done = 0;
+        let mut done = Done::default();
         let all = async {
             let mut running = FuturesUnordered::new();
+            let mut sends = (&mut sends).enumerate();
             loop {
                 while running.len() < self.at_a_time {
-                    let Some(send) = sends.next() else { break };
-                    running.push(send);
+                    let Some((number, send)) = sends.next() else { break };
+                    running.push(async move { (number, send.await) });
                 }
                 match running.next().await {
                     None => return Ok(()),
-                    Some(sent) => sent?,
+                    Some((number, sent)) => {
+                        sent?;
+                        done.add(number);
+                    }
                 }
-                done += 1;
             }
         };
         let ended = tokio::time::timeout(limit, all).await;
-        ended.unwrap_or_else(|_| {
-            let within = humantime::format_duration(limit);
+        let ended = ended.unwrap_or_else(|_| {
+            let within = crate::http::in_words(limit);
             Err(Refusal {
-                reason: format!("only {done} of {requests} requests were carried out within {within}"),
+                reason: format!("only {} of {requests} requests were carried out within {within}", done.count),
                 hint: Some(
                     "a longer [cdn] purge_timeout gives them more, and a smaller max_paths makes them fewer".to_owned(),
                 ),
             })
-        })
+        });
+        ended.map_err(|refusal| Stopped { done: done.until, refusal })
     }
 }
 
@@ -71,7 +104,7 @@ mod tests {
     const PATIENCE: Patience = Patience { limit: Duration::from_secs(10), first_wait: Duration::from_secs(1) };
 
     /// So many requests that take so long each: what came of them, and after how many seconds.
-    async fn sent(pace: Pace, requests: usize, seconds: u64) -> (Result<(), Refusal>, u64) {
+    async fn sent(pace: Pace, requests: usize, seconds: u64) -> (Result<(), Stopped>, u64) {
         let began = Instant::now();
         let one = |_| async move {
             sleep(Duration::from_secs(seconds)).await;
@@ -89,7 +122,8 @@ mod tests {
         assert_eq!(sent(pace, 400, 1).await, (Ok(()), 100), "many may take longer than one");
         let (ended, took) = sent(pace, 400, 9).await;
         assert_eq!(took, 110);
-        let refusal = ended.unwrap_err();
+        let Stopped { done, refusal } = ended.unwrap_err();
+        assert_eq!(done, 48);
         assert!(refusal.reason.contains("only 48 of 400 requests were carried out within 1m 50s"), "{refusal:?}");
     }
 
@@ -99,9 +133,18 @@ mod tests {
         let mut begun = 0;
         let sends = (0..100).map(|number| {
             begun += 1;
-            async move { if number == 3 { Err(Refusal::new("no")) } else { Ok(()) } }
+            async move {
+                match number {
+                    // So that others end before it.
+                    2 => sleep(Duration::from_secs(3)).await,
+                    7 => return Err(Refusal::new("no")),
+                    _ => sleep(Duration::from_millis(500)).await,
+                }
+                Ok(())
+            }
         });
-        assert_eq!(pace.keep(PATIENCE, sends).await, Err(Refusal::new("no")));
-        assert!(begun <= 6, "{begun}");
+        let ended = pace.keep(PATIENCE, sends).await;
+        assert_eq!(ended, Err(Stopped { done: 2, refusal: Refusal::new("no") }), "what is behind a gap doesn't count");
+        assert!(begun <= 9, "{begun}");
     }
 }

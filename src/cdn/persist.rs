@@ -7,8 +7,9 @@
 use std::time::Duration;
 
 use tokio::time::Instant;
+use url::Url;
 
-use crate::http::Answer;
+use crate::http::{Answer, in_words};
 
 /// The longest time for one exchange; a CDN that takes longer is taken for one that doesn't answer.
 const EXCHANGE: Duration = Duration::from_secs(30);
@@ -71,8 +72,8 @@ pub async fn persist(patience: Patience, mut attempt: impl AsyncFnMut(Duration) 
         let pause = asked.map_or(own, |asked| asked.max(patience.first_wait));
         // A server may name any number of seconds, also one that no clock gets to.
         if pause >= end.saturating_duration_since(Instant::now()) {
-            let limit = humantime::format_duration(patience.limit);
-            let asks = asked.map(|asked| format!(", and asks to wait for {}", humantime::format_duration(asked)));
+            let limit = in_words(patience.limit);
+            let asks = asked.map(|asked| format!(", and asks to wait for {}", in_words(asked)));
             let reason = format!("{}{}; [cdn] purge_timeout is {limit}", refusal.reason, asks.unwrap_or_default());
             return Err(Refusal { reason, ..refusal });
         }
@@ -100,8 +101,23 @@ pub fn judge(who: &str, answer: &Result<Answer, String>, denied: &str) -> Verdic
         // it doesn't know, 501 and 505, it will never know.
         408 | 425 | 429 | 500 | 502..=504 | 506..=599 => Verdict::Later(refusal, retry_after(answer)),
         401 | 403 => Verdict::Never(Refusal { hint: Some(denied.to_owned()), ..refusal }),
+        300..=399 => Verdict::Never(redirected(who, answer)),
         _ => Verdict::Never(refusal),
     }
+}
+
+/// Tells a redirection. A page of it would repeat the address, which may hold a token, so only the host is told.
+fn redirected(who: &str, answer: &Answer) -> Refusal {
+    let to = answer.header("location").and_then(|to| Url::parse(to).ok()).map(|to| to.origin());
+    let to = to.filter(url::Origin::is_tuple).map(|to| format!(" to {}", to.ascii_serialization()));
+    let reason = format!("{who} answered {}{}, which isn't followed", answer.status, to.unwrap_or_default());
+    Refusal { reason, hint: Some("configure the address that it leads to".to_owned()) }
+}
+
+/// A success without what the CDN promises it in: a page to log in at, or somebody else's answer.
+pub fn unpromised(who: &str, answer: &Answer, key: &str) -> Refusal {
+    let reason = format!("{who} answered {} without a promise{}", answer.status, said(&answer.bytes));
+    Refusal { reason, hint: Some(format!("{key} has to be the address of the CDN's API itself")) }
 }
 
 /// The seconds of `Retry-After`. Its other form, a date, isn't used by any CDN for this and counts as absent.

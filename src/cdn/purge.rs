@@ -12,7 +12,7 @@ use url::Url;
 use super::cloudflare::Cloudflare;
 use super::cloudfront::CloudFront;
 use super::fastly::Fastly;
-use super::pace::Pace;
+use super::pace::{Pace, Stopped};
 use super::persist::{Patience, Refusal};
 use super::plan::{Limits, Plan, Request};
 use super::webhook::Webhook;
@@ -67,6 +67,8 @@ pub struct CdnError {
     pub reason: String,
     /// What to do next.
     pub hint: Option<String>,
+    /// So many of the plan's requests, from the first on, were carried out all the same.
+    pub done: usize,
 }
 
 impl Cdn {
@@ -85,15 +87,22 @@ impl Cdn {
         }
     }
 
-    /// Makes every edge forget documents. An error says nothing of what was forgotten, and it is safe to ask again.
-    pub async fn purge(&self, plan: &Plan) -> Result<(), CdnError> {
+    /// Makes every edge forget documents, by the requests of a plan from this one on: those before it were carried out.
+    /// It is safe to ask again.
+    pub async fn purge(&self, plan: &Plan, from: usize) -> Result<(), CdnError> {
+        let from = from.min(plan.requests.len());
         let sent = match self {
             Cdn::None => Ok(()),
-            Cdn::Service(service) => service.carry_out(plan).await,
+            Cdn::Service(service) => service.carry_out(&plan.requests[from..]).await,
             #[cfg(test)]
             Cdn::Edge(store) => on_faulty_edge(store, plan).await,
         };
-        sent.map_err(|Refusal { reason, hint }| CdnError { what: plan.to_string(), reason, hint })
+        sent.map_err(|Stopped { done, refusal: Refusal { reason, hint } }| CdnError {
+            what: plan.to_string(),
+            reason,
+            hint,
+            done: from + done,
+        })
     }
 }
 
@@ -133,10 +142,14 @@ impl Service {
     }
 
     /// Sends everything; the first request that fails ends it.
-    async fn carry_out(&self, plan: &Plan) -> Result<(), Refusal> {
+    async fn carry_out(&self, requests: &[Request]) -> Result<(), Stopped> {
+        let nothing = |refusal| Stopped { done: 0, refusal };
+        if let Driver::Webhook(webhook) = &self.driver {
+            webhook.try_address(&self.site, requests, self.patience).await.map_err(nothing)?;
+        }
         // What is sent again can be told from what is new.
-        let run = getrandom::u64().map_err(|error| Refusal::new(format!("no random number: {error}")))?;
-        let sends = plan.requests.iter().enumerate();
+        let run = getrandom::u64().map_err(|error| nothing(Refusal::new(format!("no random number: {error}"))))?;
+        let sends = requests.iter().enumerate();
         let sends = sends.map(|(number, request)| self.send(request, format!("tintype-{run:016x}-{number}")));
         self.driver.pace().keep(self.patience, sends).await
     }
@@ -153,13 +166,13 @@ impl Service {
 }
 
 #[cfg(test)]
-async fn on_faulty_edge(store: &Store, plan: &Plan) -> Result<(), Refusal> {
+async fn on_faulty_edge(store: &Store, plan: &Plan) -> Result<(), Stopped> {
     for request in &plan.requests {
         let paths = match request {
             Request::Paths(paths) => Some(paths.clone()),
             _ => None,
         };
-        store.faulty().purge(paths).await.map_err(|error| Refusal::new(error.reason))?;
+        store.faulty().purge(paths).await.map_err(|error| Stopped { done: 0, refusal: Refusal::new(error.reason) })?;
     }
     Ok(())
 }

@@ -25,6 +25,8 @@ pub const PATH: &str = "{path}";
 const FIRST: &str = "index.json";
 /// The longest time for finding out whether a cache that is purged has the site.
 const LOOK: Duration = Duration::from_secs(5);
+/// Parts of an address that are shorter than this are no secrets, and may stand in any sentence.
+const SECRET_CHARS: usize = 5;
 /// The header of a signature.
 const SIGNATURE: &str = "x-tintype-signature";
 /// About 100 KB of JSON.
@@ -91,6 +93,23 @@ impl Webhook {
         }
     }
 
+    /// Refuses an address that has nothing of the site, before a purge that doesn't name the document that tells. Only
+    /// methods that fetch can tell.
+    pub async fn try_address(&self, site: &Url, requests: &[Request], patience: Patience) -> Result<(), Refusal> {
+        let mut paths = requests.iter().flat_map(|request| match request {
+            Request::Paths(paths) => paths.as_slice(),
+            _ => &[],
+        });
+        let is_telling = self.is_by_path() && matches!(self.method.as_str(), "GET" | "HEAD");
+        if !is_telling || paths.clone().next().is_none() || paths.any(|path| path.as_ref() == FIRST) {
+            return Ok(());
+        }
+        match self.call(&self.method, &self.address(site, FIRST), site, Vec::new(), patience).await? {
+            status if is_gone(status) => self.doubt(site, patience).await,
+            _ => Ok(()),
+        }
+    }
+
     /// The address for an object path.
     fn address(&self, site: &Url, path: &str) -> String {
         self.url.expose().replace(PATH, &format!("{}{path}", site.path().trim_start_matches('/')))
@@ -147,8 +166,20 @@ impl Webhook {
                 _ => judge(&who, &answer, "[cdn.webhook] header can carry what it asks for"),
             }
         })
-        .await?;
+        .await
+        .map_err(|refusal| Refusal { reason: self.masked(&refusal.reason), ..refusal })?;
         Ok(status)
+    }
+
+    /// What somebody said, without the part of the address and the header that may be secret: many a server repeats what
+    /// it was asked.
+    fn masked(&self, reason: &str) -> String {
+        let addresses = std::iter::once(&self.url).chain(self.everything.as_ref().map(|(_, url)| url));
+        let paths = addresses.filter_map(|url| Some(url.expose().split_once("://")?.1.split_once('/')?.1));
+        let parts = paths.flat_map(|path| path.split(PATH)).flat_map(|part| part.split(['?', '&']));
+        let parts = parts.chain(self.header.as_ref().map(|(_, value)| value.expose()));
+        let is_telling = |part: &&str| part.len() >= SECRET_CHARS;
+        parts.filter(is_telling).fold(reason.to_owned(), |reason, part| reason.replace(part, "…"))
     }
 }
 

@@ -130,10 +130,12 @@ fn show(sections: &[Section], everything: bool) {
             let word = styled(style, format!("{word:7}"));
             print::line(&format!("  {word}  {:width$}  {}", check.name, check.means));
             if everything || check.outcome != Verdict::Ok {
-                print::line(&format!("  {:7}  {:width$}  {}", "", "", styled(print::DIM, &check.detail)));
+                let line = format!("  {:7}  {:width$}  {}", "", "", styled(print::DIM, &check.detail));
+                print::line(&print::as_typed(&line));
             }
             if let Some(hint) = &check.hint {
-                print::line(&format!("  {:7}  {:width$}  {}: {hint}", "", "", styled(print::CYAN, "hint")));
+                let line = format!("  {:7}  {:width$}  {}: {hint}", "", "", styled(print::CYAN, "hint"));
+                print::line(&print::as_typed(&line));
             }
         }
     }

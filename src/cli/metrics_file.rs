@@ -12,7 +12,6 @@ use super::print::{self, styled};
 use crate::error::Error;
 use crate::metrics::{self, Ended, Site};
 use crate::release::head::HeadRead;
-use crate::release::manifest::Kind;
 
 /// How long the head may take that a run ends with.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -47,5 +46,6 @@ pub async fn measured(
 async fn site(context: &Context) -> Site {
     let Ok((project, _)) = context.readable_project() else { return Site::default() };
     let head = HeadRead::read(&project.store).await.ok().map(|read| read.head);
-    Site { head, has_cdn: !project.job(Kind::Publish).cdn.is_none(), schedules: project.schedule_names() }
+    let cdn = &project.config.cdn.purge;
+    Site { is_owed: head.as_ref().is_some_and(|head| head.is_owed(cdn)), head, schedules: project.schedule_names() }
 }

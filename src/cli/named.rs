@@ -2,21 +2,35 @@
 //!
 //! An edge may keep what no release has any more, and the catalogue, which no template makes. So an object path, or its URL
 //! below `[cdn] url`, is taken as it is typed if it could be one of this site; anything else is a KEY, and means documents
-//! of the active release.
+//! of the active release. A slip of the finger could be one of this site, too: so a path that neither the release has nor
+//! any change that is remembered is doubted.
 
 use url::Url;
 
 use super::context::Project;
 use super::get::paths;
+use super::print::{self, styled};
 use super::publish::{Keys, job};
+use crate::diagnostic::did_you_mean;
 use crate::error::Error;
 use crate::key::{PathPattern, is_slug};
-use crate::release::catalogue;
 use crate::release::head::HeadRead;
 use crate::release::manifest::Manifest;
+use crate::release::{catalogue, forgotten};
+
+/// What becomes of a path that nothing is known to have been at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unknown {
+    /// It is a mistake.
+    Refused,
+    /// It may be one, and is taken.
+    Doubted,
+    /// It is taken.
+    Taken,
+}
 
 /// The object paths that are named, each once, in order.
-pub async fn named(project: &Project, keys: &Keys) -> Result<Vec<String>, Error> {
+pub async fn named(project: &Project, keys: &Keys, unknown: Unknown) -> Result<Vec<String>, Error> {
     let patterns: Vec<&PathPattern> = project.templates.iter().map(|template| &template.pattern).collect();
     let mut found = Vec::new();
     let mut others = Keys { keys: Vec::new(), conditions: keys.conditions.clone() };
@@ -27,16 +41,38 @@ pub async fn named(project: &Project, keys: &Keys) -> Result<Vec<String>, Error>
             None => others.keys.push(typed.clone()),
         }
     }
-    if found.is_empty() || !others.keys.is_empty() {
-        let selectors = job(project, &others)?.selectors;
+    let has_others = found.is_empty() || !others.keys.is_empty();
+    if has_others || unknown != Unknown::Taken {
         let nothing = || Error::usage("nothing is published yet", "`tintype publish` makes the first release");
-        let active = HeadRead::read(&project.store).await?.head.active.ok_or_else(nothing)?;
-        let manifest = Manifest::read(&project.store, &active).await?;
-        found.extend(paths(project, &manifest, &selectors)?);
+        let head = HeadRead::read(&project.store).await?.head;
+        let manifest = Manifest::read(&project.store, head.active.as_ref().ok_or_else(nothing)?).await?;
+        for path in forgotten(&project.store, &head, &manifest, &found).await? {
+            let mut never =
+                vec![format!("nothing is published at `{path}`, nor was in any release that is remembered")];
+            never.extend(near(&path, &manifest).map(|near| format!("did you mean `{near}`?")));
+            match unknown {
+                Unknown::Refused => {
+                    never.push("`--force` takes it all the same".to_owned());
+                    return Err(Error::usage(never.remove(0), never.join(" ")));
+                }
+                Unknown::Doubted => print::note(&format!("{}: {}", styled(print::YELLOW, "warning"), never.join("; "))),
+                Unknown::Taken => {}
+            }
+        }
+        if has_others {
+            let selectors = job(project, &others)?.selectors;
+            found.extend(paths(project, &manifest, &selectors)?);
+        }
     }
     found.sort();
     found.dedup();
     Ok(found)
+}
+
+/// The path of a document that is written nearly so.
+fn near<'a>(path: &str, manifest: &'a Manifest) -> Option<&'a str> {
+    let rows = manifest.rows.values().flat_map(|rows| rows.iter()).filter(|row| row.document.is_some());
+    did_you_mean(path, rows.map(|row| row.path.as_ref()))
 }
 
 /// The object path that is typed, if it could be one of this site.

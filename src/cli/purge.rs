@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::Outcome;
 use super::confirm::confirm;
 use super::context::{Context, Project};
-use super::named::named;
+use super::named::{Unknown, named};
 use super::print::{self, counted, grouped, styled};
 use super::progress::Bar;
 use super::publish::Keys;
@@ -27,6 +27,9 @@ pub struct Purge {
     /// Only what the edges weren't told yet, because a purge failed or was left to later.
     #[arg(long, conflicts_with_all = ["keys", "conditions"])]
     resume: bool,
+    /// Also purge a path at which nothing is known to have been published.
+    #[arg(long, requires = "keys")]
+    force: bool,
     /// Show what would be sent; send nothing.
     #[arg(short = 'n', long)]
     dry_run: bool,
@@ -61,7 +64,8 @@ impl Purge {
         if self.keys.keys.is_empty() && self.keys.conditions.is_empty() {
             return Ok(Wanted::Everything);
         }
-        Ok(Wanted::Paths(named(project, &self.keys).await?.into_iter().map(Arc::from).collect()))
+        let unknown = if self.force { Unknown::Taken } else { Unknown::Refused };
+        Ok(Wanted::Paths(named(project, &self.keys, unknown).await?.into_iter().map(Arc::from).collect()))
     }
 
     fn show(&self, context: &Context, purged: &Purged) {

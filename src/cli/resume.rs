@@ -77,14 +77,15 @@ async fn plan(context: &Context, project: &Project) -> Result<Outcome, Error> {
         }));
     } else {
         let release = release.unwrap_or_else(|| "none".to_owned());
-        print::line(&match is_unfinished {
+        print::line(&print::as_typed(&match is_unfinished {
             true => format!("release {release} is committed and not every path shows it; `tintype resume` finishes it"),
             false if debt.is_some() => format!("release {release} is what every path shows"),
             false => format!("nothing to resume: release {release} is what every path shows"),
-        });
+        }));
         if let Some(debt) = debt {
             let paths = debt.paths.map_or_else(|| "everything".to_owned(), |paths| counted(paths, "path"));
-            print::line(&format!("the edges weren't told of {paths}; `tintype resume` tells them"));
+            let line = format!("the edges weren't told of {paths}; `tintype resume` tells them");
+            print::line(&print::as_typed(&line));
         }
         if let Some(line) = table::line(&table) {
             print::line(&print::as_typed(&line));

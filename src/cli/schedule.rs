@@ -18,7 +18,6 @@ use crate::error::{Error, LeftBehind};
 use crate::notify::Notifier;
 use crate::release::Phase;
 use crate::release::head::claim::RunOutcome;
-use crate::release::manifest::Kind as JobKind;
 use crate::schedule::{self, Command, Daemon, Due, Kind, Last, Schedule as Planned, Setup, Starter};
 
 /// How many due times `--list` names for programs.
@@ -88,7 +87,6 @@ fn daemon(
 ) -> Result<Daemon, Error> {
     warn_of_single_publisher(context, &project);
     let known = project.schedule_names().unwrap_or_default();
-    let has_cdn = !project.job(JobKind::Publish).cdn.is_none();
     let NotifyConfig { webhook, on } = &project.config.notify;
     // It was understood as a URL before.
     let webhook = webhook.as_ref().and_then(|webhook| Url::parse(webhook.expose()).ok());
@@ -98,7 +96,7 @@ fn daemon(
         is_alone: project.config.store.head == HeadConfig::SinglePublisher,
         notifier: Notifier::new(webhook, on.clone()),
         metrics_file,
-        has_cdn,
+        cdn: project.config.cdn.purge.clone(),
         known,
         store: project.store,
     };

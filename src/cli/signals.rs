@@ -40,6 +40,7 @@ pub async fn until_signal(
         }
     }
     let left = match progress.phase() {
+        _ if progress.is_in(Phase::Purge) && progress.is_in(Phase::Table) => LeftBehind::UnpurgedUntabled,
         Phase::Commit => LeftBehind::Unknown,
         Phase::Activate => LeftBehind::Committed,
         Phase::Purge => LeftBehind::Unpurged,

@@ -119,10 +119,10 @@ fn show(head: &Head, root: &Root, project: &context::Project, debt: Option<&Debt
     print::line(&format!("release {}  {} ago{by}", styled(print::CYAN, &root.id), age(root.created_at, now)));
     if !is_finished(head) {
         let active = head.active.as_ref().map_or_else(|| "none".to_owned(), ToString::to_string);
-        print::line(&format!(
+        print::line(&print::as_typed(&format!(
             "{}: it is committed but not every path shows it; active is {active}. `tintype resume` or the next publish finishes it",
             styled(print::YELLOW, "unfinished")
-        ));
+        )));
         if let Some(lease) = &head.lease {
             print::line(&format!("lease: {}, for {}", lease.holder, age(lease.taken_at, now)));
         }
@@ -130,12 +130,16 @@ fn show(head: &Head, root: &Root, project: &context::Project, debt: Option<&Debt
     if let Some(Debt { since, paths }) = debt {
         let paths = paths.map_or_else(String::new, |paths| format!(", {}", print::counted(paths, "path")));
         let owed = match since {
+            Some(since) if head.active.as_ref() == Some(since) => format!(
+                "the edges weren't told of what was repaired{paths}. `tintype purge --resume` or the next publish does that"
+            ),
+            None if head.cdn.is_some() => "nobody knows any more what the edges of this CDN were told. `tintype purge --resume` or the next publish makes them forget everything".to_owned(),
             Some(since) => format!(
                 "the edges weren't told what has changed since release {since}{paths}. `tintype purge --resume` or the next publish does that"
             ),
             None => "the edges were never told anything. `tintype purge --resume` or the next publish makes them forget everything".to_owned(),
         };
-        print::line(&format!("{}: {owed}", styled(print::YELLOW, "purge pending")));
+        print::line(&print::as_typed(&format!("{}: {owed}", styled(print::YELLOW, "purge pending"))));
     }
     if let Some(line) = table::line(table) {
         print::line(&print::as_typed(&line));

@@ -6,7 +6,7 @@ use super::Outcome;
 use super::confirm::confirm;
 use super::context::{Context, Project};
 use super::get::paths;
-use super::named::named;
+use super::named::{Unknown, named};
 use super::print::counted;
 use super::progress::Bar;
 use super::publish::{Keys, job};
@@ -69,7 +69,7 @@ impl Verify {
         if self.edge.cdn {
             let project = context.published_project()?;
             let is_all = self.keys.keys.is_empty() && self.keys.conditions.is_empty();
-            let paths = if is_all { None } else { Some(named(&project, &self.keys).await?) };
+            let paths = if is_all { None } else { Some(named(&project, &self.keys, Unknown::Doubted).await?) };
             return edge::run(context, &project, &self.edge, paths, self.dry_run).await;
         }
         if self.table {

@@ -18,6 +18,9 @@ use crate::cdn::{Cdn, Driver, Patience, Service};
 /// The first wait before a request to a CDN is sent again.
 const FIRST_WAIT: Duration = Duration::from_millis(500);
 
+/// Headers that belong to how a request is sent.
+const FRAMING: [&str; 7] = ["connection", "content-length", "expect", "te", "trailer", "transfer-encoding", "upgrade"];
+
 type Understood<T> = Result<T, (String, String)>;
 
 impl Reader<'_> {
@@ -166,16 +169,22 @@ fn token(key: &Key, text: &str) -> Understood<Secret> {
 
 fn address(key: &Key, text: &str) -> Understood<Secret> {
     // What is wrong with it isn't told in detail, because it may be a part of it that is secret.
-    let url = Url::parse(&text.replace(PATH, "path")).ok();
-    match url.filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host()) {
+    let with = |path: &str| Url::parse(&text.replace(PATH, path)).ok();
+    // Not in the host, or each document would be told to a server of its own.
+    let is_behind_host = |url: &Url| with("a/b").is_some_and(|other| other.origin() == url.origin());
+    let is_web = |url: &Url| matches!(url.scheme(), "http" | "https") && url.has_host();
+    match with("path").filter(|url| is_web(url) && is_behind_host(url)) {
         Some(_) => Ok(Secret::new(text)),
         None => Err((format!("{} isn't an address over http or https", key.label()), example(key))),
     }
 }
 
 fn method(key: &Key, text: &str) -> Understood<String> {
-    match text.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'-') {
+    let is_word = text.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'-');
+    // CONNECT names no path, and whoever takes it forgets nothing.
+    match is_word && text != "CONNECT" {
         true => Ok(text.to_owned()),
+        false if is_word => Err((format!("{} CONNECT names a server and no path", key.label()), example(key))),
         false => Err((format!("{} `{text}` isn't a method, which is upper-case letters", key.label()), example(key))),
     }
 }
@@ -184,7 +193,12 @@ fn header(key: &Key, text: &str) -> Understood<(String, Secret)> {
     let is_name =
         |name: &str| !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b));
     let is_value = |value: &str| !value.is_empty() && value.bytes().all(|byte| (b' '..=b'~').contains(&byte));
+    // They say where a request ends; another would be cut off, or never come to its end.
+    let is_framing = |name: &str| FRAMING.iter().any(|framing| name.eq_ignore_ascii_case(framing));
     match text.split_once(':').map(|(name, value)| (name.trim(), value.trim())) {
+        Some((name, _)) if is_framing(name) => {
+            Err((format!("{} names {name}, which every request has as it needs it", key.label()), example(key)))
+        }
         Some((name, value)) if is_name(name) && is_value(value) => Ok((name.to_ascii_lowercase(), Secret::new(value))),
         _ => Err((format!("{} isn't a header, which is a name, a colon and a value", key.label()), example(key))),
     }

@@ -28,7 +28,7 @@ fn a_run_and_what_is_live() {
         document: Some(&document),
         at: at("2026-01-02T00:00:00Z"),
     };
-    let text = text(&run, &Site { head: Some(head), has_cdn: true, schedules: None }, "");
+    let text = text(&run, &Site { head: Some(head), is_owed: true, schedules: None }, "");
     for line in [
         "# TYPE tintype_run_exit_code gauge",
         "tintype_run_exit_code{command=\"publish\"} 4",
@@ -42,7 +42,7 @@ fn a_run_and_what_is_live() {
         "tintype_last_attempt_timestamp_seconds{template=\"map\"} 1767225601.5",
         "tintype_data_as_of_timestamp_seconds{template=\"map\"} 1767225600",
         "tintype_release_active 1",
-        "tintype_purge_pending 0",
+        "tintype_purge_pending 1",
     ] {
         assert!(text.lines().any(|found| found == line), "no {line} in\n{text}");
     }
@@ -67,7 +67,7 @@ fn codes(text: &str) -> Vec<&str> {
 
 fn site(schedules: &[&str]) -> Site {
     let names = schedules.iter().map(ToString::to_string).collect();
-    Site { head: Some(Head::default()), has_cdn: false, schedules: Some(names) }
+    Site { head: Some(Head::default()), is_owed: false, schedules: Some(names) }
 }
 
 #[test]

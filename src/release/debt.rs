@@ -9,20 +9,26 @@
 //! Payments may overlap. Two that only move the cursor forward are both right, and the further one counts. But one that
 //! began before something told became owed again says nothing of that; so the head counts how often that has happened,
 //! and a payment is good only if the number is what it was when the payer began.
+//!
+//! A payment of many requests that ends before its last one isn't lost: the head names the plan and how far it got, and as
+//! long as nothing else has changed, the next payer goes on there.
 
 use std::sync::Arc;
 
 use super::activate::Changed;
 use super::broken::{Safeguard, is_out};
-use super::head::Head;
+use super::head::{Head, Sending};
 use super::id::ReleaseId;
 use super::manifest::{Manifest, Root};
-use crate::cdn::Cdn;
+use crate::cdn::{Cdn, Plan};
 use crate::error::Error;
+use crate::snapshot::Digest;
 use crate::store::Store;
 
 /// The head names this many mended paths and no more. After the repair of a whole site everything is forgotten instead.
 const NAMED: usize = 1000;
+/// So many leftovers at most may go before a CDN knows of them that can't forget everything at once: half a megabyte of head.
+const LEFTOVERS: usize = 10_000;
 /// A debt over more releases than this isn't counted where nobody pays it.
 const COUNTED_RELEASES: u64 = 50;
 
@@ -48,15 +54,56 @@ impl Head {
         self.told(cdn) != Some(shown) || !self.mended.is_empty()
     }
 
+    /// True if they don't know everything that is shown now, and are there at all.
+    pub fn is_owed(&self, cdn: &Cdn) -> bool {
+        self.active.as_ref().is_some_and(|active| !cdn.is_none() && self.owes(cdn, active))
+    }
+
+    /// How many of a plan's requests were carried out by an earlier payer, for the same debt.
+    pub fn sent(&self, cdn: &Cdn, plan: &Plan) -> usize {
+        let name = self.name(cdn, plan);
+        self.sending.as_ref().filter(|sending| sending.plan == name).map_or(0, |sending| sending.requests)
+    }
+
+    /// Notes how many of a plan's requests were carried out, by a payer to whom the head once said this, so that the next
+    /// goes on there; says whether that changes anything.
+    pub fn note_sent(&mut self, cdn: &Cdn, read: &Head, plan: &Plan, requests: usize) -> bool {
+        // What is still being activated, or mended, may be kept in its old form once more.
+        let is_settled = read.active == read.desired && read.lease.is_none();
+        let is_same = self.debts == read.debts && self.active == read.active && self.told(cdn) == read.told(cdn);
+        let sending = Sending { plan: read.name(cdn, plan), requests };
+        let is_news = is_settled && is_same && requests > self.sent(cdn, plan);
+        if is_news {
+            self.sending = Some(sending);
+        }
+        is_news
+    }
+
+    /// A name for what a plan does now: the same requests mean something else once anything has changed.
+    fn name(&self, cdn: &Cdn, plan: &Plan) -> String {
+        let state = (self.debts, &self.active, self.told(cdn), cdn.identity());
+        Digest::of(format!("{state:?}\n{:?}", plan.requests).as_bytes()).to_string()[..16].to_owned()
+    }
+
     /// Notes paths that edges may have kept something wrong of, although no release changed them.
-    pub fn owe_paths(&mut self, cdn: &Cdn, paths: &[Arc<str>]) {
+    pub fn owe_paths(&mut self, cdn: &Cdn, paths: &[Arc<str>], is_document: impl Fn(&str) -> bool) {
         self.debts += 1;
         self.mended.extend(paths.iter().cloned());
-        // Where nobody is told, nobody would ever take the paths from the list.
-        if cdn.is_none() || self.mended.len() > NAMED {
-            self.mended.clear();
+        if self.mended.len() > NAMED {
             self.purged = None;
+            // The release tells its documents, and nobody tells what was left over of none.
+            self.mended.retain(|path| !cdn.limits().everything && !is_document(path));
         }
+        // Where nobody is told, nobody would ever take the paths from the list.
+        if cdn.is_none() {
+            self.purged = None;
+            self.mended.clear();
+        }
+    }
+
+    /// How many leftovers may be removed before the edges are told again.
+    pub fn room_for_leftovers(&self, cdn: &Cdn) -> usize {
+        if cdn.limits().everything { usize::MAX } else { LEFTOVERS.saturating_sub(self.mended.len()) }
     }
 
     /// Notes that edges may have kept something wrong of whatever releases after this one changed.
@@ -80,6 +127,7 @@ impl Head {
         if is_mended {
             self.mended.clear();
         }
+        self.sending = None;
         true
     }
 }
@@ -111,6 +159,20 @@ pub async fn everything(store: &Store, cdn: &Cdn, head: &Head, shown: &Manifest)
         Changed::All => united(paths, []),
         Changed::Paths(changed) => united(paths, changed),
     })
+}
+
+/// Those of some paths that neither the active release shows nor any change that is remembered was about.
+pub async fn forgotten(store: &Store, head: &Head, shown: &Manifest, paths: &[String]) -> Result<Vec<String>, Error> {
+    let is_shown = |path: &&String| shown.row(path).is_some_and(|row| row.document.is_some());
+    let mut left: Vec<String> = paths.iter().filter(|path| !is_shown(path)).cloned().collect();
+    left.retain(|path| !head.mended.contains(path.as_str()));
+    if left.is_empty() {
+        return Ok(left);
+    }
+    if let Changed::Paths(changed) = Changed::since(store, head.floor.as_ref(), &shown.root).await? {
+        left.retain(|path| changed.binary_search_by(|changed| changed.as_ref().cmp(path)).is_err());
+    }
+    Ok(left)
 }
 
 /// What the edges weren't told yet, if there is anything.
@@ -196,7 +258,7 @@ mod tests {
     fn mended_paths_stay_owed_until_they_are_told_after_the_mending() {
         let mut now = head(3, 3);
         let before = now.clone();
-        now.owe_paths(&edge(), &["a".into()]);
+        now.owe_paths(&edge(), &["a".into()], |_| true);
         assert!(now.owes(&edge(), &id(3)));
         assert!(!now.pay(&edge(), &before));
         let lease = Lease {
@@ -210,10 +272,10 @@ mod tests {
         let after = now.clone();
         assert!(now.pay(&edge(), &after) && !now.owes(&edge(), &id(3)));
         let many: Vec<Arc<str>> = (0..=NAMED).map(|n| n.to_string().into()).collect();
-        now.owe_paths(&edge(), &many);
+        now.owe_paths(&edge(), &many, |_| true);
         assert!(now.mended.is_empty() && now.told(&edge()).is_none(), "then everything is owed");
         let mut now = head(3, 3);
-        now.owe_paths(&Cdn::None, &["a".into()]);
+        now.owe_paths(&Cdn::None, &["a".into()], |_| true);
         assert!(now.mended.is_empty() && now.told(&edge()).is_none(), "whoever is told later is told everything");
     }
 

@@ -55,6 +55,9 @@ pub struct Head {
     /// Paths that they are to be told besides, because they showed something else than a release said.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub mended: BTreeSet<Arc<str>>,
+    /// How far the purge got that was cut off.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sending: Option<Sending>,
     /// Grows whenever something that they may have been told becomes owed again.
     #[serde(default)]
     pub debts: u64,
@@ -77,6 +80,15 @@ pub struct Head {
     pub epoch: u64,
     /// Who is committing and activating.
     pub lease: Option<Lease>,
+}
+
+/// A purge that was cut off.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sending {
+    /// Names what it did, and for which debt.
+    pub plan: String,
+    /// So many requests of it were carried out, from the first on.
+    pub requests: usize,
 }
 
 /// A doubt about stable paths: a request of theirs got no answer, or its sender was taken for dead, and the network may
@@ -158,6 +170,7 @@ impl Default for Head {
             purged: None,
             cdn: None,
             mended: BTreeSet::new(),
+            sending: None,
             debts: 0,
             floor: None,
             checked: BTreeMap::new(),

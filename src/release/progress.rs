@@ -33,10 +33,21 @@ pub enum Phase {
     Table,
 }
 
+/// The bit of a phase that goes on beside another.
+fn aside(phase: Phase) -> u8 {
+    match phase {
+        Phase::Purge => 1,
+        Phase::Table => 2,
+        _ => 0,
+    }
+}
+
 /// Counters that a run moves and a progress bar reads.
 #[derive(Debug, Default)]
 pub struct Progress {
     phase: AtomicU8,
+    /// What goes on side by side at the end of a run, a bit for each.
+    aside: AtomicU8,
     rows: AtomicU64,
     done: AtomicU64,
     expected: AtomicU64,
@@ -46,13 +57,44 @@ pub struct Progress {
 
 impl Progress {
     /// Enters a phase; the counters of documents start again, and with a build the counter of rows.
+    ///
+    /// The edges are told and the fallback table is written at the same time; each is over only when it is left.
     pub fn enter(&self, phase: Phase, expected: u64) {
+        let others = match aside(phase) {
+            0 => {
+                self.aside.store(0, Ordering::Relaxed);
+                0
+            }
+            bit => self.aside.fetch_or(bit, Ordering::Relaxed) & !bit,
+        };
+        if others != 0 {
+            // It is shown as what it was entered first.
+            return;
+        }
         if phase == Phase::Build {
             self.rows.store(0, Ordering::Relaxed);
         }
         self.done.store(0, Ordering::Relaxed);
         self.expected.store(expected, Ordering::Relaxed);
         self.phase.store(phase as u8, Ordering::Relaxed);
+    }
+
+    /// Says that nothing is left to do of what goes on beside others.
+    pub fn leave(&self, phase: Phase) {
+        let left = self.aside.fetch_and(!aside(phase), Ordering::Relaxed) & !aside(phase);
+        if self.phase() == phase {
+            let next = match left {
+                0 => Phase::Done,
+                left if left == aside(Phase::Table) => Phase::Table,
+                _ => Phase::Purge,
+            };
+            self.phase.store(next as u8, Ordering::Relaxed);
+        }
+    }
+
+    /// True from the moment when such a phase was entered until it is left.
+    pub fn is_in(&self, phase: Phase) -> bool {
+        self.aside.load(Ordering::Relaxed) & aside(phase) != 0
     }
 
     /// Expects further documents in this phase: templates overlap, so their numbers add up.
@@ -116,5 +158,30 @@ impl Progress {
     /// Documents of the phase that are done, and how many are expected; zero means unknown.
     pub fn documents(&self) -> (u64, u64) {
         (self.done.load(Ordering::Relaxed), self.expected.load(Ordering::Relaxed))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_goes_on_side_by_side_is_left_one_by_one() {
+        for (first, second) in [(Phase::Purge, Phase::Table), (Phase::Table, Phase::Purge)] {
+            let progress = Progress::default();
+            progress.enter(Phase::Activate, 0);
+            progress.leave(first);
+            assert_eq!(progress.phase(), Phase::Activate, "it was never entered");
+            progress.enter(first, 0);
+            progress.enter(second, 0);
+            assert!(progress.is_in(first) && progress.is_in(second));
+            progress.leave(first);
+            assert!(!progress.is_in(first) && progress.is_in(second) && progress.phase() == second);
+            progress.leave(second);
+            assert!(!progress.is_in(second) && progress.phase() == Phase::Done);
+            progress.enter(first, 0);
+            progress.enter(Phase::Prepare, 0);
+            assert!(!progress.is_in(first) && progress.phase() == Phase::Prepare);
+        }
     }
 }

@@ -6,15 +6,16 @@
 //! Without a CDN the cursor stays where it is, and costs no request. A CDN that is configured later begins with one purge
 //! of everything, since nobody knows what its edges have kept until then.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::activate::{Activated, Changed};
 use super::broken::{Safeguard, is_out};
 use super::debt;
-use super::head::{Head, HeadRead};
+use super::head::{Head, HeadRead, Lease};
 use super::manifest::{Manifest, Root};
 use super::progress::{Phase, Progress};
-use crate::cdn::{Cdn, Plan};
+use crate::cdn::{Cdn, CdnError, Plan};
 use crate::error::Error;
 use crate::store::Store;
 
@@ -93,14 +94,18 @@ pub async fn catch_up(store: &Store, cdn: &Cdn, pay: bool, activated: &Activated
         return Purged::default();
     }
     let telling = Telling { store, cdn, pay, is_owed: true, progress };
-    telling.settle(Some(activated)).await.unwrap_or_else(Purged::failed)
+    let purged = Box::pin(telling.settle(Some(activated))).await.unwrap_or_else(Purged::failed);
+    if purged.error.is_none() {
+        progress.leave(Phase::Purge);
+    }
+    purged
 }
 
 /// Purges what somebody asks for; with `pay` false only plans it. Without a release there is nothing to purge.
 pub async fn purge(store: &Store, cdn: &Cdn, wanted: &Wanted, pay: bool, progress: &Progress) -> Result<Purged, Error> {
     let telling = Telling { store, cdn, pay, is_owed: matches!(wanted, Wanted::Owed), progress };
     match wanted {
-        Wanted::Owed | Wanted::Everything => telling.settle(None).await,
+        Wanted::Owed | Wanted::Everything => Box::pin(telling.settle(None)).await,
         Wanted::Paths(paths) => telling.name(paths).await,
     }
 }
@@ -124,13 +129,31 @@ impl Telling<'_> {
             return Ok(Purged::done(Plan::default()));
         }
         let root = Root::read(store, shown).await?;
-        let sent = self.send(self.plan(&head, &root).await?).await;
+        let plan = self.plan(&head, &root).await?;
+        // Who asks for everything wants everything.
+        let from = if is_owed { head.sent(cdn, &plan) } else { 0 };
+        let sent = self.send(plan, from).await;
+        if let (Purged { plan: Some(plan), error: Some(Error::Cdn(error)), .. }, true) = (&sent, is_owed) {
+            // Without the note the next payer begins anew, and is none the worse.
+            let noted = read.update(store, |now| now.note_sent(cdn, &head, plan, error.done)).await;
+            if let Err(error) = noted {
+                tracing::debug!(%error, "how far the purge got couldn't be noted");
+            }
+            return Ok(sent);
+        }
         if sent.outcome != PurgeOutcome::Done {
             return Ok(sent);
         }
-        match read.update(store, |now| now.pay(cdn, &head)).await {
-            Ok(_) => Ok(sent),
-            Err(error) => Ok(Purged::pending(sent.plan, error)),
+        let paid = read.update(store, |now| now.pay(cdn, &head)).await;
+        // A run that has activated something has paid for that, and the repair of another pays for itself.
+        let mender = head.lease.as_ref().filter(|_| activated.is_none() && !head.mended.is_empty());
+        match (paid, mender) {
+            (Ok(now), Some(lease)) if !now.head.mended.is_empty() => {
+                let error = being_mended(lease, &head.mended);
+                Ok(Purged::pending(sent.plan, Error::from(error)))
+            }
+            (Ok(_), _) => Ok(sent),
+            (Err(error), _) => Ok(Purged::pending(sent.plan, error)),
         }
     }
 
@@ -169,10 +192,11 @@ impl Telling<'_> {
             }
             _ => Plan::exact(&limits, paths),
         };
-        Ok(self.send(plan).await)
+        Ok(self.send(plan, 0).await)
     }
 
-    async fn send(&self, plan: Plan) -> Purged {
+    /// Sends a plan from this request on.
+    async fn send(&self, plan: Plan, from: usize) -> Purged {
         if plan.is_empty() {
             return Purged::done(plan);
         }
@@ -181,9 +205,21 @@ impl Telling<'_> {
         }
         let (phase, next) = if self.is_owed { (Phase::Purge, RESUME) } else { (Phase::PurgeNamed, AGAIN) };
         self.progress.enter(phase, 0);
-        match self.cdn.purge(&plan).await {
+        match self.cdn.purge(&plan, from).await {
             Ok(()) => Purged::done(plan),
             Err(error) => Purged::pending(Some(plan), Error::from(error.then(next))),
         }
     }
+}
+
+/// What was told of paths while somebody mends them, or died over it, says nothing of what they will show.
+fn being_mended(lease: &Lease, mended: &BTreeSet<Arc<str>>) -> CdnError {
+    let what = match mended.len() {
+        1 => "1 mended path".to_owned(),
+        paths => format!("{paths} mended paths"),
+    };
+    let since = lease.taken_at.format("%Y-%m-%d %H:%M UTC");
+    let hint = "if it is dead, `tintype resume` ends what it was at and tells the edges, and so does the next publish";
+    let reason = format!("{}, which is mending them since {since}, hasn't ended", lease.holder);
+    CdnError { what, reason, hint: Some(hint.to_owned()), done: 0 }
 }

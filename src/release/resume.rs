@@ -44,7 +44,9 @@ pub async fn resume(job: &Job, store: &Arc<Store>, take_over: bool, progress: &P
         purge: Purged::default(),
         table: Tabled::default(),
     };
-    if base.is_unfinished() || (take_over && base.head().lease.is_some()) {
+    // Who took a lease to mend paths has named them, and what an edge is told of them before that has ended doesn't count.
+    let is_mending = base.head().lease.is_some() && !base.head().mended.is_empty();
+    if base.is_unfinished() || is_mending || (take_over && base.head().lease.is_some()) {
         progress.enter(Phase::Activate, 0);
         let turn = Turn::take(job, store, base.clone(), take_over).await?;
         resumed.release.clone_from(&turn.base.head().desired);

@@ -91,7 +91,12 @@ pub async fn catch_up(
     progress: &Progress,
 ) -> Tabled {
     let Some(table) = table else { return Tabled::default() };
-    Tabled::of(Box::pin(settle(store, table, known, Over::Earlier, progress)).await)
+    progress.enter(Phase::Table, 0);
+    let tabled = Tabled::of(Box::pin(settle(store, table, known, Over::Earlier, progress)).await);
+    if !tabled.is_pending() {
+        progress.leave(Phase::Table);
+    }
+    tabled
 }
 
 /// Writes whatever differs from the active release, whatever the table shows: another site's documents, a later
@@ -141,10 +146,7 @@ async fn settle(
                 return Ok((0, 0));
             }
         }
-        if progress.phase() != Phase::Purge {
-            // A purge goes on at the same time, and what it leaves behind is what readers would notice.
-            progress.enter(Phase::Table, 0);
-        }
+        progress.enter(Phase::Table, 0);
         let read;
         let manifest = match known {
             Some(known) if known.root.id == active => known,

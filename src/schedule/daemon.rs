@@ -17,6 +17,7 @@ use super::Schedule;
 use super::attempt::{Ended, Starter};
 use super::keeper::{After, Keeper, Next, Proposal, Run, Step};
 use super::owner::{is_alive, this_process};
+use crate::cdn::Cdn;
 use crate::error::Error;
 use crate::notify::{Notifier, Signal};
 use crate::release::RunId;
@@ -53,8 +54,8 @@ pub struct Setup {
     pub notifier: Notifier,
     /// Where metrics go after each run.
     pub metrics_file: Option<PathBuf>,
-    /// True if edges are told what has changed.
-    pub has_cdn: bool,
+    /// The edges, which may be owed something.
+    pub cdn: Cdn,
     /// The names of all schedules that there are here, those of other daemons included.
     pub known: BTreeSet<String>,
 }

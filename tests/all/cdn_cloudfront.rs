@@ -167,6 +167,16 @@ fn who_may_not_is_told_at_once() {
 }
 
 #[test]
+fn whoever_has_credentials_asks_no_machine() {
+    let (project, api) = published(3, "");
+    let metadata = CdnApi::start(|_| Play::Say(403, Vec::new(), String::new()));
+    let ended = tintype(&project, &["publish"]).env("AWS_EC2_METADATA_SERVICE_ENDPOINT", metadata.url()).run();
+    let ended = ended.expect(0);
+    assert_eq!((api.count(), metadata.count()), (1, 0));
+    assert!(!ended.stderr.contains("region"), "{ended}");
+}
+
+#[test]
 fn credentials_are_asked_for_once_and_not_for_ever() {
     let (project, api) = published(2_500, "max_paths = 6000\npurge_timeout = \"3s\"");
     let metadata = CdnApi::start(|_| Play::Hang);

@@ -130,6 +130,9 @@ fn another_url_than_a_document_of_the_release() {
     assert_eq!((outcome(&said, "gzip"), outcome(&said, "conditional")), ("warning".to_owned(), "warning".to_owned()));
     let away = format!("http://127.0.0.1:{}/a.json", closed_port());
     assert_eq!(outcome(&project.json(&["doctor", "--cdn", &away], 1), "answers"), "broken");
+    let shown = project.run(&["doctor", "--cdn", &away]).expect(1);
+    let command = format!("`tintype -c {} verify`", project.config().display());
+    assert!(shown.text().contains(&command), "a hint names commands as they have to be typed: {shown}");
     for url in ["ftp://h/a.json", "nowhere"] {
         assert_eq!(project.run(&["doctor", "--cdn", url]).code(), 2, "{url}");
     }

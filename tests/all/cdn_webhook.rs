@@ -1,11 +1,18 @@
 //! Purging through an address of one's own: JSON for a program, or a request for every path as a cache takes it.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use tokio::sync::Semaphore;
 
 use crate::support::cdn_api::{Asked, CdnApi, Play, behind_cdn, hex, hmac, json, many, names, tintype};
 
 fn ok() -> Play {
     Play::Say(204, Vec::new(), String::new())
+}
+
+fn ok_to_all(_: &Asked) -> Play {
+    ok()
 }
 
 #[test]
@@ -89,10 +96,59 @@ fn a_server_that_has_nothing_of_the_site_is_no_cache() {
     let ended = tintype(&project, &["publish"]).run().expect(4);
     ended.explains(&["404 to HEAD of index.json", "has to lead to the cache"]);
     assert_eq!(json(&project, &["status"], 0)["purge"]["outcome"], "pending");
+    // Also where only other documents are named.
+    api.take();
+    let ended = tintype(&project, &["purge", "many/r1/*"]).run().expect(4);
+    ended.explains(&["404 to HEAD of index.json", "run the command again"]);
+    assert_eq!(api.count(), 1, "nothing else is sent to nobody");
     // A cache answers a purge so if it keeps nothing at the moment.
     behind_cdn(&project, &own(""));
     let ended = tintype(&project, &["purge", "--resume"]).run().expect(0);
     assert!(format!("{ended}").contains("answers 404 to PURGE, and to GET of index.json"), "{ended}");
+}
+
+#[test]
+fn a_purge_that_is_cut_off_goes_on_where_it_was() {
+    let api = CdnApi::start(|_| ok());
+    let project = many(60);
+    let own = format!("[cdn.webhook]\nurl = \"{}/{{path}}\"", api.url());
+    behind_cdn(&project, &format!("purge = \"webhook\"\npurge_timeout = \"1s\"\n{own}"));
+    let paths = |asked: Vec<Asked>| asked.into_iter().map(|asked| asked.path).collect::<BTreeSet<String>>();
+    // What comes first in the order of the paths goes well, and only then the others are refused.
+    let breaking = || {
+        let (mut times, refused) = (0, Arc::new(Semaphore::new(0)));
+        move |asked: &Asked| {
+            if asked.path.as_str() >= "/m%C3%A4ps/many/r5/" {
+                return Play::Hold(Arc::clone(&refused), 400);
+            }
+            times += 1;
+            refused.add_permits(usize::from(times == 31));
+            ok()
+        }
+    };
+    api.play(breaking());
+    json(&project, &["publish"], 4);
+    let first = paths(api.take());
+    // Some may have been on their way when it ended.
+    let carried_out = project.head()["sending"]["requests"].as_u64().expect("it is noted");
+    assert!((20..=31).contains(&carried_out), "{carried_out}");
+    api.play(ok_to_all);
+    let document = json(&project, &["purge", "--resume"], 0);
+    assert_eq!(document["purge"]["paths"], 61, "that is what was owed");
+    let second = paths(api.take());
+    assert_eq!(second.len() as u64, 61 - carried_out);
+    assert_eq!(first.union(&second).count(), 61);
+    assert!(project.head()["sending"].is_null());
+    // What has changed meanwhile may have been kept once more.
+    project.execute("UPDATE t SET n = -n");
+    api.play(breaking());
+    json(&project, &["publish"], 4);
+    api.take();
+    project.execute("UPDATE t SET n = n - 1000");
+    json(&project, &["publish", "--no-purge"], 0);
+    api.play(ok_to_all);
+    json(&project, &["purge", "--resume"], 0);
+    assert_eq!(paths(api.take()).len(), 61);
 }
 
 #[test]

@@ -51,7 +51,7 @@ impl Credentials {
             provider.provide_credentials().await
         };
         let found = tokio::time::timeout(timeout, asked).await.map_err(|_| {
-            let within = humantime::format_duration(timeout);
+            let within = crate::http::in_words(timeout);
             Verdict::Later(refusal(&format!("no answer within {within} from who provides them")), None)
         })?;
         let credentials = found.map_err(|error| {
@@ -79,12 +79,13 @@ async fn provider(profile: Option<&str>, region: &str) -> SharedCredentialsProvi
     let http =
         aws_smithy_http_client::Builder::new().tls_provider(tls::Provider::Rustls(CryptoMode::Ring)).build_https();
     let region = Region::new(region.to_owned());
-    let providers = ProviderConfig::without_region().with_http_client(http).with_region(Some(region));
+    let providers = ProviderConfig::without_region().with_http_client(http).with_region(Some(region.clone()));
     if let Some(name) = profile {
         let profile = ProfileFileCredentialsProvider::builder().configure(&providers).profile_name(name).build();
         return SharedCredentialsProvider::new(profile);
     }
-    SharedCredentialsProvider::new(DefaultCredentialsChain::builder().configure(providers).build().await)
+    // Without its own the chain would look for a region, on the network where nobody has named one.
+    SharedCredentialsProvider::new(DefaultCredentialsChain::builder().configure(providers).region(region).build().await)
 }
 
 #[cfg(test)]

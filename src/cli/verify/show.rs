@@ -97,6 +97,7 @@ fn repair(mended: &Mended, report: &Report) -> Value {
         "shown": mended.shown,
         "removed": mended.removed,
         "left": mended.left,
+        "postponed": mended.postponed,
         "skipped": mended.skipped,
         "failed": failed.map(|(path, error)| json!({ "path": path, "error": error.to_string() })).collect::<Vec<_>>(),
         "republish": mended.to_republish.iter().take(LISTED).collect::<Vec<_>>(),
@@ -237,6 +238,10 @@ fn repaired(context: &Context, report: &Report, mended: &Mended) {
     let hint = |text: &str| print::note(&format!("  {}: {text}", styled(print::CYAN, "hint")));
     if let Some(path) = mended.to_republish.first() {
         hint(&format!("{}, first: tintype republish {path}", republish()));
+    }
+    if mended.postponed > 0 {
+        let leftovers = counted(mended.postponed, "leftover");
+        hint(&format!("{leftovers} wait for the edges to be told of the first ones: run the command again"));
     }
     if mended.left > 0 {
         hint("leftovers are removed after a yes, or with --yes");

@@ -38,8 +38,8 @@ pub static PURGE_TIMEOUT: Key = Key {
     default: Some("2m"),
     shown: "\"2m\"",
     comment: &[
-        "For how long each request to the CDN's API is tried. Too short: a busy API leaves edges stale until the next run.",
-        "Too long: a publish hangs where the API is away. Either way nothing is forgotten: exit code 4, and it is owed.",
+        "For how long a request to the CDN is tried; many of a purge may take as long and 30s (cloudfront), 1s (cloudflare) or",
+        "1/8s for each. Too short: a busy API leaves edges stale until the next run. Too long: a publish hangs while it's away.",
     ],
 };
 
@@ -275,7 +275,7 @@ pub static EVERYTHING: Key = Key {
     shown: "\"http://127.0.0.1:6081/\"",
     comment: &[
         "Where a request goes that makes the cache forget everything, if url has {path} in it; none by default: then every path",
-        "of the site is named, and documents that are gone stay at the edges until edge_ttl runs out.",
+        "of the site is named; what went longer ago than releases are kept stays at the edges until edge_ttl runs out.",
     ],
 };
 

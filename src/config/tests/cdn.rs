@@ -66,6 +66,9 @@ fn what_is_missing_or_wrong_is_told_where_it_stands() {
     refused("[cdn.webhook]\nurl = \"hunter2://x\"", 4, &["[cdn.webhook] url isn't an address"]);
     refused("[cdn.webhook]\nheader = \"hunter2\"", 4, &["isn't a header"]);
     refused("[cdn.webhook]\nmethod = \"ban it\"", 4, &["`ban it` isn't a method"]);
+    refused("[cdn.webhook]\nmethod = \"CONNECT\"", 4, &["CONNECT names a server and no path"]);
+    refused("[cdn.webhook]\nheader = \"Content-Length: 7\"", 4, &["names Content-Length, which every request has"]);
+    refused("[cdn.webhook]\nurl = \"http://{path}:81/x\"", 4, &["isn't an address over http"]);
     refused("[cdn.webhook]\nurl = \"http://h/\"\neverything = \"http://h/hunter2\"", 5, &["url has no {path}"]);
     let origins: Vec<String> = (0..100).map(|n| format!("https://h{n}.org")).collect();
     let origins = format!("[cdn.cloudflare]\nzone = \"z\"\ntoken = \"t\"\norigins = \"{}\"", origins.join(" "));

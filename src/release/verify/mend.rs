@@ -32,6 +32,8 @@ pub struct Mended {
     pub removed: u64,
     /// Leftovers that weren't to be removed.
     pub left: u64,
+    /// Leftovers that are for the next repair, because the edges have to be told of the first ones before.
+    pub postponed: u64,
     /// Paths that couldn't be mended.
     pub failed: Vec<(String, StoreError)>,
     /// Paths that weren't tried any more, because nothing was to be hoped for after those that failed.
@@ -45,7 +47,7 @@ pub struct Mended {
 impl Mended {
     /// True if everything is as it should be.
     pub fn is_complete(&self) -> bool {
-        self.failed.is_empty() && self.to_republish.is_empty() && self.left == 0 && self.skipped == 0
+        self.failed.is_empty() && self.to_republish.is_empty() && self.left + self.postponed == 0 && self.skipped == 0
     }
 
     fn take(&mut self, activated: Activated) {
@@ -66,10 +68,8 @@ pub async fn mend(
 ) -> Result<Mended, Error> {
     let flawed = survey.flaws.iter().map(|(row, _)| row).chain(survey.unreadable.iter().map(|(row, _)| row));
     let broken = survey.blobs.iter().map(|(row, _)| row);
-    let mut paths: BTreeSet<Arc<str>> = flawed.chain(broken).map(|row| Arc::clone(&row.path)).collect();
-    if with_leftovers {
-        paths.extend(survey.leftovers.iter().map(|path| Arc::from(path.as_str())));
-    }
+    let documents: BTreeSet<Arc<str>> = flawed.chain(broken).map(|row| Arc::clone(&row.path)).collect();
+    let leftovers = if with_leftovers { survey.leftovers.as_slice() } else { &[] };
     for _ in 0..ATTEMPTS {
         let mut base = Base::read(store).await?;
         if base.is_unfinished() {
@@ -78,7 +78,14 @@ pub async fn mend(
             base = Base::read(store).await?;
         }
         let Some(manifest) = base.manifest.clone() else { break };
-        let mut mended = Mended { left: left(survey, with_leftovers), ..Mended::default() };
+        let now = leftovers.len().min(base.head().room_for_leftovers(&job.cdn));
+        let mut paths = documents.clone();
+        paths.extend(leftovers[..now].iter().map(|path| Arc::from(path.as_str())));
+        let mut mended = Mended {
+            left: left(survey, with_leftovers),
+            postponed: (leftovers.len() - now) as u64,
+            ..Mended::default()
+        };
         let ready = ready(store, &manifest, &paths, &mut mended).await;
         let turn = Turn::take(job, store, base, false).await?;
         let is_current = turn.base.manifest.as_ref().is_some_and(|now| now.root.id == manifest.root.id);
@@ -87,8 +94,9 @@ pub async fn mend(
             continue;
         }
         mended.touched.clone_from(&ready);
+        let is_document = |path: &str| manifest.row(path).is_some_and(|row| row.document.is_some());
         // An edge may have kept what a path showed, and whoever mends it may die before it tells anybody.
-        let activated = match turn.tenure.note(|head| head.owe_paths(&job.cdn, &ready)).await {
+        let activated = match turn.tenure.note(|head| head.owe_paths(&job.cdn, &ready, is_document)).await {
             Ok(()) => turn.tenure.show(Changed::Paths(ready), &manifest, progress).await,
             Err(error) => Err(error),
         };

@@ -1,6 +1,7 @@
 use std::path::PathBuf;
 
 use super::*;
+use crate::cdn::Cdn;
 use crate::release::claims::Claims;
 use crate::schedule::{Crontab, DueTimes};
 use crate::store::Directory;
@@ -31,7 +32,7 @@ fn daemon() -> Daemon {
         is_alone: false,
         notifier: Notifier::default(),
         metrics_file: None,
-        has_cdn: false,
+        cdn: Cdn::None,
         known: BTreeSet::new(),
     };
     Daemon::new(setup, vec![nightly()])

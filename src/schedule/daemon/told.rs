@@ -106,7 +106,8 @@ impl Daemon {
         let Some(file) = &self.setup.metrics_file else { return };
         let read = tokio::time::timeout(METRICS_READ, HeadRead::read(&self.setup.store)).await;
         let head = read.ok().and_then(Result::ok).map(|read| read.head);
-        let site = Site { head, has_cdn: self.setup.has_cdn, schedules: Some(self.setup.known.clone()) };
+        let is_owed = head.as_ref().is_some_and(|head| head.is_owed(&self.setup.cdn));
+        let site = Site { head, is_owed, schedules: Some(self.setup.known.clone()) };
         let code = ended.code.and_then(|code| u8::try_from(code).ok()).unwrap_or(u8::MAX);
         let (schedule, document, at) = (Some(name), ended.document.as_ref(), Utc::now());
         let run = metrics::Ended { command: "publish", schedule, code, document, at };

@@ -15,6 +15,7 @@ use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
 use super::postgres::runtime;
@@ -54,6 +55,8 @@ pub enum Play {
     Lose,
     /// Nothing, for as long as the client waits.
     Hang,
+    /// This status, once there is a permit.
+    Hold(Arc<Semaphore>, u16),
 }
 
 type Rule = Box<dyn FnMut(&Asked) -> Play + Send>;
@@ -146,6 +149,10 @@ async fn answer(shared: &Shared, request: Request<Incoming>) -> Result<Response<
             response.body(Full::from(body)).map_err(io::Error::other)
         }
         Play::Lose => Err(io::Error::other("the answer is lost")),
+        Play::Hold(until, status) => {
+            let _permit = until.acquire().await.map_err(io::Error::other)?;
+            Response::builder().status(status).body(Full::from(String::new())).map_err(io::Error::other)
+        }
         Play::Hang => match std::future::pending::<Infallible>().await {},
     }
 }
