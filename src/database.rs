@@ -15,6 +15,7 @@ use chrono::{DateTime, Utc};
 use tokio::sync::mpsc;
 
 mod batch;
+pub mod budget;
 mod comparison;
 mod condition;
 mod error;
