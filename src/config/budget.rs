@@ -35,11 +35,7 @@ impl Reader<'_> {
                 false => processes.push(process),
             }
         }
-        BudgetConfig {
-            limit: is_limited.then_some(limit),
-            reserved: self.number(&keys::RESERVED) as u64,
-            processes,
-        }
+        BudgetConfig { limit: is_limited.then_some(limit), reserved: self.number(&keys::RESERVED) as u64, processes }
     }
 
     fn process(&mut self, ProcessValue { name, count, pool }: ProcessValue) -> Option<Process> {

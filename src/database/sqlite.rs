@@ -14,8 +14,10 @@ use sqlx::{
 use tokio::sync::mpsc;
 
 mod fallback_table;
+mod file;
 
 pub use fallback_table::{TableFile, TableFileTransaction};
+pub use file::{FileFacts, facts};
 
 use super::batch::{RowBatch, Rows};
 use super::error::TOO_SLOW;
