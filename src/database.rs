@@ -40,7 +40,7 @@ pub use pool::{Closed, Histogram, Pool, PoolError, PoolFigures, PoolSettings, Po
 pub use postgres::{HeadRow, HeadTable, Pooler, RowSwap, RowVersion, Told, Watch};
 pub use servers::{PassedOver, ReadFrom, Search, Servers, Source};
 pub use sqlite::FileFacts;
-pub use trial::{Leases, Pings, Plan, Times, Transaction, Trial};
+pub use trial::{Leases, Pings, Plan, Times, Trial};
 
 use crate::template::scope::Statement;
 use condition::Condition;
