@@ -118,8 +118,8 @@ fn file_words(facts: &FileFacts) -> &'static str {
              waits for the other."
         }
         _ => {
-            "A file has no connections to run out of: any number of processes read it at a time, or one writes. While it is \
-             read nothing can be written; PRAGMA journal_mode = WAL lifts that."
+            "A file has no connections to run out of: any number of processes read it at a time, or one writes. A writer \
+             and readers wait for each other; PRAGMA journal_mode = WAL lifts that."
         }
     }
 }

@@ -260,7 +260,7 @@ impl Seen {
     }
 
     fn words(&self) -> String {
-        let most = if self.worst.is_some() { format!(", at most {} connections", self.most) } else { String::new() };
+        let most = self.worst.map(|_| format!(", {} at most", counted(self.most, "connection"))).unwrap_or_default();
         let failed = if self.failed > 0 { format!(", {} failed", self.failed) } else { String::new() };
         format!("{}{most}{failed}", counted(self.looks, "look"))
     }

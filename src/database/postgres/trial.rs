@@ -17,6 +17,10 @@ use crate::database::{DatabaseError, ReadSettings};
 
 /// How long the server may take to answer a small question.
 const ANSWER: Duration = Duration::from_secs(5);
+/// A connection that was lost is opened again within this time.
+const RECONNECT: Duration = Duration::from_secs(5);
+/// After so many failures in a row nobody is asked any more.
+const FAILURES: usize = 5;
 const HINT: &str = "is the server up and reachable from here? [database.build] acquire_timeout sets the wait";
 
 impl Server {
@@ -33,10 +37,16 @@ impl Server {
             }
         };
         trial.connect = Ok(began.elapsed());
-        trial.facts = Some(in_time(facts(&mut connection)).await);
+        let facts = in_time(facts(&mut connection)).await;
+        let is_silent = facts.is_err();
+        trial.facts = Some(facts);
+        if is_silent {
+            let _ = close(connection).await;
+            return trial;
+        }
         trial.pooler = Some(self.pooler(application, wait).await);
         trial.transaction = Some(self.transaction(role, settings, application).await);
-        let (pings, kept) = self.pings(connection, application, wait, plan).await;
+        let (pings, kept) = self.pings(connection, application, plan).await;
         trial.pings = Some(pings);
         if let Some(kept) = kept {
             let _ = close(kept).await;
@@ -78,28 +88,27 @@ impl Server {
 
     /// Asks over one connection again and again. One that is lost is a failure and is replaced by another; so it can be
     /// seen whether the server comes back by itself.
-    async fn pings(
-        &self,
-        connection: PgConnection,
-        application: &str,
-        wait: Duration,
-        plan: &Plan,
-    ) -> (Pings, Option<PgConnection>) {
+    async fn pings(&self, connection: PgConnection, application: &str, plan: &Plan) -> (Pings, Option<PgConnection>) {
         let mut pings = Pings::default();
         let mut kept = Some(connection);
+        let mut in_a_row = 0;
         for number in 0..plan.count {
+            if in_a_row == FAILURES {
+                break;
+            }
             if number > 0 {
                 tokio::time::sleep(plan.interval).await;
             }
             let mut connection = match kept.take() {
                 Some(connection) => connection,
-                None => match self.connect(application, wait, HINT).await {
+                None => match self.connect(application, RECONNECT, HINT).await {
                     Ok(connection) => {
                         pings.reconnects += 1;
                         connection
                     }
                     Err(refusal) => {
                         pings.failures.push(refusal.error);
+                        in_a_row += 1;
                         continue;
                     }
                 },
@@ -109,8 +118,12 @@ impl Server {
                 Ok(()) => {
                     pings.times.add(began.elapsed());
                     kept = Some(connection);
+                    in_a_row = 0;
                 }
-                Err(error) => pings.failures.push(error),
+                Err(error) => {
+                    pings.failures.push(error);
+                    in_a_row += 1;
+                }
             }
         }
         (pings, kept)

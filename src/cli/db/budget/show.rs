@@ -128,6 +128,11 @@ impl Found {
             let spare = budget - budget::most(&all);
             let words = format!("{} of {budget} that may be used, {spare} to spare", sum(&all, 0));
             print::line(&format!("{}: {words}", styled(print::GREEN, "fits")));
+            if let Some((room, pooler)) = &self.behind {
+                let (budget, most) = (room.budget().0, pooler.most());
+                let words = format!("{most} of {budget} connections of the server that may be used");
+                print::line(&format!("{}: behind the pooler {words}", styled(print::GREEN, "fits")));
+            }
             if self.declared().is_empty() {
                 let words = "tintype alone is counted: [[budget.processes]] names the other programs that connect";
                 print::line(&styled(print::DIM, words));
