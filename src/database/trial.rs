@@ -2,9 +2,7 @@
 //!
 //! Every step has its own result, so that one that fails doesn't hide the others, and every wait has an end.
 
-use std::time::{Duration, Instant};
-
-use futures_util::future::join_all;
+use std::time::Duration;
 
 use super::postgres::connect::Role;
 use super::{Database, DatabaseError, Facts, Pooler, ReadFrom, ReadSettings, sqlite};
@@ -128,7 +126,7 @@ impl Database {
     /// Tries every server that reads may go to, and the primary in any case, one after the other.
     pub async fn trials(&self, settings: &ReadSettings, application: &str, plan: &Plan) -> Vec<Trial> {
         let servers = match self {
-            Database::Sqlite(_) => return vec![self.file_trial(settings, plan).await],
+            Database::Sqlite(path) => return vec![sqlite::trial(path, self.describe(), settings, plan).await],
             Database::Postgres(servers) => servers,
         };
         let mut trials = vec![servers.primary.trial(Role::Named, settings, application, plan).await];
@@ -138,61 +136,6 @@ impl Database {
             }
         }
         trials
-    }
-
-    /// The same with a file, where a connection is an open file.
-    async fn file_trial(&self, settings: &ReadSettings, plan: &Plan) -> Trial {
-        let mut trial = Trial::new(self.describe(), false, true);
-        let Database::Sqlite(path) = self else { return trial };
-        let began = Instant::now();
-        let mut connection = match sqlite::begin(path, settings).await {
-            Ok((connection, _)) => connection,
-            Err(error) => {
-                trial.connect = Err(error);
-                return trial;
-            }
-        };
-        trial.connect = Ok(began.elapsed());
-        let version = sqlite::version(&mut connection).await;
-        let of = |version| Facts { version: format!("SQLite {version}"), in_recovery: false, lag: None, tls: None };
-        trial.facts = Some(version.map(of));
-        let mut pings = Pings::default();
-        for number in 0..plan.count {
-            if number > 0 {
-                tokio::time::sleep(plan.interval).await;
-            }
-            let began = Instant::now();
-            match sqlite::execute(&mut connection, "SELECT count(*) FROM sqlite_schema").await {
-                Ok(()) => pings.times.add(began.elapsed()),
-                Err(error) => pings.failures.push(error),
-            }
-        }
-        trial.pings = Some(pings);
-        let _ = sqlite::close(connection).await;
-        let reader = async || {
-            let began = Instant::now();
-            let (connection, _) = sqlite::begin(path, settings).await?;
-            Ok::<_, DatabaseError>((connection, began.elapsed()))
-        };
-        let mut leases = Leases { wanted: plan.concurrency, ..Leases::default() };
-        let opened = join_all((0..plan.concurrency).map(|_| reader())).await;
-        for reader in opened {
-            match reader {
-                Ok((mut connection, took)) => {
-                    leases.held += 1;
-                    leases.connects.add(took);
-                    let began = Instant::now();
-                    match sqlite::execute(&mut connection, "COMMIT").await {
-                        Ok(()) => leases.transactions.add(began.elapsed()),
-                        Err(error) => leases.failures.push(error),
-                    }
-                    let _ = sqlite::close(connection).await;
-                }
-                Err(error) => leases.failures.push(error),
-            }
-        }
-        trial.leases = Some(leases);
-        trial
     }
 }
 

@@ -44,9 +44,9 @@ fn session(url: &str, name: &str) -> Session {
 /// The server's own count of its clients, with the connection that asks.
 fn clients(session: &mut Session) -> u64 {
     let sql = "SELECT count(*)::text FROM pg_stat_activity WHERE backend_type = 'client backend'";
-    number(&session.query(sql)[0][0])
+    number(&session.query(sql))
 }
 
-fn number(cell: &Option<String>) -> u64 {
-    cell.as_deref().and_then(|text| text.parse().ok()).expect("a number")
+fn number(rows: &[Vec<Option<String>>]) -> u64 {
+    rows[0][0].as_deref().and_then(|text| text.parse().ok()).expect("a number")
 }

@@ -45,7 +45,6 @@ struct Found {
 }
 
 impl Budget {
-    #[expect(clippy::unused_self, reason = "as every command")]
     pub async fn run(self, context: &Context) -> Result<Outcome, Error> {
         let asked = Asked::new(context)?;
         if let Some(file) = asked.file().await? {

@@ -37,7 +37,7 @@ impl Connections {
                 print::line(file_words(&file));
                 let names: Vec<String> =
                     file.holders.iter().map(|(pid, program)| format!("{program} ({pid})")).collect();
-                print::line(&[open_in(&file), names.join(", ")].join(" ").trim_end().to_owned());
+                print::line([open_in(&file), names.join(", ")].join(" ").trim_end());
             }
             return Ok(Outcome::Done);
         }

@@ -76,8 +76,9 @@ impl Monitor {
         let mut signals = Signals::new()?;
         // The signal is heard here.
         context.progress.enter(Phase::Serve, 0);
-        let watches = asked.database.watches(&asked.application, asked.project.settings.connect_timeout);
-        let mut watched: Vec<Watched> = watches.into_iter().map(|watch| Watched { watch, last: None }).collect();
+        let wait = asked.project.settings.connect_timeout;
+        let servers = asked.database.watches(&asked.application, wait);
+        let mut watched: Vec<Watched> = servers.into_iter().map(|watch| Watched { watch, last: None }).collect();
         let mut seen = Seen::default();
         let mut ticks = interval(self.interval);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -51,7 +51,9 @@ impl Test {
                 "servers": checked.iter().map(|(trial, checks)| described(trial, checks)).collect::<Vec<_>>(),
             }));
         } else {
-            checked.iter().for_each(|(trial, checks)| show(trial, checks));
+            for (trial, checks) in &checked {
+                show(trial, checks);
+            }
         }
         Ok(if is_sound { Outcome::Done } else { Outcome::Failed })
     }

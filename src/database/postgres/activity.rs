@@ -78,13 +78,11 @@ impl Watch {
 /// The rows of one question, which has a few seconds. After an error the connection isn't to be used any more.
 pub async fn ask(connection: &mut PgConnection, sql: &str) -> Result<Vec<PgRow>, DatabaseError> {
     let text = format!("BEGIN READ ONLY; SET LOCAL statement_timeout = '{}ms'; {sql}; COMMIT", ANSWER.as_millis());
-    match timeout(ANSWER * 2, sqlx::raw_sql(AssertSqlSafe(text)).fetch_all(connection)).await {
-        Ok(rows) => rows.map_err(|error| statement_error(&error, "")),
-        Err(_) => {
-            let limit = humantime::format_duration(ANSWER * 2);
-            Err(DatabaseError::Lost { reason: format!("it didn't answer a small question within {limit}") })
-        }
-    }
+    let Ok(rows) = timeout(ANSWER * 2, sqlx::raw_sql(AssertSqlSafe(text)).fetch_all(connection)).await else {
+        let limit = humantime::format_duration(ANSWER * 2);
+        return Err(DatabaseError::Lost { reason: format!("it didn't answer a small question within {limit}") });
+    };
+    rows.map_err(|error| statement_error(&error, ""))
 }
 
 /// A role without the right to know is told no `backend_type`; what has neither a database nor a role is no client.

@@ -36,8 +36,8 @@ fn every_connection_has_its_holder() {
     // Four of the api, the worker, the witness, and the command's own.
     assert_eq!(server["used"], 7, "{server:#}");
     wait_until("the command to be gone", MINUTE, || clients(&mut witness) == 6);
-    let max = number(&witness.query("SHOW max_connections")[0][0]);
-    let kept = number(&witness.query("SHOW superuser_reserved_connections")[0][0]);
+    let max = number(&witness.query("SHOW max_connections"));
+    let kept = number(&witness.query("SHOW superuser_reserved_connections"));
     assert_eq!((&server["max_connections"], &server["superuser_reserved"]), (&json!(max), &json!(kept)));
     assert_eq!((&server["usable"], &server["level"]), (&json!(max - kept), &json!("ok")));
     let percent = server["usage_percent"].as_f64().expect("a number");
@@ -101,7 +101,7 @@ fn a_full_server_can_still_be_looked_at_by_its_superuser() {
     let Some(world) = World::start() else { return };
     let url = world.role("web", -1);
     let mut witness = world.session("witness");
-    let usable = number(&witness.query("SHOW max_connections")[0][0]) - 3;
+    let usable = number(&witness.query("SHOW max_connections")) - 3;
     wait_until("the setup to be gone", MINUTE, || clients(&mut witness) == 1);
     let _held: Vec<Session> = (1..usable).map(|_| session(&url, "crowd")).collect();
     world.project.configure(&url, "");

@@ -109,7 +109,7 @@ impl Found {
                 print::line(&styled(print::YELLOW, format!("{words} ({reason}): {against}")));
             }
             Err(error) => {
-                print::line(&styled(print::YELLOW, format!("whether a pooler is in between isn't known: {error}")))
+                print::line(&styled(print::YELLOW, format!("whether a pooler is in between isn't known: {error}")));
             }
         }
         print::line("");
