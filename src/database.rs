@@ -167,6 +167,14 @@ impl Database {
         all.map(|server| Watch::new(server.clone(), application, wait)).collect()
     }
 
+    /// True if both are databases of one server, as far as their URLs tell.
+    pub fn is_on_server_of(&self, other: &Database) -> bool {
+        match (self, other) {
+            (Database::Postgres(one), Database::Postgres(two)) => one.primary.place() == two.primary.place(),
+            _ => false,
+        }
+    }
+
     /// What can be said of a file; none for a server.
     pub async fn file(&self, settings: &ReadSettings) -> Option<Result<FileFacts, DatabaseError>> {
         match self {

@@ -18,7 +18,7 @@ mod monitor;
 mod table;
 mod test;
 
-/// The connections that `tintype serve` has at most.
+/// The connections of one pool of `tintype serve`.
 const SERVE_POOL: u64 = 4;
 
 /// Options of `db`.

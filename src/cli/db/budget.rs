@@ -9,10 +9,10 @@ use super::super::Outcome;
 use super::super::context::Context;
 use super::super::print;
 use super::{Asked, SERVE_POOL, file_json, file_line, file_words};
-use crate::config::{BudgetConfig, HeadConfig};
+use crate::config::{BudgetConfig, HeadConfig, Secret, TablePlace};
 use crate::database::activity::{Activity, Session};
 use crate::database::budget::{self, Process, Room, Verdict};
-use crate::database::{DatabaseError, Pooler, Told};
+use crate::database::{Database, DatabaseError, Pooler, Told};
 use crate::error::Error;
 
 mod show;
@@ -83,8 +83,7 @@ impl Found {
         let server = watch.describe();
         watch.close().await;
         let config = &asked.project.config.budget;
-        let head_is_here = matches!(&asked.project.config.store.head, HeadConfig::Database(_));
-        let processes = counted(config, u64::from(head_is_here), &activity);
+        let processes = counted(config, &own(asked)?, &activity);
         let (room, behind) = rooms(config, &activity, pooler.as_ref().ok());
         Ok(Found { server, activity, pooler, processes, room, behind })
     }
@@ -135,14 +134,34 @@ impl Found {
     }
 }
 
+/// tintype's own connections to the server of its database, each process once.
+fn own(asked: &Asked) -> Result<[Process; 2], Error> {
+    let config = &asked.project.config;
+    let place = |url: &Secret| Database::from_url(url.expose(), &config.folder);
+    let is_here = |place: &Database| place.is_on_server_of(&asked.database);
+    let head = match &config.store.head {
+        HeadConfig::Database(url) => is_here(&place(url)?),
+        HeadConfig::Store | HeadConfig::SinglePublisher => false,
+    };
+    // The table has a pool of its own, unless it is in the very database that is read.
+    let table = match &config.fallback.table {
+        TablePlace::Database(url) => {
+            let table = place(url)?;
+            is_here(&table) && table.identity() != asked.database.identity()
+        }
+        TablePlace::Off | TablePlace::None | TablePlace::File(_) => false,
+    };
+    // A build's own, and beside it that of the head.
+    let publish = Process { name: PUBLISH.to_owned(), count: 1, pool: 1 + u64::from(head) };
+    let serve = Process { name: SERVE.to_owned(), count: 1, pool: SERVE_POOL * (1 + u64::from(table)) };
+    Ok([publish, serve])
+}
+
 /// The processes that connect, tintype's own last unless the config names them.
-fn counted(config: &BudgetConfig, head: u64, activity: &Activity) -> Vec<Counted> {
+fn counted(config: &BudgetConfig, own: &[Process; 2], activity: &Activity) -> Vec<Counted> {
     let named = config.processes.iter().map(|process| (process.clone(), false));
-    // A build's own, and beside it that of the head, if a database keeps it.
-    let publish = Process { name: PUBLISH.to_owned(), count: 1, pool: 1 + head };
-    let serve = Process { name: SERVE.to_owned(), count: 1, pool: SERVE_POOL };
     let is_named = |name: &str| config.processes.iter().any(|process| process.name.eq_ignore_ascii_case(name));
-    let assumed = [publish, serve].into_iter().filter(|process| !is_named(&process.name));
+    let assumed = own.iter().filter(|process| !is_named(&process.name)).cloned();
     let now = |process: &Process| {
         let is_its = |session: &&Session| !session.is_this && process.is_of(&session.application.replace('/', " "));
         activity.sessions.iter().filter(is_its).count() as u64

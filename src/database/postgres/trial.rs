@@ -151,7 +151,7 @@ impl Server {
         }
         let transact = async |mut connection: PgConnection| {
             let began = Instant::now();
-            let started = timeout(settings.connect_timeout, self.start(&mut connection, role, settings)).await;
+            let started = timeout(settings.connect_timeout, self.begin(&mut connection, role, settings)).await;
             let result = match started {
                 Ok(Ok(_)) => in_time(execute(&mut connection, "COMMIT")).await,
                 Ok(Err(refusal)) => Err(refusal.error),

@@ -55,6 +55,15 @@ fn eighteen_processes_are_too_many_for_any_server() {
     assert!(world.shown(2).contains("21 × 4 = 84 > 60"));
     world.budget(&url, &budget("", &[("api", 100, 1)]), 2);
     assert!(world.shown(2).contains("100 processes can't have one connection each"));
+    // A head and a table on the same server take their own, by whatever role and database.
+    let same = format!(
+        "[fallback]\ntable_url = \"{}\"\n[budget]\nreserved = 0\n",
+        world.server.url.replacen("/postgres", "/template1", 1)
+    );
+    let said = world.budget(&url, &same, 0);
+    assert_eq!(said["most"], 9, "{said:#}");
+    let other = same.replace("127.0.0.1", "127.0.0.2");
+    assert_eq!(world.budget(&url, &other, 0)["most"], 5);
     // A site without `serve` says so.
     let said = world.budget(&url, &budget("", &[("tintype serve", 0, 4), ("api", 4, 10)]), 0);
     assert_eq!(said["most"], 41, "{said:#}");
