@@ -104,7 +104,7 @@ impl Monitor {
         for watched in watched {
             watched.watch.close().await;
         }
-        if !context.is_json() && !context.global.quiet {
+        if context.is_talkative() {
             print::note(&seen.words());
         }
         Ok(if seen.failed > 0 || seen.worst == Some(Level::Critical) { Outcome::Failed } else { Outcome::Done })
@@ -230,7 +230,7 @@ impl Monitor {
             print::line(&styled(print::YELLOW, format!("          {}", line(session))));
         }
         if let Some(words) = hidden(activity).filter(|_| is_first) {
-            print::note(&words);
+            print::line(&styled(print::YELLOW, format!("          {words}")));
         }
     }
 }

@@ -27,14 +27,12 @@ pub struct Watch {
     /// The longest wait for a connection.
     wait: Duration,
     connection: Option<PgConnection>,
-    /// How often a connection was opened.
-    pub connections: u64,
 }
 
 impl Watch {
     /// Nobody is asked yet. `application` is what the server shows for the connection.
     pub fn new(server: Server, application: &str, wait: Duration) -> Watch {
-        Watch { server, application: application.to_owned(), wait, connection: None, connections: 0 }
+        Watch { server, application: application.to_owned(), wait, connection: None }
     }
 
     /// Host, port and database.
@@ -59,12 +57,9 @@ impl Watch {
         Ok(activity)
     }
 
-    async fn open(&mut self) -> Result<PgConnection, DatabaseError> {
+    async fn open(&self) -> Result<PgConnection, DatabaseError> {
         let hint = "is the server up and reachable from here? [database.build] acquire_timeout sets the wait";
-        let opened = self.server.connect(&self.application, self.wait, hint).await;
-        let connection = opened.map_err(|refusal| refusal.error)?;
-        self.connections += 1;
-        Ok(connection)
+        self.server.connect(&self.application, self.wait, hint).await.map_err(|refusal| refusal.error)
     }
 
     /// Gives the connection back.

@@ -85,7 +85,7 @@ fn thresholds_decide_the_exit_code() {
 fn it_ends_when_it_is_told_to() {
     let project = places::sqlite();
     let start = |more: &[&str]| {
-        let mut running = project.tintype(&[&["db", "monitor", "--interval", "100ms"], more].concat()).start();
+        let mut running = project.tintype(&[&["db", "monitor", "-v", "--interval", "100ms"], more].concat()).start();
         running.wait_for("a look", |running| running.stdout().contains("journal_mode").then_some(()));
         running
     };
@@ -100,6 +100,7 @@ fn it_ends_when_it_is_told_to() {
         running.finish().expect(code);
     }
     let lines = project.run(&["db", "monitor", "--count", "2", "--interval", "100ms", "--format", "json"]).expect(0);
+    assert_eq!(lines.stderr, "", "cron would mail this");
     for line in lines.text().lines() {
         let sample: Value = serde_json::from_str(line).expect("a document a line");
         assert_eq!((&sample["outcome"], &sample["file"]["journal_mode"]), (&json!("ok"), &json!("delete")));

@@ -154,6 +154,23 @@ fn the_line_is_named() {
     assert_eq!((&said["servers"][0]["tls"], outcome(&said, "tls")), (&json!(expected[0][0]), "ok"), "{said:#}");
 }
 
+/// A server that takes connections and never says a word, as one that is stopped does.
+#[test]
+fn nobody_waits_for_ever() {
+    let silent = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("bind to a free port");
+    let port = silent.local_addr().expect("it has an address").port();
+    let project = Project::at(&format!("postgres://web@127.0.0.1:{port}/site"));
+    let url = format!("postgres://web@127.0.0.1:{port}/site");
+    project.configure(&url, "[database.build]\nacquire_timeout = \"1s\"\n");
+    for what in ["budget", "connections", "test", "monitor"] {
+        let more: &[&str] = if what == "monitor" { &["--count", "2", "--interval", "100ms"] } else { &[] };
+        let ended = project.run(&[&["db", what], more].concat()).expect(1);
+        let said = ended.text() + &ended.stderr;
+        assert!(said.contains("no answer within 1s"), "{what}: {ended}");
+        assert!(ended.elapsed < Duration::from_secs(20), "{what}: {ended}");
+    }
+}
+
 #[test]
 fn what_is_not_there_is_explained() {
     let Some(database) = postgres::database() else { return };
