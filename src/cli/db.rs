@@ -18,9 +18,6 @@ mod monitor;
 mod table;
 mod test;
 
-/// The connections of one pool of `tintype serve`.
-const SERVE_POOL: u64 = 4;
-
 /// Options of `db`.
 #[derive(Debug, Args)]
 pub struct Db {

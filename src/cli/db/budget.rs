@@ -8,7 +8,7 @@ use clap::Args;
 use super::super::Outcome;
 use super::super::context::Context;
 use super::super::print;
-use super::{Asked, SERVE_POOL, file_json, file_line, file_words};
+use super::{Asked, file_json, file_line, file_words};
 use crate::config::{BudgetConfig, HeadConfig, Secret, TablePlace};
 use crate::database::activity::{Activity, Session};
 use crate::database::budget::{self, Process, Room, Verdict};
@@ -151,9 +151,10 @@ fn own(asked: &Asked) -> Result<[Process; 2], Error> {
         }
         TablePlace::Off | TablePlace::None | TablePlace::File(_) => false,
     };
+    let max = config.database.serve.max as u64;
     // A build's own, and beside it that of the head.
     let publish = Process { name: PUBLISH.to_owned(), count: 1, pool: 1 + u64::from(head) };
-    let serve = Process { name: SERVE.to_owned(), count: 1, pool: SERVE_POOL * (1 + u64::from(table)) };
+    let serve = Process { name: SERVE.to_owned(), count: 1, pool: max * (1 + u64::from(table)) };
     Ok([publish, serve])
 }
 

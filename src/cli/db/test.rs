@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::super::Outcome;
 use super::super::context::Context;
 use super::super::print::{self, counted, styled};
-use super::{Asked, SERVE_POOL};
+use super::Asked;
 use crate::database::{DatabaseError, Leases, Pings, Plan, Pooler, Times, Told, Trial};
 use crate::error::Error;
 use crate::store::probe::{Check, Subject, Verdict, is_sound};
@@ -25,9 +25,9 @@ const LEFT: Subject = Subject { name: "left-behind", means: "nothing is left idl
 /// Options of `db test`.
 #[derive(Debug, Args)]
 pub struct Test {
-    /// How many connections to hold at a time.
-    #[arg(long, value_name = "N", default_value_t = SERVE_POOL, value_parser = clap::value_parser!(u64).range(1..=1000))]
-    concurrency: u64,
+    /// How many connections to hold at a time; as many as `tintype serve` may have, if this isn't given.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1000))]
+    concurrency: Option<u64>,
     /// How often to ask over one connection that is kept.
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
     count: u64,
@@ -39,7 +39,8 @@ pub struct Test {
 impl Test {
     pub async fn run(self, context: &Context) -> Result<Outcome, Error> {
         let asked = Asked::new(context)?;
-        let plan = Plan { count: self.count, interval: self.interval, concurrency: self.concurrency };
+        let concurrency = self.concurrency.unwrap_or(asked.project.config.database.serve.max as u64);
+        let plan = Plan { count: self.count, interval: self.interval, concurrency };
         let trials = asked.database.trials(&asked.project.settings, &asked.application, &plan).await;
         let checked: Vec<(&Trial, Vec<Check>)> = trials.iter().map(|trial| (trial, checks(trial))).collect();
         let is_sound = checked.iter().all(|(_, checks)| is_sound(checks));

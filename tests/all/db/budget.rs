@@ -64,6 +64,9 @@ fn eighteen_processes_are_too_many_for_any_server() {
     assert_eq!(said["most"], 9, "{said:#}");
     let other = same.replace("127.0.0.1", "127.0.0.2");
     assert_eq!(world.budget(&url, &other, 0)["most"], 5);
+    // What `serve` may have is what its settings say.
+    assert_eq!(world.budget(&url, "[database.serve]\nmax = 11\n", 0)["most"], 12);
+    assert_eq!(world.project.json(&["db", "test"], 0)["servers"][0]["concurrency"]["held"], 11);
     // A site without `serve` says so.
     let said = world.budget(&url, &budget("", &[("tintype serve", 0, 4), ("api", 4, 10)]), 0);
     assert_eq!(said["most"], 41, "{said:#}");
