@@ -17,6 +17,7 @@ use crate::logging::Logging;
 mod check;
 mod confirm;
 mod context;
+mod db;
 mod demo;
 mod doctor;
 mod get;
@@ -103,6 +104,8 @@ enum Command {
     Serve(serve::Serve),
     /// Publish when the schedules say so; a daemon, unless an option says otherwise.
     Schedule(schedule::Schedule),
+    /// Look at the database's connections: how many there may be, who has them, whether tintype gets its own.
+    Db(db::Db),
     /// Look whether store, database, templates and CDN do what a publish needs.
     Doctor(doctor::Doctor),
     /// Print a completion script for a shell.
@@ -135,6 +138,7 @@ impl Command {
             Command::Purge(_) => "purge",
             Command::Serve(_) => "serve",
             Command::Schedule(_) => "schedule",
+            Command::Db(db) => db.name(),
             Command::Doctor(_) => "doctor",
             Command::Completions { .. } => "completions",
             Command::Man => "man",
@@ -288,6 +292,7 @@ async fn run(context: &Context, command: Command) -> Result<Outcome, Error> {
         Command::Purge(purge) => purge.run(context).await,
         Command::Serve(serve) => Box::pin(serve.run(context)).await,
         Command::Schedule(schedule) => Box::pin(schedule.run(context)).await,
+        Command::Db(db) => Box::pin(db.run(context)).await,
         Command::Doctor(doctor) => doctor.run(context).await,
         Command::Completions { shell } => {
             let mut script = Vec::new();

@@ -22,6 +22,7 @@ use crate::release::prune::Retention;
 use crate::store::{Location, S3Settings};
 use crate::template::guard::{GuardSettings, size_bytes};
 
+mod budget;
 mod cdn;
 mod database;
 mod environment;
@@ -38,6 +39,7 @@ mod tests;
 mod values;
 
 pub use crate::secret::Secret;
+pub use budget::BudgetConfig;
 pub use keys::file_text;
 pub use masked::holds_password;
 pub use notify::NotifyConfig;
@@ -67,6 +69,8 @@ pub struct Config {
     pub guard: GuardSettings,
     /// `[retention]`
     pub retention: Retention,
+    /// `[budget]`
+    pub budget: BudgetConfig,
     /// `[notify]`
     pub notify: NotifyConfig,
     /// `[paths]`
@@ -350,6 +354,7 @@ impl Reader<'_> {
                 unpurged: !cdn.purge.is_none(),
             },
             cdn,
+            budget: self.budget(),
             notify: self.notify(),
             paths: self.paths(),
         }

@@ -14,7 +14,9 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use tokio::sync::mpsc;
 
+pub mod activity;
 mod batch;
+pub mod budget;
 mod comparison;
 mod condition;
 mod error;
@@ -25,6 +27,7 @@ pub mod pool;
 mod postgres;
 mod servers;
 mod sqlite;
+mod trial;
 pub mod url;
 pub mod value;
 
@@ -34,8 +37,10 @@ pub use error::DatabaseError;
 pub use examine::{Examined, Facts};
 pub use fallback_table::{FallbackTable, TABLE_FORMAT, TableDocument, TableMark, TableRow, TableState, TableWrite};
 pub use pool::{Closed, Histogram, Pool, PoolError, PoolFigures, PoolSettings, PoolState};
-pub use postgres::{HeadRow, HeadTable, RowSwap, RowVersion};
+pub use postgres::{HeadRow, HeadTable, Pooler, RowSwap, RowVersion, Told, Watch};
 pub use servers::{PassedOver, ReadFrom, Search, Servers, Source};
+pub use sqlite::FileFacts;
+pub use trial::{Leases, Pings, Plan, Times, Trial};
 
 use crate::template::scope::Statement;
 use condition::Condition;
@@ -151,6 +156,30 @@ impl Database {
                 Database::Postgres(Box::new(Servers { replicas, read, max_lag, ..*servers }))
             }
             Database::Sqlite(_) => self,
+        }
+    }
+
+    /// Somebody to look at the clients of each server, the primary first; nobody for a file, which has none. A look
+    /// waits no longer than `wait` for a connection.
+    pub fn watches(&self, application: &str, wait: Duration) -> Vec<Watch> {
+        let Database::Postgres(servers) = self else { return Vec::new() };
+        let all = std::iter::once(&servers.primary).chain(&servers.replicas);
+        all.map(|server| Watch::new(server.clone(), application, wait)).collect()
+    }
+
+    /// True if both are databases of one server, as far as their URLs tell.
+    pub fn is_on_server_of(&self, other: &Database) -> bool {
+        match (self, other) {
+            (Database::Postgres(one), Database::Postgres(two)) => one.primary.place() == two.primary.place(),
+            _ => false,
+        }
+    }
+
+    /// What can be said of a file; none for a server.
+    pub async fn file(&self, settings: &ReadSettings) -> Option<Result<FileFacts, DatabaseError>> {
+        match self {
+            Database::Postgres(_) => None,
+            Database::Sqlite(path) => Some(sqlite::facts(path, settings).await),
         }
     }
 

@@ -110,7 +110,7 @@ fn unknown(name: &str) -> Option<Refusal> {
         return None;
     }
     let is_table = |key: &&&Key| {
-        key.kind == Kind::Table && rest.eq_ignore_ascii_case(&format!("{}_{}", key.section.replace('.', "_"), key.name))
+        key.is_table() && rest.eq_ignore_ascii_case(&format!("{}_{}", key.section.replace('.', "_"), key.name))
     };
     let hint = if let Some(key) = KEYS.iter().find(is_table) {
         format!("{} is a table and can only be set in the file", key.label())

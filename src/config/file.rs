@@ -9,7 +9,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::keys::{KEYS, Key, Kind};
-use super::values::{Origin, Refusal, Value, Values};
+use super::values::{Origin, ProcessValue, Refusal, Value, Values};
 use crate::diagnostic::did_you_mean;
 
 /// Reads the text.
@@ -62,6 +62,12 @@ impl Walk {
                 format!("{} is a table, and this is a value ({})", key.label(), other.type_str()),
                 format!("write for example {}", key.example()),
             ),
+            (Kind::Processes, DeValue::Array(tables)) => tables.iter().for_each(|table| self.process(table)),
+            (Kind::Processes, other) => self.refuse(
+                value.span(),
+                format!("{} is a list of tables, and this isn't ({})", key.label(), other.type_str()),
+                format!("write for example {}", key.example()),
+            ),
             (Kind::Number { .. }, DeValue::Integer(number)) => {
                 self.values.set(key, Value { text: number.to_string(), origin: Origin::File(value.span()) });
             }
@@ -110,6 +116,38 @@ impl Walk {
             }
         }
         self.values.set_list(key, values);
+    }
+
+    fn process(&mut self, written: &Spanned<DeValue<'_>>) {
+        const NAMES: [&str; 3] = ["name", "count", "pool"];
+        let Some(table) = written.get_ref().as_table() else {
+            let reason = format!("a process is a table, and this isn't ({})", written.get_ref().type_str());
+            return self.refuse(written.span(), reason, "write for example { name = \"api\", count = 4, pool = 8 }");
+        };
+        for (name, _) in table.iter().filter(|(name, _)| !NAMES.contains(&name.get_ref().as_ref())) {
+            let known = || format!("known here are {}", NAMES.join(", "));
+            let hint = did_you_mean(name.get_ref(), NAMES).map_or_else(known, |near| format!("did you mean `{near}`?"));
+            self.refuse(name.span(), format!("unknown key `{}` of a process", name.get_ref()), hint);
+        }
+        let [name, count, pool] = NAMES.map(|name| table.get(name));
+        let number = |value: &Spanned<DeValue<'_>>| {
+            Some(Value { text: value.get_ref().as_integer()?.to_string(), origin: Origin::File(value.span()) })
+        };
+        let name = name.and_then(|name| {
+            Some(Value { text: name.get_ref().as_str()?.to_owned(), origin: Origin::File(name.span()) })
+        });
+        let count = match count {
+            Some(count) => number(count),
+            None => Some(Value { text: "1".to_owned(), origin: Origin::Default }),
+        };
+        match (name, count, pool.and_then(number)) {
+            (Some(name), Some(count), Some(pool)) => self.values.processes.push(ProcessValue { name, count, pool }),
+            _ => self.refuse(
+                written.span(),
+                "a process has a `name` in quotes, a `pool` and, unless there is one only, a `count`, both whole numbers",
+                "write for example name = \"api\", count = 4, pool = 8",
+            ),
+        }
     }
 
     fn settings(&mut self, key: &'static Key, table: &DeTable<'_>) {

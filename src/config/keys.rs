@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::masked::holds_password;
 use crate::diagnostic::did_you_mean;
 
+pub mod budget;
 mod cdn;
 mod database;
 mod fallback;
@@ -16,6 +17,7 @@ mod paths;
 mod retention;
 mod serve;
 
+pub use budget::{LIMIT, PROCESSES, RESERVED};
 pub use cdn::{
     CDN_PURGE, CDN_URL, CLOUDFLARE_API, CLOUDFLARE_TAGS, CLOUDFLARE_TOKEN, CLOUDFRONT_API, CLOUDFRONT_TAGS,
     DISTRIBUTION, EVERYTHING, EVERYTHING_METHOD, FASTLY_API, FASTLY_TAGS, FASTLY_TOKEN, HEADER, MAX_PATHS, METHOD,
@@ -69,6 +71,8 @@ pub enum Kind {
     Switch,
     /// A table of texts, which has no variable in the environment.
     Table,
+    /// A list of processes, each a table, which has no variable either.
+    Processes,
 }
 
 /// One key of `tintype.toml`.
@@ -194,7 +198,7 @@ pub static LEASE_TTL: Key = Key {
 };
 
 /// All keys, in the order of the written file.
-pub static KEYS: [&Key; 80] = [
+pub static KEYS: [&Key; 83] = [
     &DATABASE_URL,
     &REPLICAS,
     &READ,
@@ -271,6 +275,9 @@ pub static KEYS: [&Key; 80] = [
     &MAX_SIZE,
     &RETENTION_RELEASES,
     &RETENTION_AGE,
+    &LIMIT,
+    &RESERVED,
+    &PROCESSES,
     &NOTIFY_WEBHOOK,
     &NOTIFY_ON,
     &TEMPLATES,
@@ -283,10 +290,15 @@ impl Key {
         format!("[{}] {}", self.section, self.name)
     }
 
-    /// Its variable in the environment; a table has none.
+    /// Its variable in the environment; tables have none.
     pub fn variable(&self) -> Option<String> {
         let name = || format!("TINTYPE_{}_{}", self.section.replace('.', "_"), self.name).to_ascii_uppercase();
-        (self.kind != Kind::Table).then(name)
+        (!self.is_table()).then(name)
+    }
+
+    /// True if its value is made of tables.
+    pub fn is_table(&self) -> bool {
+        matches!(self.kind, Kind::Table | Kind::Processes)
     }
 
     /// True if its value is a list.

@@ -24,6 +24,16 @@ pub struct Value {
     pub origin: Origin,
 }
 
+/// One of `[budget] processes`, as it was written.
+pub struct ProcessValue {
+    /// Its name.
+    pub name: Value,
+    /// How many there are of it.
+    pub count: Value,
+    /// The connections of each.
+    pub pool: Value,
+}
+
 /// What is wrong with a value, and what to write instead.
 #[derive(Debug)]
 pub struct Refusal {
@@ -42,6 +52,8 @@ pub struct Values {
     lists: [Option<Vec<Value>>; KEYS.len()],
     /// What the keys hold whose value is a table: the key, a name and its value, each with its place.
     pub tables: Vec<(&'static Key, Value, Value)>,
+    /// `[budget] processes`.
+    pub processes: Vec<ProcessValue>,
     /// The server of a bucket as AWS's own variables name it: weaker than the key wherever that is set.
     pub aws_endpoint: Option<Value>,
 }
@@ -53,6 +65,7 @@ impl Values {
             texts: [const { None }; KEYS.len()],
             lists: [const { None }; KEYS.len()],
             tables: Vec::new(),
+            processes: Vec::new(),
             aws_endpoint: None,
         }
     }

@@ -18,18 +18,23 @@ use super::batch::{RowBatch, Rows};
 use super::{ColumnType, DatabaseError, ResultColumn};
 use crate::template::scope::{Bind, Statement};
 
+mod activity;
 pub mod connect;
 mod copy;
 pub mod facts;
 mod failure;
 mod fallback_table;
 mod head_table;
+mod pooler;
 mod replica;
 mod result_types;
+mod trial;
 
+pub use activity::Watch;
 use failure::statement_error;
 pub use fallback_table::{TableServer, TableTransaction};
 pub use head_table::{HeadRow, HeadTable, RowSwap, RowVersion};
+pub use pooler::{Pooler, Told};
 pub use result_types::columns;
 use result_types::{is_about_types, read_rare_types};
 

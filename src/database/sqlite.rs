@@ -14,8 +14,12 @@ use sqlx::{
 use tokio::sync::mpsc;
 
 mod fallback_table;
+mod file;
+mod trial;
 
 pub use fallback_table::{TableFile, TableFileTransaction};
+pub use file::{FileFacts, facts};
+pub use trial::trial;
 
 use super::batch::{RowBatch, Rows};
 use super::error::TOO_SLOW;

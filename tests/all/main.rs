@@ -17,6 +17,7 @@ mod cdn_verify;
 mod cdn_webhook;
 mod changed_only;
 mod cli;
+mod db;
 mod demo;
 mod doctor;
 mod doctor_publish;

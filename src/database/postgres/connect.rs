@@ -80,6 +80,13 @@ impl Server {
         }
     }
 
+    /// Socket or host, and port.
+    pub fn place(&self) -> (String, u16) {
+        let options = &self.options;
+        let socket = options.get_socket().map(|socket| socket.display().to_string());
+        (socket.unwrap_or_else(|| options.get_host().to_owned()), options.get_port())
+    }
+
     /// The same with the user, for comparing.
     pub fn identity(&self) -> String {
         format!("{}, user {}", self.describe(), self.options.get_username())

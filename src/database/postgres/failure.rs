@@ -25,7 +25,8 @@ fn hint(sqlstate: Option<&str>, error: &sqlx::Error, reason: &str) -> &'static s
         }
         (Some("3D000"), _) => "check the database's name at the end of the URL",
         (Some("53300"), _) => {
-            "the server has no connection free; tintype needs one: see who holds them in pg_stat_activity"
+            "the server has no connection free; tintype needs one: `tintype db connections` shows who holds them, with the URL \
+             of a superuser if nobody else is let in"
         }
         (Some("57P03"), _) => {
             "the server is starting or stopping; a build waits for as long as [database.build] acquire_timeout says"
@@ -59,6 +60,10 @@ fn pooler_hint(reason: &str) -> Option<&'static str> {
         (
             "server login failed",
             "the pooler reaches its PostgreSQL server and is refused there: see the pooler's log and its user's password",
+        ),
+        (
+            "transaction blocks not allowed",
+            "the pooler is in statement mode: pool_mode = transaction or session for tintype's [databases] entry",
         ),
         ("no such database", "the pooler has no such name in [databases] of pgbouncer.ini"),
         (

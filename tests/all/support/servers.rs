@@ -36,6 +36,26 @@ impl Bouncer {
     }
 }
 
+/// A server that nobody else connects to, so that its connections can be counted.
+pub struct Alone {
+    _script: Script,
+    /// URL of its database `postgres`, as the superuser.
+    pub url: String,
+}
+
+impl Alone {
+    /// Starts it.
+    pub fn start() -> Option<Self> {
+        let (script, url) = start("cluster.sh", &["c"])?;
+        Some(Self { _script: script, url })
+    }
+
+    /// The same database as another role.
+    pub fn url_as(&self, user: &str, password: &str) -> String {
+        self.url.replacen("postgres@", &format!("{user}:{password}@"), 1)
+    }
+}
+
 /// A primary and two streaming standbys.
 pub struct Replicas {
     script: Script,
