@@ -34,7 +34,7 @@ use hyper::{Method, StatusCode};
 use ipnet::IpNet;
 use moka::sync::Cache;
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 use crate::database::Pool;
 use crate::store::Store;
@@ -57,6 +57,8 @@ use table::Table;
 
 /// Longest object path; slugs and patterns are capped below it.
 const MAX_PATH_BYTES: usize = 1024;
+/// Documents that are read from the store at a time, for readers.
+const STORE_TURNS: usize = 64;
 /// Documents that failed lately and are left alone for some seconds.
 const MAX_FAILURES: u64 = 10_000;
 /// How often clients are forgotten who have their whole share again.
@@ -117,6 +119,8 @@ pub struct Fallback {
     failures: Cache<Box<str>, Failure>,
     learned: HashMap<String, Learned>,
     figures: Figures,
+    /// Documents that are read from the store at a time.
+    store_turns: Semaphore,
     /// When the store last failed to give a document, in milliseconds of the figures' clock.
     store_failed_at: AtomicU64,
     /// When the database was last asked, on the same clock, and whether it answered.
@@ -146,6 +150,7 @@ impl Fallback {
             failures: Cache::builder().max_capacity(MAX_FAILURES).time_to_live(Duration::from_mins(2)).build(),
             learned,
             figures: Figures::default(),
+            store_turns: Semaphore::new(STORE_TURNS),
             store_failed_at: AtomicU64::new(0),
             database_asked_at: AtomicU64::new(0),
             database_answered: AtomicBool::new(false),

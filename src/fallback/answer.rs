@@ -109,7 +109,7 @@ impl Fallback {
         let published = site.and_then(|site| site.document(path));
         let asked = match &published {
             Some((row, attributes)) => {
-                match self.stored(path, row.blob(), attributes).await {
+                match self.stored(path, row.blob(), attributes, site).await {
                     Landed::Document(entry, source) => return Answer::Document(entry, source),
                     Landed::Missing | Landed::Failed { .. } => {}
                 }
@@ -160,7 +160,13 @@ impl Fallback {
     }
 
     /// A document of the release, from its blob.
-    async fn stored(self: &Arc<Self>, path: &str, blob: Option<String>, attributes: &Attributes) -> Landed {
+    async fn stored(
+        self: &Arc<Self>,
+        path: &str,
+        blob: Option<String>,
+        attributes: &Attributes,
+        site: Option<&Arc<Site>>,
+    ) -> Landed {
         let failed = Landed::Failed { retry_after: COME_BACK, why: Shed::Store };
         let Some(blob) = blob else { return Landed::Missing };
         if self.store_rests() {
@@ -168,7 +174,10 @@ impl Fallback {
         }
         let fetch = || {
             let (fallback, path, attributes) = (Arc::clone(self), path.to_owned(), attributes.clone());
+            let site = site.map(Arc::clone);
             async move {
+                // So many bodies are on their way at most; the semaphore is never closed.
+                let _turn = fallback.store_turns.acquire().await;
                 let read = tokio::time::timeout(STORE, fallback.store.read(&blob)).await;
                 let gzip = match read {
                     Ok(Ok(Some(gzip))) => gzip,
@@ -178,7 +187,7 @@ impl Fallback {
                 };
                 let Ok(digest) = attributes.digest.parse() else { return Landed::Missing };
                 fallback.store_failed_at.store(0, Ordering::Relaxed);
-                let entry = Arc::new(Entry::new(gzip.into(), digest, &attributes, None));
+                let entry = Arc::new(Entry::new(gzip.into(), digest, &attributes, None, site.as_deref()));
                 fallback.memory.put(&path, &entry);
                 Landed::Document(entry, Source::Store)
             }
@@ -211,7 +220,9 @@ impl Fallback {
             match table.find(path, not_before).await {
                 Ok(Some(row)) => {
                     let fetched = row.fetched;
-                    let entry = Entry::new(fetched.gzip, fetched.digest, &row.attributes, Some(TABLE_TTL));
+                    let site = self.followed.site();
+                    let (gzip, digest) = (fetched.gzip, fetched.digest);
+                    let entry = Entry::new(gzip, digest, &row.attributes, Some(TABLE_TTL), site.as_deref());
                     return self.landed(path, entry, Source::Table);
                 }
                 Ok(None) => {}
@@ -235,7 +246,9 @@ impl Fallback {
             Ok(fetched) => {
                 let attributes = self.live_attributes(&asked, &fetched);
                 let ttl = spread(asked.served.template.limits.ttl, path);
-                self.landed(path, Entry::new(fetched.gzip, fetched.digest, &attributes, Some(ttl)), Source::Live)
+                let site = self.followed.site();
+                let entry = Entry::new(fetched.gzip, fetched.digest, &attributes, Some(ttl), site.as_deref());
+                self.landed(path, entry, Source::Live)
             }
             Err(error) => {
                 let failed = Self::failed(path, &error);

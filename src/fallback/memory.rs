@@ -45,8 +45,14 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// A document with these attributes, whose digest is that of the body.
-    pub fn new(gzip: Bytes, digest: Digest, attributes: &Attributes, fresh_for: Option<Duration>) -> Entry {
+    /// A document with these attributes, whose digest is that of the body, as it was had while this was the site.
+    pub fn new(
+        gzip: Bytes,
+        digest: Digest,
+        attributes: &Attributes,
+        fresh_for: Option<Duration>,
+        site: Option<&Site>,
+    ) -> Entry {
         let text = digest.to_string();
         let tag = |ending: &str| value(&format!("\"{}{ending}\"", &text[..32]));
         let tags = attributes.cache_tags.join(",");
@@ -59,25 +65,25 @@ impl Entry {
             cache_tags: (!tags.is_empty()).then(|| value(&tags)),
             as_of: value(&attributes.as_of),
             fresh_until: fresh_for.map(|length| Instant::now() + length),
-            confirmed: AtomicU64::new(0),
+            confirmed: AtomicU64::new(site.map_or(0, |site| site.number)),
         }
     }
 
     /// Says whether it may be sent without a further look, while this is the site.
     fn is_fresh(&self, path: &str, site: Option<&Site>) -> bool {
-        if let Some(fresh_until) = self.fresh_until {
-            return Instant::now() < fresh_until;
+        if self.fresh_until.is_some_and(|fresh_until| Instant::now() >= fresh_until) {
+            return false;
         }
-        let Some(site) = site else { return false };
-        if self.confirmed.load(Ordering::Relaxed) == site.number {
-            return true;
-        }
-        // The first look after a release: what it hasn't changed stays fresh.
-        let is_shown = site.shows(path, &self.digest, &self.cache_control);
-        if is_shown {
+        let Some(site) = site.filter(|site| self.confirmed.load(Ordering::Relaxed) != site.number) else { return true };
+        // The first look after a release: what it hasn't changed stays fresh, and what it doesn't publish has its time.
+        let is_right = match self.fresh_until {
+            None => site.shows(path, &self.digest, &self.cache_control),
+            Some(_) => site.digest(path).is_none_or(|digest| digest == self.digest),
+        };
+        if is_right {
             self.confirmed.store(site.number, Ordering::Relaxed);
         }
-        is_shown
+        is_right
     }
 }
 

@@ -40,6 +40,11 @@ impl Site {
         Some((Arc::clone(row), attributes))
     }
 
+    /// The digest of what a path shows.
+    pub fn digest(&self, path: &str) -> Option<Digest> {
+        self.manifest.row(path)?.digest()
+    }
+
     /// Says whether a path shows these bytes under this `Cache-Control`.
     pub fn shows(&self, path: &str, digest: &Digest, cache_control: &HeaderValue) -> bool {
         document_of(&self.manifest, path).is_some_and(|(row, attributes)| {

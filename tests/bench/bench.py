@@ -19,7 +19,7 @@ from table import Table
 
 HERE = pathlib.Path(__file__).parent
 # In the order of the table.
-PARTS = ("directory", "rows", "store", "million", "profile")
+PARTS = ("directory", "rows", "store", "million", "serve", "profile")
 SHM = pathlib.Path("/dev/shm")
 # Largest together: a site of a million documents, each one inode for its blob and one name more.
 SHM_MIB = 6144

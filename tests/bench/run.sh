@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The one benchmark command: bash tests/bench/run.sh [PART…] [--out FILE] [--pairs N] [--sample N] [--disk DIR] [--strict]
 #
-# Parts: directory rows store million profile; without one, all of them (about an hour on two cores). It builds tintype and an S3
+# Parts: directory rows store million serve profile; without one, all of them (about an hour on two cores). It builds tintype and an S3
 # server, starts a PostgreSQL cluster of its own, loads it, makes a Python environment with the peers, measures them side by side
 # and prints one table of ratios. Everything it started or made is gone at the end, except what these variables ask to keep:
 #
