@@ -109,7 +109,7 @@ mod tests {
     use crate::snapshot::Gzip;
 
     fn packed(length: usize) -> (Vec<u8>, Bytes) {
-        let plain: Vec<u8> = (0..length).map(|at| (at % 251) as u8).collect();
+        let plain: Vec<u8> = (0..length).map(|at| u8::try_from(at % 251).unwrap()).collect();
         let gzip = Gzip::default().compress(&plain).into();
         (plain, gzip)
     }

@@ -23,7 +23,7 @@ fn said(answer: &Response) -> Value {
     serde_json::from_slice(&answer.body).expect("JSON")
 }
 
-/// The members of a pool, as dashboards of SQLAlchemy's know them.
+/// The members of a pool, as dashboards of connection pools know them.
 #[track_caller]
 fn is_a_pool(database: &Value, max: u64) {
     let pool = &database["pool"];

@@ -43,14 +43,13 @@ fn trusting(project: &Project, proxies: &str) -> Serving {
     Serving::of(command.env("TINTYPE_FALLBACK_TRUSTED_PROXIES", proxies))
 }
 
-/// Asks for one key after the other, from `first` on, as this client, until it is refused. Returns how many it got and
-/// the refusal.
+/// Asks for one key after the other as this client, until it is refused. Returns how many it got and the refusal.
 #[track_caller]
-fn until_refused(server: &Serving, template: &str, first: usize, forwarded: &str) -> (usize, Response) {
-    for number in first..KEYS {
+fn until_refused(server: &Serving, template: &str, forwarded: &str) -> (u32, Response) {
+    for number in 0..KEYS {
         let answer = server.get_with(&format!("/{template}/key-{number}.json"), &[("X-Forwarded-For", forwarded)]);
         if answer.status == 429 {
-            return (number - first, answer);
+            return (u32::try_from(number).expect("not many"), answer);
         }
         assert_eq!((answer.status, answer.header("x-tintype-source")), (200, "live"), "{template} {number}");
     }
@@ -65,16 +64,18 @@ fn a_share_and_when_the_next_one_is_due() {
     assert_eq!(server.get("/world/atlantis.json").status, 404);
     for (name, per_minute) in SHARES {
         let begun = Instant::now();
-        let (got, refused) = until_refused(&server, name, 0, "203.0.113.5");
-        let interval = 60.0 / f64::from(per_minute);
+        let (got, refused) = until_refused(&server, name, "203.0.113.5");
+        let interval = Duration::from_mins(1) / per_minute;
         // As many as a minute allows at once, and one for each interval that has passed meanwhile.
-        let most = per_minute as usize + (begun.elapsed().as_secs_f64() / interval) as usize;
-        assert!((per_minute as usize..=most).contains(&got), "{name}: {got} of {per_minute}");
-        // The next comes an interval after the one that was refused would have been due at the earliest.
-        let due = (got + 1 - per_minute as usize) as f64 * interval;
-        let earliest = (due - begun.elapsed().as_secs_f64()).max(0.0).ceil().max(1.0) as u64;
+        let passed = begun.elapsed();
+        let more = u32::try_from(passed.as_millis() / interval.as_millis()).expect("not many");
+        assert!((per_minute..=per_minute + more).contains(&got), "{name}: {got} of {per_minute}");
+        // The next one is due when the interval of the last that was given is over, in whole seconds and not before.
+        let due = interval * (got + 1 - per_minute);
+        let earliest = due.saturating_sub(passed).as_millis().div_ceil(1000).max(1);
         let said: u64 = refused.header("retry-after").parse().expect("whole seconds");
-        assert!((earliest..=interval as u64).contains(&said), "{name}: {said}, not {earliest} to {interval}");
+        let expected = earliest..=u128::from(interval.as_secs());
+        assert!(expected.contains(&u128::from(said)), "{name}: {said}, not {expected:?}");
         assert_eq!(refused.header("cache-control"), "no-store");
         let body: serde_json::Value = serde_json::from_slice(&refused.body).expect("JSON");
         assert_eq!((&body["code"], &body["retry_after"]), (&"too_many_requests".into(), &said.into()));
@@ -97,7 +98,7 @@ fn a_share_and_when_the_next_one_is_due() {
 /// Whether a client that has had its share is the same as another: whether that one is refused as well.
 #[track_caller]
 fn are_one(server: &Serving, template: &str, first: &str, second: &str) -> bool {
-    let (got, _) = until_refused(server, template, 0, first);
+    let (got, _) = until_refused(server, template, first);
     // A refused one is asked for again.
     let answer = server.get_with(&format!("/{template}/key-{got}.json"), &[("X-Forwarded-For", second)]);
     assert!([200, 429].contains(&answer.status), "{second}: {}", answer.status);
