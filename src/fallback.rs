@@ -9,6 +9,7 @@
 //! memory is known to be right by its digest, and a new release is noticed without a restart.
 
 mod answer;
+mod body;
 mod client;
 mod figures;
 mod flight;
@@ -23,6 +24,7 @@ mod pool_metrics;
 mod respond;
 mod site;
 mod table;
+mod word;
 
 use std::collections::HashMap;
 use std::io;
@@ -54,6 +56,7 @@ pub use respond::Origins;
 use respond::Reply;
 use site::Followed;
 use table::Table;
+use word::Word;
 
 /// Longest object path; slugs and patterns are capped below it.
 const MAX_PATH_BYTES: usize = 1024;
@@ -63,8 +66,6 @@ const STORE_TURNS: usize = 64;
 const MAX_FAILURES: u64 = 10_000;
 /// How often clients are forgotten who have their whole share again.
 const SWEEP: Duration = Duration::from_mins(1);
-/// How long the database's last word counts.
-const DATABASE_WORD: Duration = Duration::from_secs(30);
 
 /// What a server is made of.
 pub struct Parts {
@@ -123,9 +124,8 @@ pub struct Fallback {
     store_turns: Semaphore,
     /// When the store last failed to give a document, in milliseconds of the figures' clock.
     store_failed_at: AtomicU64,
-    /// When the database was last asked, on the same clock, and whether it answered.
-    database_asked_at: AtomicU64,
-    database_answered: AtomicBool,
+    /// Whether the database is there.
+    word: Word,
     draining: AtomicBool,
 }
 
@@ -152,14 +152,13 @@ impl Fallback {
             figures: Figures::default(),
             store_turns: Semaphore::new(STORE_TURNS),
             store_failed_at: AtomicU64::new(0),
-            database_asked_at: AtomicU64::new(0),
-            database_answered: AtomicBool::new(false),
+            word: Word::default(),
             draining: AtomicBool::new(false),
         })
     }
 
     /// Serves on both sockets until `end` says so. The documents are answered at the first, what concerns the operator at
-    /// the second.
+    /// the second, which is there until the last document is sent.
     pub async fn serve(
         self: Arc<Self>,
         public: TcpListener,
@@ -190,14 +189,20 @@ impl Fallback {
             })
         };
         let answering = Arc::clone(&self);
-        let documents = listen::listen(public, self.settings.connections, end.clone(), move |asked| {
+        let documents = listen::listen(public, self.settings.connections, end, move |asked| {
             let fallback = Arc::clone(&answering);
             async move { fallback.respond(asked).await }
         });
+        let (documents_end, no_more_documents) = watch::channel(false);
+        let documents = async {
+            let served = documents.await;
+            documents_end.send_replace(true);
+            served
+        };
         let operator = async {
             let Some(admin) = admin else { return Ok(()) };
             let answering = Arc::clone(&self);
-            listen::listen(admin, ADMIN_CONNECTIONS, end, move |asked| {
+            listen::listen(admin, ADMIN_CONNECTIONS, no_more_documents, move |asked| {
                 let fallback = Arc::clone(&answering);
                 async move { fallback.respond_to_operator(asked).await }
             })
@@ -216,6 +221,10 @@ impl Fallback {
     async fn respond(self: &Arc<Self>, asked: Asked) -> Reply {
         let begun = Instant::now();
         let mut reply = match asked.method {
+            _ if !asked.is_addressed() => {
+                self.figures.count_refused();
+                respond::not_addressed()
+            }
             Method::GET | Method::HEAD => self.respond_to_get(&asked, begun).await,
             ref method => {
                 self.figures.count_refused();
@@ -245,6 +254,7 @@ impl Fallback {
     async fn respond_to_operator(&self, asked: Asked) -> Reply {
         let path = asked.uri.path();
         match (Probe::at(path, self.settings.health_prefix.as_deref()), path) {
+            _ if !asked.is_addressed() => respond::not_addressed(),
             _ if !matches!(asked.method, Method::GET | Method::HEAD) => respond::other_method(&asked.method),
             (Some(probe), _) => self.probe(probe).await,
             (None, "/metrics") => self.metrics(),
@@ -256,30 +266,12 @@ impl Fallback {
         self.draining.load(Ordering::Relaxed)
     }
 
-    /// Whether requests are worth sending here.
+    /// Whether requests are worth sending here: the store was looked at, and it shows a release, or else there is a table or a
+    /// template whose keys are known.
     fn is_ready(&self) -> bool {
-        !self.is_draining() && (self.followed.site().is_some() || self.followed.is_up().is_some())
-    }
-
-    /// Whether the database answered when it was last asked; none if it wasn't.
-    fn database_is_up(&self) -> Option<bool> {
-        (self.database_asked_at.load(Ordering::Relaxed) > 0).then(|| self.database_answered.load(Ordering::Relaxed))
-    }
-
-    /// Asks the database whether it is there, unless it said so a short while ago.
-    async fn ask_database(&self, pool: &Pool) -> bool {
-        let (now, asked_at) = (self.figures.elapsed_millis().max(1), self.database_asked_at.load(Ordering::Relaxed));
-        if asked_at > 0 && now.saturating_sub(asked_at) < u64::try_from(DATABASE_WORD.as_millis()).unwrap_or(0) {
-            return self.database_answered.load(Ordering::Relaxed);
-        }
-        self.database_asked_at.store(now, Ordering::Relaxed);
-        let asked = async {
-            let lease = pool.begin().await.ok()?;
-            lease.finish().await.ok()
-        };
-        let answered = asked.await.is_some();
-        self.database_answered.store(answered, Ordering::Relaxed);
-        answered
+        let keys_are_known = || self.pool.is_some() && self.templates.iter().any(|served| served.keys_are_known());
+        let has_something = || self.followed.site().is_some() || self.table.is_some() || keys_are_known();
+        !self.is_draining() && self.followed.is_up().is_some() && has_something()
     }
 }
 

@@ -73,6 +73,11 @@ impl Served {
         Served { template: Arc::clone(template), reread, known: Mutex::new(Known { domains, next, reading: None }) }
     }
 
+    /// Whether its keys are known.
+    pub fn keys_are_known(&self) -> bool {
+        self.domains().is_some()
+    }
+
     fn domains(&self) -> Option<Arc<Domains>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner).domains.clone()
     }

@@ -5,17 +5,18 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use http_body_util::Full;
 use hyper::body::Incoming;
+use hyper::header::HOST;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper::{HeaderMap, Request, Response};
+use hyper::{HeaderMap, Request, Version};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio_io_timeout::TimeoutStream;
+
+use super::respond::Reply;
 
 /// Bytes of a request's head; a path of ours is at most 900 long.
 const MAX_HEAD_BYTES: usize = 16 * 1024;
@@ -38,8 +39,21 @@ pub struct Asked {
     pub method: hyper::Method,
     /// The path as it was sent.
     pub uri: hyper::Uri,
+    /// The version of HTTP.
+    pub version: Version,
     /// The headers.
     pub headers: HeaderMap,
+}
+
+impl Asked {
+    /// Whether it says for whom it is as HTTP demands. Two servers that choose differently among several hosts could be
+    /// made to confuse readers.
+    pub fn is_addressed(&self) -> bool {
+        match self.headers.get_all(HOST).iter().count() {
+            0 => self.version < Version::HTTP_11,
+            hosts => hosts == 1,
+        }
+    }
 }
 
 /// Answers connections until `end` says so, then lets answers finish. Holds at most `connections` at a time; more wait to
@@ -52,7 +66,7 @@ pub async fn listen<H, F>(
 ) -> io::Result<()>
 where
     H: Fn(Asked) -> F + Clone + Send + Sync + 'static,
-    F: Future<Output = Response<Full<Bytes>>> + Send + 'static,
+    F: Future<Output = Reply> + Send + 'static,
 {
     let room = Arc::new(Semaphore::new(connections));
     let graceful = GracefulShutdown::new();
@@ -78,7 +92,8 @@ where
         let handle = handle.clone();
         let service = service_fn(move |request: Request<Incoming>| {
             let (parts, _body) = request.into_parts();
-            let asked = Asked { peer, method: parts.method, uri: parts.uri, headers: parts.headers };
+            let (method, uri, version, headers) = (parts.method, parts.uri, parts.version, parts.headers);
+            let asked = Asked { peer, method, uri, version, headers };
             let reply = handle(asked);
             async move { Ok::<_, std::convert::Infallible>(reply.await) }
         });

@@ -3,22 +3,20 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http_body_util::Full;
 use hyper::header::{self, HeaderName, HeaderValue};
 use hyper::{HeaderMap, Method, Response, StatusCode};
 use serde_json::json;
 
 use super::answer::{Answer, Source};
+use super::body::Body;
 use super::memory::Entry;
 use super::negotiate;
-use crate::snapshot::gunzip;
 
-/// A response with its whole body.
-pub type Reply = Response<Full<Bytes>>;
+/// A response with its body.
+pub type Reply = Response<Body>;
 
 /// What readers may do.
 pub const ALLOWED_METHODS: &str = "GET, HEAD, OPTIONS";
-const MAX_BODY_BYTES: u64 = 1 << 30;
 /// How long an edge keeps an answer that stands in for a newer one.
 const STALE_CONTROL: &str = "public, max-age=0, s-maxage=10, stale-if-error=86400";
 /// How long a path counts as unknown: a new key is valid within the hour, and nobody asks for one in vain twice a second.
@@ -94,10 +92,10 @@ fn document(entry: &Entry, source: Source, asked: &HeaderMap) -> Reply {
     let etag = if is_gzip { &entry.etag } else { &entry.plain_etag };
     let is_known = negotiate::none_match(asked, etag.to_str().unwrap_or_default());
     let mut reply = match (is_known, is_gzip) {
-        (true, _) => Response::new(Full::default()),
-        (false, true) => Response::new(Full::new(entry.gzip.clone())),
-        (false, false) => match gunzip(&entry.gzip, MAX_BODY_BYTES) {
-            Ok(body) => Response::new(Full::new(body.into())),
+        (true, _) => Response::new(Body::default()),
+        (false, true) => Response::new(Body::from(entry.gzip.clone())),
+        (false, false) => match Body::unpacked(&entry.gzip) {
+            Ok(body) => Response::new(body),
             Err(_) => return problem(StatusCode::INTERNAL_SERVER_ERROR, "corrupt", "the document is damaged", None),
         },
     };
@@ -146,7 +144,7 @@ pub fn json(status: StatusCode, value: &serde_json::Value) -> Reply {
 
 /// A text of our own, which nobody keeps.
 pub fn text(status: StatusCode, content_type: &'static str, text: String) -> Reply {
-    let mut reply = Response::new(Full::new(Bytes::from(text)));
+    let mut reply = Response::new(Body::from(Bytes::from(text)));
     *reply.status_mut() = status;
     let headers = reply.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
@@ -155,11 +153,16 @@ pub fn text(status: StatusCode, content_type: &'static str, text: String) -> Rep
     reply
 }
 
+/// What a request gets that doesn't name its host, or several.
+pub fn not_addressed() -> Reply {
+    problem(StatusCode::BAD_REQUEST, "bad_request", "a request names one host", None)
+}
+
 /// What a method other than GET and HEAD gets.
 pub fn other_method(method: &Method) -> Reply {
     let mut reply = match *method {
         Method::OPTIONS => {
-            let mut reply = Response::new(Full::default());
+            let mut reply = Response::new(Body::default());
             *reply.status_mut() = StatusCode::NO_CONTENT;
             let headers = reply.headers_mut();
             headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static(ALLOWED_METHODS));

@@ -39,11 +39,13 @@ fn translate(command: &str) -> Option<String> {
     if about_source.iter().any(|start| command.starts_with(start)) {
         return None;
     }
-    Some(command.replacen("cargo run --release -- ", "tintype ", 1).replacen(
-        "./target/release/tintype ",
-        "tintype ",
-        1,
-    ))
+    let command = command.replacen("cargo run --release -- ", "tintype ", 1);
+    let command = command.replacen("./target/release/tintype ", "tintype ", 1);
+    // On free ports, for there may be another server on the usual ones.
+    Some(match command.ends_with(" serve") {
+        true => command + " --listen 127.0.0.1:0 --admin-listen 127.0.0.1:0",
+        false => command,
+    })
 }
 
 /// Whether a command serves until it is stopped.

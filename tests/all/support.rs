@@ -13,6 +13,7 @@ pub mod places;
 pub mod postgres;
 pub mod process;
 pub mod project;
+pub mod raw;
 pub mod refreshed;
 pub mod s3_server;
 pub mod script;

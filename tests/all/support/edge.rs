@@ -48,6 +48,30 @@ fn adapted(name: &str, changes: &[(&str, &str)]) -> String {
     })
 }
 
+/// The web server that asks `tintype serve` for what a folder hasn't; it ends when dropped.
+pub struct Front {
+    /// Where readers fetch.
+    pub address: SocketAddr,
+    _script: Script,
+}
+
+impl Front {
+    /// Starts it over this folder, with `serve` at that address; none, and the test is noted as skipped, where nginx
+    /// isn't installed.
+    pub fn start(public: &Path, serve: SocketAddr) -> Option<Front> {
+        let public = public.to_str().expect("the folder's name is UTF-8");
+        let changes = [
+            ("listen 8080;", "listen 127.0.0.1:@ORIGIN@;"),
+            ("/srv/site/public", public),
+            ("127.0.0.1:8480", &serve.to_string()),
+        ];
+        let started = Script::start("edge.sh", &["none", &adapted("nginx-fallback.conf", &changes), ""]);
+        let (script, port) = started.inspect_err(|reason| skip(reason)).ok()?;
+        let address = SocketAddr::from(([127, 0, 0, 1], port.parse().expect("the script prints a port")));
+        Some(Front { address, _script: script })
+    }
+}
+
 impl Edge {
     /// Starts both over this folder; none, and the test is noted as skipped, where a program isn't installed.
     pub fn start(kind: Kind, public: &Path) -> Option<Edge> {

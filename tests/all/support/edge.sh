@@ -2,6 +2,7 @@
 # Runs a web server over a folder and a cache in front of it, and lives until stdin ends.
 #
 #   edge.sh varnish|nginx ORIGIN CACHE
+#   edge.sh none ORIGIN ''     the web server alone
 #
 # ORIGIN is a server block of nginx, CACHE is VCL or what nginx has in http { }. In both @ORIGIN@, @CACHE@ and @PUBLISHER@
 # stand for free ports and @HOME@ for a folder. Prints the three ports and the origin's log, a line each: method, path and
@@ -9,11 +10,12 @@
 #
 # Exit 3: a program isn't here.
 set -euo pipefail
-kind=${1:?varnish or nginx}
+kind=${1:?varnish, nginx or none}
 trap '' INT HUP # A Ctrl-C for the tests must not take the servers away from under their clean-up.
 PATH=$PATH:/usr/sbin:/usr/local/sbin
 for program in nginx $kind; do
   [ "$program" != varnish ] || program=varnishd
+  [ "$program" != none ] || continue
   command -v "$program" >/dev/null || { echo "no $program" >&2; exit 3; }
 done
 
@@ -59,6 +61,8 @@ for _ in 1 2 3 4 5 6 7 8 9 10; do
   start_nginx origin "$(fill "$2")"
   if [ "$kind" = nginx ]; then
     start_nginx cache "$(fill "$3")"
+  elif [ "$kind" = none ]; then
+    ports=("${ports[0]}" "${ports[0]}" "${ports[0]}")
   else
     fill "$3" >"$home/cache.vcl"
     varnishd -j none -F -n "$home/varnish" -a "127.0.0.1:${ports[1]}" -f "$home/cache.vcl" -s malloc,64m >"$home/cache.out" 2>&1 </dev/null &

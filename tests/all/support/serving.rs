@@ -62,9 +62,26 @@ impl Serving {
         line.and_then(|kib| kib.trim().parse::<u64>().ok()).expect("a number") * 1024
     }
 
+    /// Leases that all pools have given out: no statement reaches a database without one.
+    pub fn leases(&self) -> u64 {
+        let text = http::get(self.admin, "/metrics", &[]).text().to_owned();
+        let samples = text.lines().filter_map(|line| line.strip_prefix("db_pool_acquires_total{")?.split_once("} "));
+        samples.map(|(_, count)| count.parse::<u64>().expect("a whole number")).sum()
+    }
+
+    /// Asks it to end, and lets it.
+    pub fn ask_to_end(&self) {
+        self.running.signal(rustix::process::Signal::TERM);
+    }
+
     /// Ends it in order, and returns how it went.
     pub fn end(self) -> Finished {
-        self.running.signal(rustix::process::Signal::TERM);
+        self.ask_to_end();
+        self.finish()
+    }
+
+    /// How it went, once it was asked to end.
+    pub fn finish(self) -> Finished {
         self.running.finish()
     }
 }

@@ -1,0 +1,122 @@
+//! `tintype serve` among people who take their time: they are let go of after half a minute, and hold up nobody.
+
+use std::time::{Duration, Instant};
+
+use crate::serve_http::Site;
+use crate::support::project::Project;
+use crate::support::raw::Raw;
+use crate::support::wait::wait_until;
+
+const PATH: &str = "/places/united-states/crispr/low.json";
+/// Half a minute, and what a busy machine adds.
+const LET_GO: Duration = Duration::from_secs(50);
+
+/// A document of some 12 MB that packs well.
+const LARGE: &str = "/*---
+path = \"large/{name}.json\"
+[keys.name]
+values = [\"all\"]
+---*/
+WITH RECURSIVE number(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM number WHERE n < 100000)
+SELECT 'all' AS name, n, 'ninety bytes of text, which are the same in every row and so take no room once they are packed' AS text
+FROM number ORDER BY n
+";
+
+fn with_large(project: &Project) {
+    project.template("large", LARGE);
+}
+
+fn site() -> Site {
+    Site::start("", |_| {})
+}
+
+#[test]
+fn who_sends_nothing_or_a_byte_a_second_is_let_go_of() {
+    let site = site();
+    let open = || Raw::open(site.server.address);
+    let mut silent: Vec<Raw> = (0..100).map(|_| open()).collect();
+    let mut trickling: Vec<Raw> = (0..100).map(|_| open()).collect();
+    for raw in &mut trickling {
+        raw.say(format!("GET {PATH} HTTP/1.1\r\nHost: x\r\nX-Slow: ").as_bytes());
+    }
+    // Those who have had an answer and say nothing more.
+    let mut idle: Vec<Raw> = (0..100).map(|_| open()).collect();
+    for raw in &mut idle {
+        raw.say(format!("GET {PATH} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes());
+        assert!(raw.answer().starts_with("HTTP/1.1 200"));
+    }
+    let mut next = Instant::now();
+    wait_until("all of them to be let go of", LET_GO, || {
+        if next <= Instant::now() {
+            next += Duration::from_secs(1);
+            trickling.retain_mut(|raw| !raw.is_closed(Some(b'x')));
+            silent.retain_mut(|raw| !raw.is_closed(None));
+            idle.retain_mut(|raw| !raw.is_closed(None));
+            let asked = Instant::now();
+            assert_eq!(site.server.get(PATH).status, 200);
+            assert!(asked.elapsed() < Duration::from_secs(3), "others wait for {:?}", asked.elapsed());
+        }
+        trickling.is_empty() && silent.is_empty() && idle.is_empty()
+    });
+    site.is_unharmed("those who took their time");
+    site.server.end().expect(0);
+}
+
+#[test]
+fn who_never_reads_takes_no_memory_and_is_let_go_of() {
+    let site = Site::start("", with_large);
+    let mut deaf: Vec<Raw> = (0..40).map(|_| Raw::open(site.server.address)).collect();
+    for raw in &mut deaf {
+        raw.say(b"GET /large/all.json HTTP/1.1\r\nHost: x\r\n\r\n");
+    }
+    // Others never stop asking, and read nothing either.
+    let mut asking: Vec<Raw> = (0..4).map(|_| Raw::open(site.server.address)).collect();
+    for raw in &mut asking {
+        raw.ask_without_end(format!("GET {PATH} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes());
+    }
+    site.is_unharmed("a body for each of them");
+    wait_until("all of them to be let go of", LET_GO, || {
+        deaf.retain_mut(|raw| !raw.is_closed(Some(b'\r')));
+        asking.retain_mut(|raw| !raw.is_closed(Some(b'\r')));
+        deaf.is_empty() && asking.is_empty()
+    });
+    site.is_unharmed("those who never read");
+    site.server.end().expect(0);
+}
+
+#[test]
+fn who_reads_slowly_gets_the_whole() {
+    let site = Site::start("", with_large);
+    let body = site.project.public().body("large/all.json");
+    assert!(body.len() > 8 << 20, "{} bytes are no large document", body.len());
+    let answer = crate::support::http::get(site.server.address, "/large/all.json", &[]);
+    assert_eq!((answer.status, answer.header("content-length")), (200, body.len().to_string().as_str()));
+    assert!(answer.body == body, "another body");
+    let head = crate::support::http::request("HEAD", site.server.address, "/large/all.json", &[]);
+    assert_eq!(head.header("content-length"), body.len().to_string());
+    site.server.end().expect(0);
+}
+
+#[test]
+fn more_than_there_is_room_for_wait_and_are_served() {
+    let site = Site::start("\n[fallback]\nconnections = 4\n", |_| {});
+    let open = || {
+        let mut raw = Raw::open(site.server.address);
+        raw.say(format!("GET {PATH} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes());
+        raw
+    };
+    let mut holding: Vec<Raw> = (0..4).map(|_| open()).collect();
+    for raw in &mut holding {
+        assert!(raw.answer().starts_with("HTTP/1.1 200"));
+    }
+    let mut waiting: Vec<Raw> = (0..40).map(|_| open()).collect();
+    assert!(waiting[0].hears_nothing_for(Duration::from_millis(300)), "a fifth connection is served");
+    // The operator isn't a reader.
+    assert_eq!(crate::support::http::get(site.server.admin, "/health/ready", &[]).status, 200);
+    drop(holding);
+    for mut raw in waiting {
+        assert!(raw.answer().starts_with("HTTP/1.1 200"));
+    }
+    site.is_unharmed("a crowd");
+    site.server.end().expect(0);
+}
