@@ -59,6 +59,7 @@ mod schedule_files;
 mod schedule_store;
 mod serve;
 mod serve_load;
+mod serve_pool;
 mod selection;
 mod shapes;
 mod single_publisher;

@@ -10,6 +10,9 @@ use super::{Closed, Pool, PoolError, PoolSettings};
 use crate::database::{Database, DatabaseError, ReadSettings};
 use crate::template::scope::{Bind, Statement};
 
+mod rounds;
+mod stack;
+
 /// What an engine needs for a test, kept until the test ends.
 struct Place {
     database: Database,
