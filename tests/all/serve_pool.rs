@@ -91,6 +91,8 @@ impl World {
     fn start() -> Option<Self> {
         let servers = Replicas::start()?;
         postgres::execute(&servers.primary, &rows());
+        // What a standby has is written for good; the server would lose it otherwise when it is stopped at once.
+        servers.execute(&["SELECT 1"]);
         let project = Project::at(&servers.primary);
         project.template("places", &template());
         Some(Self { servers, project })
