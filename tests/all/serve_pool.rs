@@ -58,7 +58,10 @@ fn cold() -> String {
 }
 
 fn rows() -> String {
-    format!("{}; INSERT INTO topic SELECT 'topic-' || n, 'Topic ' || n, 0 FROM generate_series(0, {TOPICS} - 1) AS n", places::ROWS)
+    format!(
+        "{}; INSERT INTO topic SELECT 'topic-' || n, 'Topic ' || n, 0 FROM generate_series(0, {TOPICS} - 1) AS n",
+        places::ROWS
+    )
 }
 
 /// The world's template, whose answers from the database stand for a second.
@@ -216,7 +219,9 @@ fn a_server_that_stops_is_told_at_once_and_found_again() {
 #[test]
 fn a_server_that_hangs_keeps_no_lease_and_no_reader() {
     let Some(mut world) = World::start() else { return };
-    let slow = template().replace("places/", "slow/").replace("FROM fact AS f\n", "FROM (SELECT * FROM fact, pg_sleep(1)) AS f\n");
+    let slow = template()
+        .replace("places/", "slow/")
+        .replace("FROM fact AS f\n", "FROM (SELECT * FROM fact, pg_sleep(1)) AS f\n");
     world.project.template("slow", &slow);
     let server = serving(&world.project);
     let address = server.address;
@@ -261,6 +266,43 @@ fn a_table_that_is_locked_holds_up_nobody_for_long() {
     tell("while the table was locked", &seen);
     locker.query("ROLLBACK");
     eprintln!("recovered after {:?}", recovered(&server, &project.database().url()));
+    // It got full many times, and that is told once.
+    let ended = server.end().expect(0);
+    for event in ["db_pool_configured", "db_pool_high_usage", "db_pool_critical_usage"] {
+        assert_eq!(ended.stderr.matches(event).count(), 1, "{event} in {ended}");
+    }
+}
+
+#[test]
+fn while_the_data_is_locked_the_fallback_table_answers() {
+    let Some(database) = postgres::database() else { return };
+    database.execute(places::ROWS);
+    let url = database.url();
+    let project = Project::postgres(database);
+    project.configure(&url, &format!("[fallback]\ntable_url = \"{url}\"\n"));
+    project.template("places", &template());
+    project.publish();
+    let server = Serving::of(command(&project));
+    let path = |topic: &str| format!("/places/united-states/{topic}/low.json");
+    assert_eq!(ask(server.address, &path("crispr")).source, "store");
+    // The records of the store are gone, and so are the bodies.
+    let (records, away) = (project.root().join(".tintype"), project.root().join("away"));
+    std::fs::rename(&records, &away).expect("move the records away");
+    let lock = |table: &str| {
+        let mut locker = project.database().connect();
+        locker.query("BEGIN");
+        locker.query(&format!("LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE"));
+        locker
+    };
+    let _data = lock("fact");
+    let answered = ask(server.address, &path("malaria"));
+    assert!(answered.source == "table" && answered.took < Duration::from_secs(2), "{answered:?}");
+    let table = lock("tintype_snapshot");
+    let seen = ask(server.address, &path("sepsis"));
+    assert_eq!((seen.status, ask(server.address, &path("malaria")).source.as_str()), (503, "memory"), "{seen:?}");
+    drop(table);
+    wait_until("the table to answer again", MINUTE, || ask(server.address, &path("sepsis")).source == "table");
+    quiet(&server, &url);
     server.end().expect(0);
 }
 
@@ -270,14 +312,22 @@ fn a_statement_that_takes_too_long_is_ended_by_the_server() {
     database.execute(&rows());
     let project = Project::postgres(database);
     project.template("places", &template());
-    let slow = template().replace("places/", "slow/").replace("FROM fact AS f\n", "FROM (SELECT * FROM fact, pg_sleep(60)) AS f\n");
+    let slow = template()
+        .replace("places/", "slow/")
+        .replace("FROM fact AS f\n", "FROM (SELECT * FROM fact, pg_sleep(60)) AS f\n");
     project.template("slow", &slow);
     let server = serving_as(command(&project).env("TINTYPE_DATABASE_SERVE_STATEMENT_TIMEOUT", "1s"));
     let path = "/slow/united-states/crispr/low.json";
     let first = ask(server.address, path);
-    assert!(first.status == 503 && first.took >= Duration::from_secs(1) && first.took < Duration::from_secs(5), "{first:?}");
+    assert!(
+        first.status == 503 && first.took >= Duration::from_secs(1) && first.took < Duration::from_secs(5),
+        "{first:?}"
+    );
     let second = ask(server.address, path);
-    assert!(second.status == 503 && second.took < Duration::from_millis(900), "it is left alone for a while: {second:?}");
+    assert!(
+        second.status == 503 && second.took < Duration::from_millis(900),
+        "it is left alone for a while: {second:?}"
+    );
     recovered(&server, &project.database().url());
     let ended = server.end().expect(0);
     assert!(ended.stderr.contains("statement timeout"), "{ended}");
@@ -354,6 +404,14 @@ fn a_replica_that_lags_or_is_gone_is_passed_over() {
     let before = server.metric("db_pool_connections_opened_total{pool=\"serve\"}");
     wait_until("the first to be read again", MINUTE, || ask(server.address, &cold()).source == "live" && ours(&first));
     assert!(server.metric("db_pool_connections_opened_total{pool=\"serve\"}") > before);
+    quiet(&server, &first);
+
+    // One that hangs costs a reader a moment, and nobody an answer.
+    world.servers.command("freeze one");
+    let seen: Vec<Seen> = (0..50).map(|_| ask(server.address, &cold())).collect();
+    assert_eq!(tell("past one that hangs", &seen), 50);
+    world.servers.command("thaw one");
+    assert_eq!(ask(server.address, &cold()).source, "live");
     quiet(&server, &first);
     server.end().expect(0);
 }

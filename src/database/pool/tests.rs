@@ -124,8 +124,11 @@ async fn an_error_and_a_call_that_broke_off_close_the_connection() {
         assert_eq!((pool.state().idle, pool.figures().closed(Closed::Unclean)), (0, 1));
 
         let mut lease = pool.begin().await.unwrap();
-        // Polled once, so that it is sent, and dropped.
-        let _ = futures_util::FutureExt::now_or_never(read(&mut lease));
+        // Nobody takes the rows, so that it can't come to its end.
+        let (rows, _read) = mpsc::channel(1);
+        let statement = bound("SELECT $1 AS one", Bind::Integer(1));
+        let reading = lease.transaction().read(&statement, &rows);
+        tokio::time::timeout(Duration::from_millis(50), reading).await.unwrap_err();
         lease.finish().await.unwrap();
         assert_eq!((pool.state().idle, pool.figures().closed(Closed::Unclean)), (0, 2));
     })

@@ -174,8 +174,9 @@ impl Server {
             is_transient: is_transient(&error),
             was_open: true,
         };
-        let unfit =
-            |reason: Unfit| refused(DatabaseError::Unfit { server: self.describe(), reason: reason.words, hint: reason.hint });
+        let unfit = |reason: Unfit| {
+            refused(DatabaseError::Unfit { server: self.describe(), reason: reason.words, hint: reason.hint })
+        };
         let cannot_begin = |error: sqlx::Error| self.begin_error(&error);
         let has_check = connection.server_version_num().is_some_and(|version| version >= HAS_CONNECTION_CHECK);
         let text = begin_text(settings, has_check);
