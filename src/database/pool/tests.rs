@@ -10,6 +10,7 @@ use super::{Closed, Pool, PoolError, PoolSettings};
 use crate::database::{Database, DatabaseError, ReadSettings};
 use crate::template::scope::{Bind, Statement};
 
+mod log;
 mod rounds;
 mod stack;
 
