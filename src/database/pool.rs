@@ -30,6 +30,7 @@ use tokio::time::Instant;
 mod breaker;
 mod error;
 mod establish;
+mod events;
 mod figures;
 mod idle;
 mod lease;
@@ -46,6 +47,9 @@ pub use lease::Lease;
 
 use super::{Database, ReadSettings};
 use shared::{Holder, Shared};
+
+/// How much longer than `statement_timeout` it may take until the server's word on that has come.
+const SERVERS_WORD: Duration = Duration::from_secs(1);
 
 /// How a pool works.
 #[derive(Debug, Clone)]
@@ -110,7 +114,13 @@ impl Pool {
 
     /// What it holds at this moment.
     pub fn state(&self) -> PoolState {
-        self.0.state().seen(self.0.settings.max)
+        self.0.seen()
+    }
+
+    /// How long a reader should wait for the statements of a lease before it gives them up: a server that is there ends
+    /// them by itself before, one that is stopped or cut off never says a word.
+    pub fn longest_read(&self) -> Duration {
+        self.0.settings.read.statement_timeout.saturating_add(SERVERS_WORD)
     }
 
     /// What has happened since it was made.

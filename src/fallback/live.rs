@@ -116,14 +116,12 @@ async fn read_once(pool: &Pool, asked: &Asked, learned: &Learned) -> Result<Fetc
     let mut lease = pool.begin().await.map_err(LiveError::Pool)?;
     let template = &asked.served.template;
     let as_of = lease.transaction().as_of;
-    let reading = document(lease.transaction(), asked, learned);
-    let read = match template.limits.timeout {
-        // A lease that is dropped in the middle closes its connection, which ends the statement.
-        Some(limit) => tokio::time::timeout(limit, reading)
-            .await
-            .map_err(|_| LiveError::TimedOut { template: template.name.clone(), limit })?,
-        None => reading.await,
-    };
+    let limit = template.limits.timeout.unwrap_or_else(|| pool.longest_read());
+    // A lease that is dropped in the middle closes its connection, which ends the statement. Without a limit of our own, a
+    // server that is stopped or cut off would keep the lease for good.
+    let read = tokio::time::timeout(limit, document(lease.transaction(), asked, learned))
+        .await
+        .map_err(|_| LiveError::TimedOut { template: template.name.clone(), limit })?;
     match read {
         Ok(snapshot) => {
             // The document is whole; whether the connection can be used again is the pool's affair.

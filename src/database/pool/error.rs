@@ -74,10 +74,11 @@ impl PoolError {
     /// What to do next.
     pub fn hint(&self) -> Option<String> {
         match self {
-            PoolError::Full { pool, .. } | PoolError::TimedOut { pool, .. } => Some(format!(
-                "if pg_stat_activity shows slow statements, mend those; else raise [database.{pool}] max as far as the server \
+            PoolError::Full { .. } | PoolError::TimedOut { .. } => Some(
+                "if pg_stat_activity shows slow statements, mend those; else raise [database.serve] max as far as the server \
                  has connections left, or queue and acquire_timeout to let readers wait for longer"
-            )),
+                    .to_owned(),
+            ),
             PoolError::Down { hint, .. } => hint.clone(),
             PoolError::Database(error) => error.hint(),
             PoolError::Nested { .. } | PoolError::Closed { .. } => None,

@@ -82,6 +82,7 @@ impl PoolFigures {
     }
 
     /// How many were closed for any reason.
+    #[cfg(test)]
     pub fn closed_in_all(&self) -> u64 {
         self.closed.iter().sum()
     }

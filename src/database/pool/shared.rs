@@ -10,6 +10,7 @@ use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout_at};
 
 use super::breaker::Breaker;
+use super::events::{self, Usage};
 use super::figures::{Closed, PoolFigures};
 use super::idle::{Link, Stack, sweep};
 use super::target::{self, Target, targets};
@@ -33,6 +34,8 @@ pub struct State {
     pub breakers: Vec<Breaker>,
     pub figures: PoolFigures,
     pub sweeper: Option<AbortHandle>,
+    watcher: Option<AbortHandle>,
+    usage: Usage,
     in_use: usize,
     closing: usize,
     waiting: usize,
@@ -49,9 +52,9 @@ impl fmt::Debug for Shared {
 
 impl Drop for Shared {
     fn drop(&mut self) {
-        if let Some(sweeper) = self.state().sweeper.take() {
-            sweeper.abort();
-        }
+        let mut state = self.state();
+        let tasks = [state.sweeper.take(), state.watcher.take()];
+        tasks.into_iter().flatten().for_each(|task| task.abort());
     }
 }
 
@@ -62,7 +65,7 @@ impl State {
         is_over.then(|| self.idle.pop_lowest()).flatten()
     }
 
-    pub fn seen(&self, max: usize) -> PoolState {
+    fn seen(&self, max: usize) -> PoolState {
         PoolState { max, in_use: self.in_use, idle: self.idle.len(), closing: self.closing, waiting: self.waiting }
     }
 }
@@ -75,6 +78,8 @@ impl Shared {
             breakers: targets.iter().map(|_| Breaker::default()).collect(),
             figures: PoolFigures::default(),
             sweeper: None,
+            watcher: None,
+            usage: Usage::default(),
             in_use: 0,
             closing: 0,
             waiting: 0,
@@ -82,7 +87,16 @@ impl Shared {
             is_closed: false,
         };
         let slots = Arc::new(Semaphore::new(settings.max));
-        Arc::new(Shared { settings, application, targets, slots, state: Mutex::new(state) })
+        let shared = Arc::new(Shared { settings, application, targets, slots, state: Mutex::new(state) });
+        events::configured(&shared);
+        let watch = events::watch(Arc::downgrade(&shared));
+        shared.state().watcher = Handle::try_current().ok().map(|runtime| runtime.spawn(watch).abort_handle());
+        shared
+    }
+
+    /// What it holds at this moment.
+    pub fn seen(&self) -> PoolState {
+        self.state().seen(self.settings.max)
     }
 
     pub fn state(&self) -> MutexGuard<'_, State> {
@@ -128,6 +142,9 @@ impl Shared {
         let links: Vec<Link> = {
             let mut state = self.state();
             state.is_closed = true;
+            if let Some(watcher) = state.watcher.take() {
+                watcher.abort();
+            }
             std::iter::from_fn(|| state.idle.pop_lowest()).collect()
         };
         for link in links {
@@ -154,7 +171,17 @@ enum Counts {
 
 impl Place {
     fn new(shared: &Arc<Shared>, permit: OwnedSemaphorePermit) -> Place {
-        shared.state().in_use += 1;
+        let (max, now) = (shared.settings.max, Instant::now());
+        let (in_use, level) = {
+            let mut state = shared.state();
+            state.in_use += 1;
+            let in_use = state.in_use;
+            (in_use, state.usage.grew(in_use, max, now))
+        };
+        // Behind the lock: a log may be slow.
+        if let Some(level) = level {
+            level.tell(shared.settings.name, in_use, max);
+        }
         Place { shared: Arc::clone(shared), counts: Counts::InUse, _permit: permit }
     }
 

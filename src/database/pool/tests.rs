@@ -10,6 +10,10 @@ use super::{Closed, Pool, PoolError, PoolSettings};
 use crate::database::{Database, DatabaseError, ReadSettings};
 use crate::template::scope::{Bind, Statement};
 
+mod log;
+mod rounds;
+mod stack;
+
 /// What an engine needs for a test, kept until the test ends.
 struct Place {
     database: Database,
@@ -63,6 +67,16 @@ async fn read(lease: &mut super::Lease) -> Result<u64, DatabaseError> {
     count
 }
 
+/// A lease, also where opening a connection takes longer than a reader waits.
+async fn patiently(pool: &Pool) -> super::Lease {
+    loop {
+        match pool.begin().await {
+            Ok(lease) => return lease,
+            Err(_) => tokio::task::yield_now().await,
+        }
+    }
+}
+
 async fn on_each(settings: PoolSettings, test: impl AsyncFn(Pool)) {
     for place in places() {
         let pool = Pool::new(&place.database, settings.clone(), "tintype/test/pool");
@@ -111,8 +125,11 @@ async fn an_error_and_a_call_that_broke_off_close_the_connection() {
         assert_eq!((pool.state().idle, pool.figures().closed(Closed::Unclean)), (0, 1));
 
         let mut lease = pool.begin().await.unwrap();
-        // Polled once, so that it is sent, and dropped.
-        let _ = futures_util::FutureExt::now_or_never(read(&mut lease));
+        // Nobody takes the rows, so that it can't come to its end.
+        let (rows, _read) = mpsc::channel(1);
+        let statement = bound("SELECT $1 AS one", Bind::Integer(1));
+        let reading = lease.transaction().read(&statement, &rows);
+        tokio::time::timeout(Duration::from_millis(50), reading).await.unwrap_err();
         lease.finish().await.unwrap();
         assert_eq!((pool.state().idle, pool.figures().closed(Closed::Unclean)), (0, 2));
     })
@@ -123,7 +140,7 @@ async fn an_error_and_a_call_that_broke_off_close_the_connection() {
 async fn a_full_queue_is_told_at_once_and_a_long_wait_in_time() {
     let brief = PoolSettings { acquire_timeout: Duration::from_millis(300), ..settings() };
     on_each(brief, async |pool| {
-        let held = (pool.begin().await.unwrap(), pool.begin().await.unwrap());
+        let held = (patiently(&pool).await, patiently(&pool).await);
         let waits = tokio::spawn({
             let pool = pool.clone();
             async move { pool.begin().await.map(drop) }

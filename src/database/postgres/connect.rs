@@ -17,7 +17,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::close;
 use super::failure::{connect_error, is_transient, statement_error};
-use super::replica::{self, Horizon};
+use super::replica::{self, Horizon, Unfit};
 use crate::database::{DatabaseError, ReadSettings};
 
 /// `application_name` holds at most 63 bytes (`NAMEDATALEN` − 1).
@@ -174,30 +174,35 @@ impl Server {
             is_transient: is_transient(&error),
             was_open: true,
         };
-        // Asked before the transaction, so that it can't be later than what the transaction sees.
-        let mut horizon = match role {
-            Role::Named => None,
+        let unfit = |reason: Unfit| {
+            refused(DatabaseError::Unfit { server: self.describe(), reason: reason.words, hint: reason.hint })
+        };
+        let cannot_begin = |error: sqlx::Error| self.begin_error(&error);
+        let has_check = connection.server_version_num().is_some_and(|version| version >= HAS_CONNECTION_CHECK);
+        let text = begin_text(settings, has_check);
+        let (begun, Horizon(before)) = match role {
             Role::Replica(max_lag) => {
-                Some(replica::gate(connection, max_lag).await.map_err(failed)?.map_err(|reason| {
-                    refused(DatabaseError::Unfit { server: self.describe(), reason: reason.words, hint: reason.hint })
-                })?)
+                let begun = replica::begin(connection, max_lag, &text).await.map_err(cannot_begin)?;
+                let (horizon, row) = begun.map_err(unfit)?;
+                (Begun::of(&row).map_err(failed)?, horizon)
+            }
+            Role::Named => {
+                let begun = begin(connection, &text).await.map_err(cannot_begin)?;
+                if !begun.is_standby {
+                    return Ok((begun.at, false));
+                }
+                // The URL names a standby, which nobody had to tell. What it has is asked before the transaction, so that it
+                // can't be later than what the transaction sees.
+                sqlx::raw_sql("COMMIT").execute(&mut *connection).await.map_err(failed)?;
+                let horizon = replica::horizon(connection).await.map_err(failed)?;
+                (begin(connection, &text).await.map_err(cannot_begin)?, horizon)
             }
         };
-        loop {
-            let begun = begin(connection, settings).await.map_err(|error| self.begin_error(&error))?;
-            if !begun.is_standby {
-                return Ok((begun.at, false));
-            }
-            let Some(Horizon(before)) = horizon else {
-                // The URL names a standby, which nobody had to tell.
-                sqlx::raw_sql("COMMIT").execute(&mut *connection).await.map_err(failed)?;
-                horizon = Some(replica::horizon(connection).await.map_err(failed)?);
-                continue;
-            };
+        if !begun.is_standby {
             // A pooler may have asked one server and begun on another.
-            let as_of = before.min(begun.replayed_at.unwrap_or(before)).min(begun.at);
-            return Ok((as_of, true));
+            return Ok((begun.at, false));
         }
+        Ok((before.min(begun.replayed_at.unwrap_or(before)).min(begun.at), true))
     }
 
     fn begin_error(&self, error: &sqlx::Error) -> Refusal {
@@ -227,12 +232,15 @@ struct Begun {
     replayed_at: Option<DateTime<Utc>>,
 }
 
-async fn begin(connection: &mut PgConnection, settings: &ReadSettings) -> Result<Begun, sqlx::Error> {
-    let has_check = connection.server_version_num().is_some_and(|version| version >= HAS_CONNECTION_CHECK);
-    let text = begin_text(settings, has_check);
-    let row = sqlx::raw_sql(AssertSqlSafe(text)).fetch_one(connection).await?;
-    let replayed: Option<i64> = row.try_get(2)?;
-    Ok(Begun { is_standby: row.try_get(0)?, at: instant(row.try_get(1)?), replayed_at: replayed.map(instant) })
+impl Begun {
+    fn of(row: &PgRow) -> Result<Begun, sqlx::Error> {
+        let replayed: Option<i64> = row.try_get(2)?;
+        Ok(Begun { is_standby: row.try_get(0)?, at: instant(row.try_get(1)?), replayed_at: replayed.map(instant) })
+    }
+}
+
+async fn begin(connection: &mut PgConnection, text: &str) -> Result<Begun, sqlx::Error> {
+    Begun::of(&row(connection, text.to_owned()).await?)
 }
 
 /// Ends the transaction so that the connection can be used for another one.

@@ -13,7 +13,8 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use sqlx::{PgConnection, Row as _};
+use sqlx::postgres::PgRow;
+use sqlx::{AssertSqlSafe, PgConnection, Row as _};
 
 use super::connect::{instant, row};
 
@@ -57,24 +58,48 @@ pub async fn horizon(connection: &mut PgConnection) -> Result<Horizon, sqlx::Err
     Ok(Horizon(instant(row.try_get(0)?)))
 }
 
-/// Asks a server whether it can be read as a replica.
-pub async fn gate(connection: &mut PgConnection, max_lag: Duration) -> Result<Result<Horizon, Unfit>, sqlx::Error> {
-    let mut looks = 0;
-    loop {
-        looks += 1;
-        let standing = Standing::ask(connection).await?;
-        let judged = standing.judge(max_lag);
+/// Asks a server whether it can be read as a replica, and begins the transaction with the statements of `begin`, all in
+/// one message: a lease is worth no second round trip. The question has a transaction of its own, so that its answer can't
+/// be later than what the other one sees. Returns the row of the last of the statements.
+///
+/// Where the server is no replica to be read, a transaction is open all the same.
+pub async fn begin(
+    connection: &mut PgConnection,
+    max_lag: Duration,
+    begin: &str,
+) -> Result<Result<(Horizon, PgRow), Unfit>, sqlx::Error> {
+    let text = format!("BEGIN READ ONLY; {}; COMMIT; {begin}", standing_text());
+    for looks in 1.. {
+        let rows = sqlx::raw_sql(AssertSqlSafe(text.clone())).fetch_all(&mut *connection).await?;
+        let Ok([asked, begun]) = <[PgRow; 2]>::try_from(rows) else { break };
+        let standing = Standing::of(&asked)?;
         let is_behind = standing.lag.is_some_and(|lag| lag > max_lag);
-        if judged.is_ok() || !is_behind || looks == LOOKS {
-            return Ok(judged.map(|()| Horizon(standing.horizon)));
+        match standing.judge(max_lag) {
+            Ok(()) => return Ok(Ok((Horizon(standing.horizon), begun))),
+            Err(unfit) if !is_behind || looks == LOOKS => return Ok(Err(unfit)),
+            Err(_) => {
+                sqlx::raw_sql("ROLLBACK").execute(&mut *connection).await?;
+                tokio::time::sleep(LOOK_AGAIN).await;
+            }
         }
-        tokio::time::sleep(LOOK_AGAIN).await;
     }
+    Err(sqlx::Error::RowNotFound)
 }
 
 /// How old the last replayed commit of a standby is, where received WAL waits to be replayed.
 pub async fn lag(connection: &mut PgConnection) -> Result<Option<Duration>, sqlx::Error> {
-    Ok(Standing::ask(connection).await?.lag)
+    Ok(Standing::of(&row(connection, standing_text()).await?)?.lag)
+}
+
+/// The question by which [`Standing`] is known.
+fn standing_text() -> String {
+    format!(
+        "SELECT pg_is_in_recovery(), EXISTS (SELECT FROM pg_stat_wal_receiver), (SELECT status FROM pg_stat_wal_receiver), \
+         CASE WHEN pg_is_in_recovery() THEN pg_is_wal_replay_paused() ELSE false END, \
+         coalesce(pg_last_wal_replay_lsn() < pg_last_wal_receive_lsn(), false), {}, {}",
+        horizon_text(),
+        micros("clock_timestamp()")
+    )
 }
 
 /// What a server says of itself.
@@ -90,15 +115,7 @@ struct Standing {
 }
 
 impl Standing {
-    async fn ask(connection: &mut PgConnection) -> Result<Standing, sqlx::Error> {
-        let horizon = horizon_text();
-        let text = format!(
-            "SELECT pg_is_in_recovery(), EXISTS (SELECT FROM pg_stat_wal_receiver), (SELECT status FROM pg_stat_wal_receiver), \
-             CASE WHEN pg_is_in_recovery() THEN pg_is_wal_replay_paused() ELSE false END, \
-             coalesce(pg_last_wal_replay_lsn() < pg_last_wal_receive_lsn(), false), {horizon}, {}",
-            micros("clock_timestamp()")
-        );
-        let row = row(connection, text).await?;
+    fn of(row: &PgRow) -> Result<Standing, sqlx::Error> {
         let (horizon, now): (i64, i64) = (row.try_get(5)?, row.try_get(6)?);
         let waits: bool = row.try_get(4)?;
         Ok(Standing {

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Runs a throw-away PostgreSQL primary with two streaming standbys: prints their three URLs, one a line, then does what each
-# line of stdin says (`stop NAME`, `start NAME`, `promote NAME`; NAME is primary, one or two), answers `ok`, and lives until
-# stdin ends.
+# line of stdin says (`stop NAME`, `start NAME`, `promote NAME`, and `freeze NAME` and `thaw NAME` with SIGSTOP and SIGCONT;
+# NAME is primary, one or two), answers `ok`, and lives until stdin ends.
 #
 # Exit 3: there is no PostgreSQL here.
 set -euo pipefail
@@ -36,5 +36,7 @@ while read -r word name; do
   stop) "${as[@]}" "$bin/pg_ctl" -D "$data" -m immediate -w stop ;;
   start) "${as[@]}" "$bin/pg_ctl" -D "$data" -l "$data.log" -o "-p ${ports[$name]}" -w -t 60 start ;;
   promote) "${as[@]}" "$bin/pg_ctl" -D "$data" -w promote ;;
+  freeze) signal_server STOP "$data" ;;
+  thaw) signal_server CONT "$data" ;;
   esac >/dev/null 2>&1 </dev/null && echo ok || echo "$word $name failed"
 done

@@ -24,9 +24,16 @@ fi
 # In /tmp whatever TMPDIR says: the path of a Unix socket may have no more than 107 bytes.
 home=$(mktemp -d /tmp/tintype-pg.XXXXXX)
 datas=()
+signal_server() { # signal_server SIGNAL FOLDER sends it to all processes of a server
+  local pid
+  pid=$(head -n 1 "$2/postmaster.pid" 2>/dev/null) || return 0
+  # The postmaster first, so that it starts no further one when stopped.
+  kill "-$1" "$pid" 2>/dev/null && pkill "-$1" -P "$pid" || true
+}
 clean_up() {
   local data
   for data in ${datas[@]+"${datas[@]}"}; do
+    signal_server CONT "$data"
     "${as[@]}" "$bin/pg_ctl" -D "$data" -m immediate -w stop >/dev/null 2>&1 || true
   done
   rm -rf "$home"

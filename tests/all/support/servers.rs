@@ -73,7 +73,7 @@ impl Replicas {
         Some(Self { script, primary, standbys })
     }
 
-    /// `stop`, `start` or `promote`, and `primary`, `one` or `two`.
+    /// `stop`, `start`, `promote`, `freeze` or `thaw`, and `primary`, `one` or `two`.
     pub fn command(&mut self, words: &str) {
         self.script.command(words);
     }

@@ -1,0 +1,336 @@
+//! `tintype serve` and a database that fails in every way: readers get an answer in time, whatever there is, and when the
+//! database is back, so is everything, without a restart and with nothing left behind.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::support::http;
+use crate::support::places;
+use crate::support::postgres::{self, Session};
+use crate::support::process::Tintype;
+use crate::support::project::Project;
+use crate::support::servers::{Bouncer, Replicas, one};
+use crate::support::serving::Serving;
+use crate::support::wait::{wait_for, wait_until};
+
+mod others;
+
+const MINUTE: Duration = Duration::from_mins(1);
+/// The longest time of any answer: seven seconds, and half a one for a busy machine.
+const LONGEST: Duration = Duration::from_millis(7500);
+/// The pool's size.
+const MAX: i64 = 4;
+/// Topics beside those of the world, so that there is always a document that nobody has asked for.
+const TOPICS: usize = 3000;
+/// A document that is asked for again and again.
+const WARM: &str = "/places/united-states/crispr/low.json";
+/// What `serve` has in a database's server.
+const OURS: &str =
+    "FROM pg_stat_activity WHERE application_name LIKE 'tintype/serve/%' AND datname = current_database()";
+
+/// What a reader got.
+#[derive(Debug)]
+struct Seen {
+    status: u16,
+    source: String,
+    retry_after: String,
+    took: Duration,
+}
+
+fn ask(address: SocketAddr, path: &str) -> Seen {
+    let begun = Instant::now();
+    let answer = http::get(address, path, &[("Accept-Encoding", "gzip")]);
+    let seen = Seen {
+        status: answer.status,
+        source: answer.header("x-tintype-source").to_owned(),
+        retry_after: answer.header("retry-after").to_owned(),
+        took: begun.elapsed(),
+    };
+    assert!(matches!(seen.status, 200 | 503), "{path}: {seen:?} {}", answer.text());
+    assert!(seen.status == 200 || !seen.retry_after.is_empty(), "{path}: {seen:?}");
+    assert!(seen.took <= LONGEST, "{path}: {seen:?}");
+    seen
+}
+
+/// A document that nobody has asked for.
+fn cold() -> String {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    format!("/places/united-states/topic-{}/low.json", NEXT.fetch_add(1, Ordering::Relaxed) % TOPICS)
+}
+
+fn rows() -> String {
+    format!(
+        "{}; INSERT INTO topic SELECT 'topic-' || n, 'Topic ' || n, 0 FROM generate_series(0, {TOPICS} - 1) AS n",
+        places::ROWS
+    )
+}
+
+/// The world's template, whose answers from the database stand for a second.
+fn template() -> String {
+    places::TEMPLATE.replace("---*/", "[limits]\nper_minute = 60000\nttl = \"1s\"\n---*/")
+}
+
+fn command(project: &Project) -> Tintype {
+    project.tintype(&["serve"]).env("TINTYPE_FALLBACK_TRUSTED_PROXIES", "192.0.2.1").env("TINTYPE_LOG", "tintype=info")
+}
+
+/// Serves a project whose keys are known.
+fn serving(project: &Project) -> Serving {
+    serving_as(command(project))
+}
+
+fn serving_as(command: Tintype) -> Serving {
+    let server = Serving::of(command);
+    wait_until("the keys and the first answer", MINUTE, || ask(server.address, WARM).source == "live");
+    server
+}
+
+/// A server of its own that can be stopped, and a site on it of which nothing is published.
+struct World {
+    servers: Replicas,
+    project: Project,
+}
+
+impl World {
+    fn start() -> Option<Self> {
+        let servers = Replicas::start()?;
+        postgres::execute(&servers.primary, &rows());
+        // What a standby has is written for good; the server would lose it otherwise when it is stopped at once.
+        servers.execute(&["SELECT 1"]);
+        let project = Project::at(&servers.primary);
+        project.template("places", &template());
+        Some(Self { servers, project })
+    }
+
+    fn url(&self) -> &str {
+        &self.servers.primary
+    }
+}
+
+fn in_use(server: &Serving) -> u64 {
+    server.metric("db_pool_connections_in_use{pool=\"serve\"}")
+}
+
+/// The database is read again, and nothing is left of what there was.
+fn recovered(server: &Serving, url: &str) -> Duration {
+    let begun = Instant::now();
+    wait_until("an answer from the database", MINUTE, || ask(server.address, &cold()).source == "live");
+    let took = begun.elapsed();
+    quiet(server, url);
+    took
+}
+
+/// No lease, no transaction that nobody ends, and never more than there may be.
+fn quiet(server: &Serving, url: &str) {
+    wait_until("the last lease to end", Duration::from_secs(10), || in_use(server) == 0);
+    wait_until("transactions to end", Duration::from_secs(10), || {
+        one(url, &format!("SELECT count(*)::text {OURS} AND state LIKE 'idle in transaction%'")) == "0"
+    });
+    let open: i64 = one(url, &format!("SELECT count(*)::text {OURS}")).parse().expect("a number");
+    assert!(open <= MAX, "{open} connections");
+}
+
+/// Has eight readers ask for documents that nobody has asked for, while `trouble` is made; what they got.
+fn while_asked(address: SocketAddr, trouble: impl FnOnce()) -> Vec<Seen> {
+    /// Ends the readers whatever happens, or the scope would wait for them for good.
+    struct Stop<'a>(&'a AtomicBool);
+    impl Drop for Stop<'_> {
+        fn drop(&mut self) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let readers: Vec<_> = (0..8)
+            .map(|_| {
+                scope.spawn(|| {
+                    let mut seen = Vec::new();
+                    while !stop.load(Ordering::Relaxed) {
+                        seen.push(ask(address, &cold()));
+                    }
+                    seen
+                })
+            })
+            .collect();
+        let stopping = Stop(&stop);
+        trouble();
+        drop(stopping);
+        readers.into_iter().flat_map(|reader| reader.join().expect("a reader")).collect()
+    })
+}
+
+/// Reports how readers fared, for whoever runs the test to see.
+fn tell(what: &str, seen: &[Seen]) -> usize {
+    let good = seen.iter().filter(|seen| seen.status == 200).count();
+    let longest = seen.iter().map(|seen| seen.took).max().unwrap_or_default();
+    eprintln!("{what}: {good} of {} were answered, the longest took {longest:?}", seen.len());
+    good
+}
+
+#[test]
+fn connections_that_are_ended_all_the_time_end_nobodys_reading() {
+    let Some(database) = postgres::database() else { return };
+    database.execute(&rows());
+    let project = Project::postgres(database);
+    project.template("places", &template());
+    let server = serving(&project);
+    let mut ended = 0;
+    let seen = while_asked(server.address, || {
+        let begun = Instant::now();
+        while begun.elapsed() < Duration::from_secs(5) {
+            ended += project.database().terminate();
+            let activity = project.database().activity();
+            assert!(activity.len() <= 4, "{activity:?}");
+        }
+    });
+    let good = tell(&format!("{ended} connections ended"), &seen);
+    assert!(ended > 20 && good > 0, "{ended} ended, {good} good");
+    eprintln!("recovered after {:?}", recovered(&server, &project.database().url()));
+    server.end().expect(0);
+}
+
+#[test]
+fn a_server_that_stops_is_told_at_once_and_found_again() {
+    let Some(mut world) = World::start() else { return };
+    let server = serving(&world.project);
+    world.servers.command("stop primary");
+    wait_until("the old answer", MINUTE, || ask(server.address, WARM).source == "stale");
+    let seen: Vec<Seen> = (0..100).map(|_| ask(server.address, &cold())).collect();
+    tell("while it was stopped", &seen);
+    assert!(seen.iter().all(|seen| seen.status == 503));
+    let mut took: Vec<Duration> = seen.iter().map(|seen| seen.took).collect();
+    took.sort();
+    eprintln!("a refusal took {:?} in the middle, {:?} at the most", took[50], took[99]);
+    assert!(took[50] < Duration::from_millis(500), "{took:?}");
+    assert!(server.metric("db_pool_refused_total{pool=\"serve\"}") > 50);
+    let while_away = while_asked(server.address, || world.servers.command("start primary"));
+    tell("while it started", &while_away);
+    eprintln!("recovered after {:?}", recovered(&server, world.url()));
+    // Once more, with readers in the middle of it.
+    let seen = while_asked(server.address, || {
+        world.servers.command("stop primary");
+        world.servers.command("start primary");
+    });
+    assert!(tell("while it was restarted", &seen) > 0);
+    recovered(&server, world.url());
+    let ended = server.end().expect(0);
+    assert!(ended.stderr.contains("the server can be read again"), "{ended}");
+}
+
+#[test]
+fn a_server_that_hangs_keeps_no_lease_and_no_reader() {
+    let Some(mut world) = World::start() else { return };
+    let slow = template()
+        .replace("places/", "slow/")
+        .replace("FROM fact AS f\n", "FROM (SELECT * FROM fact, pg_sleep(1)) AS f\n");
+    world.project.template("slow", &slow);
+    let server = serving(&world.project);
+    let address = server.address;
+    // Two statements are at work when it stops moving.
+    let readers: Vec<_> = ["crispr", "malaria"]
+        .map(|topic| std::thread::spawn(move || ask(address, &format!("/slow/united-states/{topic}/low.json"))))
+        .into();
+    let at_work = format!("SELECT count(*)::text {OURS} AND state = 'active'");
+    wait_until("both statements", MINUTE, || one(world.url(), &at_work) == "2");
+    world.servers.command("freeze primary");
+    let seen: Vec<Seen> = readers.into_iter().map(|reader| reader.join().expect("a reader")).collect();
+    tell("with a statement at work", &seen);
+    let begun = Instant::now();
+    let mut seen = vec![ask(address, WARM)];
+    while begun.elapsed() < Duration::from_secs(6) {
+        seen.push(ask(address, &cold()));
+    }
+    assert_eq!(ask(address, WARM).source, "stale");
+    tell("while it hung", &seen);
+    wait_until("the leases to be given up", Duration::from_secs(10), || in_use(&server) == 0);
+    world.servers.command("thaw primary");
+    eprintln!("recovered after {:?}", recovered(&server, world.url()));
+    server.end().expect(0);
+}
+
+#[test]
+fn a_table_that_is_locked_holds_up_nobody_for_long() {
+    let Some(database) = postgres::database() else { return };
+    database.execute(&rows());
+    let project = Project::postgres(database);
+    project.template("places", &template());
+    let server = serving(&project);
+    let mut locker = project.database().connect();
+    locker.query("BEGIN");
+    locker.query("LOCK TABLE fact IN ACCESS EXCLUSIVE MODE");
+    let seen = while_asked(server.address, || {
+        wait_until("the old answer", MINUTE, || ask(server.address, WARM).source == "stale");
+        wait_until("a reader that was sent away", MINUTE, || {
+            server.metric("db_pool_connection_timeouts_total{pool=\"serve\"}") > 0
+        });
+    });
+    tell("while the table was locked", &seen);
+    locker.query("ROLLBACK");
+    eprintln!("recovered after {:?}", recovered(&server, &project.database().url()));
+    // It got full many times, and that is told once.
+    let ended = server.end().expect(0);
+    for event in ["db_pool_configured", "db_pool_high_usage", "db_pool_critical_usage"] {
+        assert_eq!(ended.stderr.matches(event).count(), 1, "{event} in {ended}");
+    }
+}
+
+#[test]
+fn while_the_data_is_locked_the_fallback_table_answers() {
+    let Some(database) = postgres::database() else { return };
+    database.execute(places::ROWS);
+    let url = database.url();
+    let project = Project::postgres(database);
+    project.configure(&url, &format!("[fallback]\ntable_url = \"{url}\"\n"));
+    project.template("places", &template());
+    project.publish();
+    let server = Serving::of(command(&project));
+    let path = |topic: &str| format!("/places/united-states/{topic}/low.json");
+    assert_eq!(ask(server.address, &path("crispr")).source, "store");
+    // The records of the store are gone, and so are the bodies.
+    let (records, away) = (project.root().join(".tintype"), project.root().join("away"));
+    std::fs::rename(&records, &away).expect("move the records away");
+    let lock = |table: &str| {
+        let mut locker = project.database().connect();
+        locker.query("BEGIN");
+        locker.query(&format!("LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE"));
+        locker
+    };
+    let _data = lock("fact");
+    let answered = ask(server.address, &path("malaria"));
+    assert!(answered.source == "table" && answered.took < Duration::from_secs(2), "{answered:?}");
+    let table = lock("tintype_snapshot");
+    let seen = ask(server.address, &path("sepsis"));
+    assert_eq!((seen.status, ask(server.address, &path("malaria")).source.as_str()), (503, "memory"), "{seen:?}");
+    drop(table);
+    wait_until("the table to answer again", MINUTE, || ask(server.address, &path("sepsis")).source == "table");
+    quiet(&server, &url);
+    server.end().expect(0);
+}
+
+#[test]
+fn a_statement_that_takes_too_long_is_ended_by_the_server() {
+    let Some(database) = postgres::database() else { return };
+    database.execute(&rows());
+    let project = Project::postgres(database);
+    project.template("places", &template());
+    let slow = template()
+        .replace("places/", "slow/")
+        .replace("FROM fact AS f\n", "FROM (SELECT * FROM fact, pg_sleep(60)) AS f\n");
+    project.template("slow", &slow);
+    let server = serving_as(command(&project).env("TINTYPE_DATABASE_SERVE_STATEMENT_TIMEOUT", "1s"));
+    let path = "/slow/united-states/crispr/low.json";
+    let first = ask(server.address, path);
+    assert!(
+        first.status == 503 && first.took >= Duration::from_secs(1) && first.took < Duration::from_secs(5),
+        "{first:?}"
+    );
+    let second = ask(server.address, path);
+    assert!(
+        second.status == 503 && second.took < Duration::from_millis(900),
+        "it is left alone for a while: {second:?}"
+    );
+    recovered(&server, &project.database().url());
+    let ended = server.end().expect(0);
+    assert!(ended.stderr.contains("statement timeout"), "{ended}");
+}
