@@ -22,6 +22,7 @@ mod memory;
 pub mod negotiate;
 mod pool_metrics;
 mod respond;
+mod rest;
 mod site;
 mod table;
 mod word;
@@ -29,7 +30,7 @@ mod word;
 use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use hyper::{Method, StatusCode};
@@ -54,6 +55,7 @@ use live::Learned;
 use memory::Memory;
 pub use respond::Origins;
 use respond::Reply;
+use rest::Rest;
 use site::Followed;
 use table::Table;
 use word::Word;
@@ -122,8 +124,12 @@ pub struct Fallback {
     figures: Figures,
     /// Documents that are read from the store at a time.
     store_turns: Semaphore,
-    /// When the store last failed to give a document, in milliseconds of the figures' clock.
-    store_failed_at: AtomicU64,
+    /// After the store failed to give a document.
+    store_rest: Rest,
+    /// After the table failed.
+    table_rest: Rest,
+    /// After the log was told of a failure.
+    told: Rest,
     /// Whether the database is there.
     word: Word,
     draining: AtomicBool,
@@ -151,7 +157,9 @@ impl Fallback {
             learned,
             figures: Figures::default(),
             store_turns: Semaphore::new(STORE_TURNS),
-            store_failed_at: AtomicU64::new(0),
+            store_rest: Rest::default(),
+            table_rest: Rest::default(),
+            told: Rest::default(),
             word: Word::default(),
             draining: AtomicBool::new(false),
         })
@@ -178,9 +186,14 @@ impl Fallback {
                 }
             })
         };
-        if let Some(pool) = &self.pool {
-            keys::warm(&self.templates, pool);
-        }
+        let warmer = {
+            let fallback = Arc::clone(&self);
+            tokio::spawn(async move {
+                if let Some(pool) = &fallback.pool {
+                    keys::warm(&fallback.templates, pool).await;
+                }
+            })
+        };
         let drain = {
             let (fallback, mut end) = (Arc::clone(&self), end.clone());
             tokio::spawn(async move {
@@ -209,7 +222,7 @@ impl Fallback {
             .await
         };
         let served = tokio::try_join!(documents, operator).map(drop);
-        for task in [follower, sweeper, drain] {
+        for task in [follower, sweeper, warmer, drain] {
             task.abort();
         }
         for pool in self.pool.iter().chain(self.table.iter().map(|table| &table.pool)) {
@@ -282,8 +295,8 @@ const ADMIN_CONNECTIONS: usize = 64;
 ///
 /// Object paths need no escaping, so a percent sign is refused before anyone could decode it to a slash or a point.
 fn object_path<'a>(path: &'a str, prefix: Option<&str>) -> Option<&'a str> {
-    let path = prefix.and_then(|prefix| path.strip_prefix(prefix)).unwrap_or(path);
-    let path = path.strip_prefix('/')?;
+    let below = prefix.and_then(|prefix| path.strip_prefix(prefix)).filter(|rest| rest.starts_with('/'));
+    let path = below.unwrap_or(path).strip_prefix('/')?;
     let plain =
         |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'_' | b'.' | b'/');
     let is_named = path.len() <= MAX_PATH_BYTES && path.ends_with(".json") && path.bytes().all(plain);
@@ -298,6 +311,7 @@ mod tests {
     fn only_paths_of_documents_are_looked_at() {
         let path = |path| object_path(path, Some("/data"));
         assert_eq!(path("/index.json"), Some("index.json"));
+        assert_eq!(path("/data-centres/eu.json"), Some("data-centres/eu.json"), "the prefix is a folder");
         assert_eq!(path("/data/world-map/crispr/low.json"), Some("world-map/crispr/low.json"));
         for refused in [
             "",

@@ -17,6 +17,9 @@ use crate::error::Error;
 use crate::fallback::{Fallback, Origins, Parts, Settings};
 use crate::release::{Phase, table_site};
 
+/// The pool of the fallback table, where that isn't the database's.
+const TABLE: &str = "table";
+
 /// Options of `serve`.
 #[derive(Debug, Args)]
 pub struct Serve {
@@ -30,7 +33,7 @@ pub struct Serve {
 
 impl Serve {
     pub async fn run(self, context: &Context) -> Result<Outcome, Error> {
-        let project = context.project()?;
+        let project = context.published_project()?;
         let serve = &project.config.fallback.serve;
         let trusted_proxies = trusted_proxies(&project, serve)?;
         let parts = parts(&project)?;
@@ -103,8 +106,13 @@ fn trusted_proxies(project: &Project, serve: &ServeConfig) -> Result<Vec<ipnet::
 fn parts(project: &Project) -> Result<Parts, Error> {
     let config = &project.config;
     let application = format!("tintype/serve/{}", run_id());
-    let pool_of =
-        |database: &Database, name| Pool::new(database, config.database.serve.pool_settings(name), &application);
+    let pool_of = |database: &Database, name| {
+        let mut settings = config.database.serve.pool_settings(name);
+        if name == TABLE {
+            settings.read.settings.clear();
+        }
+        Pool::new(database, settings, &application)
+    };
     let database = config.database.url.is_some().then(|| project.database()).transpose()?;
     let pool = database.as_ref().map(|database| pool_of(database, "serve"));
     let place = match &config.fallback.table {
@@ -112,13 +120,17 @@ fn parts(project: &Project) -> Result<Parts, Error> {
         TablePlace::File(path) => Some(Database::Sqlite(path.clone())),
         TablePlace::Database(url) => Some(Database::from_url(url.expose(), &config.folder)?),
     };
-    let is_same = |place: &Database| database.as_ref().is_some_and(|database| database.identity() == place.identity());
+    // Settings are for the templates' statements: a search_path of theirs could hide the table.
+    let is_same = |place: &Database| {
+        let is_plain = config.database.serve.settings.is_empty();
+        is_plain && database.as_ref().is_some_and(|database| database.identity() == place.identity())
+    };
     let has_table_pool = place.as_ref().is_some_and(|place| !is_same(place));
     let table = match (place, project.table()?) {
         (Some(place), Some(table)) => {
             let own = if has_table_pool { None } else { pool.clone() };
             let site = table_site(&project.store, &table);
-            Some((own.unwrap_or_else(|| pool_of(&place, "table")), site))
+            Some((own.unwrap_or_else(|| pool_of(&place, TABLE)), site))
         }
         _ => None,
     };

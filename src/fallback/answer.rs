@@ -6,7 +6,6 @@
 //! to come back.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -15,13 +14,14 @@ use super::Fallback;
 use super::client::Client;
 use super::figures::Shed;
 use super::keys::{self, Asked, Meaning};
-use super::limit::Limited;
+use super::limit::{Limited, UNNAMED};
 use super::live::{self, LiveError};
 use super::memory::{Entry, Kept};
 use super::site::Site;
 use crate::database::PoolError;
 use crate::release::tags;
-use crate::store::Attributes;
+use crate::snapshot::{Digest, gunzip};
+use crate::store::{Attributes, Store, StoreError};
 
 /// Longest time of a whole answer.
 const LONGEST: Duration = Duration::from_secs(7);
@@ -29,6 +29,12 @@ const LONGEST: Duration = Duration::from_secs(7);
 const STORE: Duration = Duration::from_secs(1);
 /// How long a store that failed isn't asked again.
 const STORE_REST: Duration = Duration::from_secs(2);
+/// How long a table that failed isn't asked again.
+const TABLE_REST: Duration = Duration::from_secs(5);
+/// How often the log is told that a document can't be had.
+const TOLD: Duration = Duration::from_secs(10);
+/// Largest body that is unpacked to look at its digest.
+const MAX_BODY_BYTES: u64 = 1 << 30;
 /// How long a document of the table stands, while the store that knows better is away.
 const TABLE_TTL: Duration = Duration::from_secs(30);
 /// How long a reader is told to wait where nothing better is known.
@@ -82,21 +88,39 @@ pub enum Landed {
     Failed { retry_after: Duration, why: Shed },
 }
 
+/// Why a flight isn't begun.
+enum Refused {
+    /// The client has had its share.
+    Limited(Limited),
+    /// It has just landed.
+    Known(Arc<Entry>),
+}
+
+/// What is to be fetched.
+struct Wanted {
+    path: String,
+    /// The key, where it is known.
+    asked: Option<Asked>,
+    /// The site when it was asked for.
+    site: Option<Arc<Site>>,
+}
+
+impl Wanted {
+    /// Says whether the release shows the path.
+    fn is_published(&self) -> bool {
+        self.site.as_ref().is_some_and(|site| site.digest(&self.path).is_some())
+    }
+}
+
 impl Fallback {
     /// Answers a request for an object path.
     pub async fn answer(self: &Arc<Self>, path: &str, client: Client) -> Answer {
-        if self.followed.is_up().is_none() {
-            // The first moments of the process: the store is being looked at.
-            let _ = tokio::time::timeout(STORE, self.followed.looked()).await;
-        }
-        let site = self.followed.site();
-        let older = match self.memory.get(path, site.as_deref()) {
+        let older = match self.memory.get(path, self.followed.site().as_deref()) {
             Kept::Fresh(entry) => return Answer::Document(entry, Source::Memory),
             Kept::Stale(entry) => Some(entry),
             Kept::Nothing => None,
         };
-        let asking = self.ask(path, client, site.as_ref());
-        let answer = tokio::time::timeout(LONGEST, asking).await;
+        let answer = tokio::time::timeout(LONGEST, self.ask(path, client)).await;
         let answer = answer.unwrap_or(Answer::Unavailable { retry_after: COME_BACK, why: Shed::Slow });
         match (answer, older) {
             // Who may cost the database nothing more may still have what is there.
@@ -105,40 +129,46 @@ impl Fallback {
         }
     }
 
-    async fn ask(self: &Arc<Self>, path: &str, client: Client, site: Option<&Arc<Site>>) -> Answer {
-        let published = site.and_then(|site| site.document(path));
+    async fn ask(self: &Arc<Self>, path: &str, client: Client) -> Answer {
+        if self.followed.is_up().is_none() {
+            // The first moments of the process: the store is being looked at.
+            let _ = tokio::time::timeout(STORE, self.followed.looked()).await;
+        }
+        let site = self.followed.site();
+        let published = site.as_ref().and_then(|site| site.document(path));
         let asked = match &published {
             Some((row, attributes)) => {
-                match self.stored(path, row.blob(), attributes, site).await {
-                    Landed::Document(entry, source) => return Answer::Document(entry, source),
-                    Landed::Missing | Landed::Failed { .. } => {}
+                if let Landed::Document(entry, source) = self.stored(path, row.blob(), attributes, &site).await {
+                    return Answer::Document(entry, source);
                 }
                 self.served_at(path).map(|(served, slugs)| Asked { served, key: row.key.clone(), slugs })
             }
             None => match self.meaning(path).await {
                 Meaning::Valid(asked) => Some(asked),
-                // Without a release the table may know more than the domains.
-                Meaning::Unsettled => None,
-                Meaning::Unknown => return Answer::Unknown,
+                Meaning::Unknown if site.is_some() => return Answer::Unknown,
+                // Nobody here knows what is published; the table may.
+                Meaning::Unknown | Meaning::Unsettled => None,
             },
-        };
-        // Without a release to look at, any valid key may be one that the table has.
-        let may_be_published = published.is_some() || site.is_none();
-        let template = self.served_at(path).map(|(served, _)| served.template.name.clone());
-        let may_begin = || match &template {
-            Some(template) => self.limits.take(template, client),
-            None => Ok(()),
         };
         if let Some(resting) = self.failures.get(path).filter(|failure| Instant::now() < failure.until) {
             return Answer::Unavailable { retry_after: resting.until - Instant::now(), why: resting.why };
         }
+        let template = self.served_at(path).map_or(UNNAMED.to_owned(), |(served, _)| served.template.name.clone());
+        let may_begin = || {
+            // Looked at while nobody else can begin: what has just landed isn't fetched again.
+            if let Kept::Fresh(entry) = self.memory.get(path, self.followed.site().as_deref()) {
+                return Err(Refused::Known(entry));
+            }
+            self.limits.take(&template, client).map_err(Refused::Limited)
+        };
         let fetch = || {
-            let (fallback, path) = (Arc::clone(self), path.to_owned());
-            let not_before = site.map_or(0, |site| site.serial());
-            async move { fallback.fetch(&path, asked, may_be_published, not_before).await }
+            let fallback = Arc::clone(self);
+            let wanted = Wanted { path: path.to_owned(), asked, site };
+            async move { fallback.fetch(wanted).await }
         };
         match self.flights.join(path, may_begin, fetch).await {
-            Err(limited) => Answer::Limited(limited),
+            Err(Refused::Known(entry)) => Answer::Document(entry, Source::Memory),
+            Err(Refused::Limited(limited)) => Answer::Limited(limited),
             Ok(Some(Landed::Document(entry, source))) => Answer::Document(entry, source),
             Ok(Some(Landed::Missing)) => Answer::Unknown,
             Ok(Some(Landed::Failed { retry_after, why })) => Answer::Unavailable { retry_after, why },
@@ -165,32 +195,17 @@ impl Fallback {
         path: &str,
         blob: Option<String>,
         attributes: &Attributes,
-        site: Option<&Arc<Site>>,
+        site: &Option<Arc<Site>>,
     ) -> Landed {
         let failed = Landed::Failed { retry_after: COME_BACK, why: Shed::Store };
         let Some(blob) = blob else { return Landed::Missing };
-        if self.store_rests() {
+        if self.store_rest.is_on() {
             return failed;
         }
         let fetch = || {
-            let (fallback, path, attributes) = (Arc::clone(self), path.to_owned(), attributes.clone());
-            let site = site.map(Arc::clone);
-            async move {
-                // So many bodies are on their way at most; the semaphore is never closed.
-                let _turn = fallback.store_turns.acquire().await;
-                let read = tokio::time::timeout(STORE, fallback.store.read(&blob)).await;
-                let gzip = match read {
-                    Ok(Ok(Some(gzip))) => gzip,
-                    Ok(Ok(None)) => return Landed::Missing,
-                    Ok(Err(error)) => return fallback.store_failed(&error.to_string()),
-                    Err(_) => return fallback.store_failed(&format!("no answer for {STORE:?}")),
-                };
-                let Ok(digest) = attributes.digest.parse() else { return Landed::Missing };
-                fallback.store_failed_at.store(0, Ordering::Relaxed);
-                let entry = Arc::new(Entry::new(gzip.into(), digest, &attributes, None, site.as_deref()));
-                fallback.memory.put(&path, &entry);
-                Landed::Document(entry, Source::Store)
-            }
+            let (fallback, path) = (Arc::clone(self), path.to_owned());
+            let (attributes, site) = (attributes.clone(), site.clone());
+            async move { fallback.read_blob(&path, blob, &attributes, site.as_deref()).await }
         };
         let anyone = || Ok::<_, std::convert::Infallible>(());
         match self.reads.join(path, anyone, fetch).await {
@@ -199,60 +214,93 @@ impl Fallback {
         }
     }
 
-    fn store_rests(&self) -> bool {
-        let failed_at = self.store_failed_at.load(Ordering::Relaxed);
-        failed_at != 0 && self.figures.elapsed_millis().saturating_sub(failed_at) < millis(STORE_REST)
-    }
-
-    fn store_failed(&self, reason: &str) -> Landed {
-        let before = self.store_failed_at.swap(self.figures.elapsed_millis().max(1), Ordering::Relaxed);
-        if before == 0 {
+    async fn read_blob(&self, path: &str, blob: String, attributes: &Attributes, site: Option<&Site>) -> Landed {
+        let failed = Landed::Failed { retry_after: COME_BACK, why: Shed::Store };
+        // So many bodies are on their way at most. Who waits for a turn behind a store that hangs needn't try as well.
+        let Ok(_turn) = tokio::time::timeout(STORE, self.store_turns.acquire()).await else { return failed };
+        if self.store_rest.is_on() {
+            return failed;
+        }
+        let reason = match tokio::time::timeout(STORE, in_background(&self.store, blob)).await {
+            Ok(Ok(Some(gzip))) => {
+                let plain = gunzip(&gzip, MAX_BODY_BYTES).ok().map(|plain| Digest::of(&plain));
+                if let Some(digest) = plain.filter(|digest| digest.to_string() == attributes.digest) {
+                    self.store_rest.end();
+                    let entry = Arc::new(Entry::new(gzip.into(), digest, attributes, None, site));
+                    self.memory.put(path, &entry);
+                    return Landed::Document(entry, Source::Store);
+                }
+                tracing::error!(path, "the blob of a document is damaged; `tintype verify --deep --repair` mends it");
+                return Landed::Missing;
+            }
+            Ok(Ok(None)) => return Landed::Missing,
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => format!("no answer for {STORE:?}"),
+        };
+        if self.store_rest.begin(STORE_REST) {
             tracing::warn!(reason, "the store doesn't answer; asking the table and the database");
         }
-        Landed::Failed { retry_after: COME_BACK, why: Shed::Store }
+        failed
     }
 
     /// Asks the table, then the database.
-    async fn fetch(&self, path: &str, asked: Option<Asked>, may_be_published: bool, not_before: u64) -> Landed {
+    async fn fetch(&self, wanted: Wanted) -> Landed {
+        let (path, is_published) = (wanted.path.as_str(), wanted.is_published());
         let mut failed = Landed::Missing;
-        // The table has what is published, and nothing else.
-        if let Some(table) = self.table.as_ref().filter(|_| may_be_published) {
-            match table.find(path, not_before).await {
+        // The table has what is published, and nothing else; without a release any path may be.
+        let may_have = is_published || wanted.site.is_none();
+        if let Some(table) = self.table.as_ref().filter(|_| may_have && !self.table_rest.is_on()) {
+            let active = wanted.site.as_ref().map(|site| site.manifest.root.id.to_string());
+            match table.find(path, active.as_deref()).await {
                 Ok(Some(row)) => {
-                    let fetched = row.fetched;
-                    let site = self.followed.site();
-                    let (gzip, digest) = (fetched.gzip, fetched.digest);
-                    let entry = Entry::new(gzip, digest, &row.attributes, Some(TABLE_TTL), site.as_deref());
+                    let (gzip, digest) = (row.fetched.gzip, row.fetched.digest);
+                    let entry = Entry::new(gzip, digest, &row.attributes, Some(TABLE_TTL), wanted.site.as_deref());
                     return self.landed(path, entry, Source::Table);
                 }
                 Ok(None) => {}
-                Err(error) => failed = Self::failed(path, &error),
+                Err(error) => {
+                    self.table_rest.begin(TABLE_REST);
+                    failed = self.failed(path, &error);
+                    let is_crowded = matches!(failed, Landed::Failed { why: Shed::Busy | Shed::Down, .. });
+                    if is_crowded && !self.has_table_pool {
+                        // The database is behind the same pool: there is nothing else to wait for.
+                        return failed;
+                    }
+                }
             }
         }
-        let (Some(asked), Some(pool)) = (asked, &self.pool) else {
+        let (Some(asked), Some(pool)) = (&wanted.asked, &self.pool) else {
             return match failed {
-                // What isn't known, or is published and can't be had, isn't a document that there is none of.
+                // A store that is there and has no release publishes nothing; else nobody can say so.
+                Landed::Missing if wanted.site.is_none() && self.followed.is_up() == Some(true) => Landed::Missing,
                 Landed::Missing => {
-                    let why = if not_before > 0 { Shed::Store } else { Shed::Unsettled };
+                    let why = if is_published { Shed::Store } else { Shed::Unsettled };
                     Landed::Failed { retry_after: COME_BACK, why }
                 }
                 failed => self.rest(path, failed),
             };
         };
-        let name = &asked.served.template.name;
+        let template = &asked.served.template;
         let nothing_learned = live::Learned::default();
-        let learned = self.learned.get(name).unwrap_or(&nothing_learned);
-        match live::read(pool, &asked, learned).await {
+        let learned = self.learned.get(&template.name).unwrap_or(&nothing_learned);
+        match live::read(pool, asked, learned).await {
             Ok(fetched) => {
-                let attributes = self.live_attributes(&asked, &fetched);
-                let ttl = spread(asked.served.template.limits.ttl, path);
-                let site = self.followed.site();
-                let entry = Entry::new(fetched.gzip, fetched.digest, &attributes, Some(ttl), site.as_deref());
+                let attributes = self.live_attributes(asked, &fetched);
+                // What is published is answered so only until the store is back.
+                let ttl = if is_published { template.limits.ttl.min(TABLE_TTL) } else { template.limits.ttl };
+                let (ttl, site) = (spread(ttl, path), wanted.site.as_deref());
+                let entry = Entry::new(fetched.gzip, fetched.digest, &attributes, Some(ttl), site);
                 self.landed(path, entry, Source::Live)
             }
             Err(error) => {
-                let failed = Self::failed(path, &error);
-                self.rest(path, failed)
+                let failed = self.failed(path, &error);
+                match error {
+                    // It may be what the statement does to its server.
+                    LiveError::Database(error) if error.is_fatal() => {
+                        self.rest(path, Landed::Failed { retry_after: COME_BACK, why: Shed::Failed })
+                    }
+                    _ => self.rest(path, failed),
+                }
             }
         }
     }
@@ -265,7 +313,7 @@ impl Fallback {
     }
 
     /// What became of an error: told to the log, and to the reader in a word.
-    fn failed(path: &str, error: &LiveError) -> Landed {
+    fn failed(&self, path: &str, error: &LiveError) -> Landed {
         let (why, retry_after) = match error {
             LiveError::Pool(PoolError::Full { .. } | PoolError::TimedOut { .. }) => (Shed::Busy, COME_BACK),
             LiveError::Pool(PoolError::Down { retry_after, .. }) => (Shed::Down, *retry_after),
@@ -277,7 +325,11 @@ impl Fallback {
         match why {
             // There would be one line a request, and the pool's own events say it.
             Shed::Busy | Shed::Down => tracing::debug!(path, class = error.class(), %error, "not answered"),
-            _ => tracing::warn!(path, class = error.class(), hint = error.hint(), %error, "not answered"),
+            _ if self.told.begin(TOLD) => {
+                tracing::warn!(path, class = error.class(), hint = error.hint(), %error, "not answered");
+            }
+            // One line says it for all of this moment.
+            _ => tracing::debug!(path, class = error.class(), %error, "not answered"),
         }
         Landed::Failed { retry_after, why }
     }
@@ -300,11 +352,8 @@ impl Fallback {
         let slugs: Vec<&str> = asked.slugs.iter().map(String::as_str).collect();
         let path = template.pattern.path(&slugs);
         let ttl = template.limits.ttl.as_secs();
-        let cache_control = format!(
-            "public, max-age={}, s-maxage={ttl}, stale-while-revalidate={}, stale-if-error=86400",
-            ttl.min(60),
-            ttl.min(60)
-        );
+        // Cut short like everything that this server says.
+        let cache_control = format!("public, max-age={ttl}, s-maxage={ttl}, stale-while-revalidate={ttl}");
         Attributes {
             cache_control,
             cache_tags: tags(template, &path),
@@ -329,6 +378,13 @@ fn spread(length: Duration, path: &str) -> Duration {
     length * 9 / 10 + length * part / 255 / 5
 }
 
-fn millis(length: Duration) -> u64 {
-    u64::try_from(length.as_millis()).unwrap_or(u64::MAX)
+/// Reads a blob; from a folder in a thread where that may take its time.
+async fn in_background(store: &Arc<Store>, blob: String) -> Result<Option<Vec<u8>>, StoreError> {
+    if !matches!(**store, Store::Directory(_)) {
+        return store.read(&blob).await;
+    }
+    let (store, handle) = (Arc::clone(store), tokio::runtime::Handle::current());
+    let read = tokio::task::spawn_blocking(move || handle.block_on(store.read(&blob)));
+    // A thread that panicked has told so itself.
+    read.await.unwrap_or(Ok(None))
 }

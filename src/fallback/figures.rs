@@ -60,7 +60,6 @@ const BOUNDS: [f64; 10] = [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0,
 /// What was answered since the start.
 #[derive(Debug)]
 pub struct Figures {
-    started: Instant,
     /// Documents by source: sent whole, and as 304.
     documents: [[AtomicU64; 2]; Source::ALL.len()],
     unknown: AtomicU64,
@@ -75,7 +74,6 @@ pub struct Figures {
 impl Default for Figures {
     fn default() -> Figures {
         Figures {
-            started: Instant::now(),
             documents: Default::default(),
             unknown: AtomicU64::default(),
             limited: AtomicU64::default(),
@@ -88,11 +86,6 @@ impl Default for Figures {
 }
 
 impl Figures {
-    /// Milliseconds since the start.
-    pub fn elapsed_millis(&self) -> u64 {
-        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
-    }
-
     /// Counts an answer that took since `begun`.
     pub fn count(&self, answer: &Answer, is_not_modified: bool, begun: Instant) {
         let counter = match answer {

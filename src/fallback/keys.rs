@@ -116,6 +116,7 @@ impl Served {
 
     async fn read(&self, pool: &Pool) -> Result<Domains, String> {
         let mut lease = pool.begin().await.map_err(|error| error.to_string())?;
+        lease.transaction().savepoint().await.map_err(|error| error.to_string())?;
         let domains = read_domains(lease.transaction(), &self.template).await.map_err(|error| match error {
             BuildError::Template(finding) => finding.to_string(),
             BuildError::Fatal(error) => error.to_string(),
@@ -127,9 +128,12 @@ impl Served {
 }
 
 /// Reads the domains of every template that weren't read yet.
-pub fn warm(templates: &[Arc<Served>], pool: &Pool) {
+pub async fn warm(templates: &[Arc<Served>], pool: &Pool) {
     for served in templates {
-        let _ = served.reread(pool);
+        // One after the other, so that readers find a lease meanwhile.
+        if let Some(mut reading) = served.reread(pool) {
+            let _ = reading.changed().await;
+        }
     }
 }
 

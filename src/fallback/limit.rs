@@ -17,6 +17,10 @@ use governor::{Quota, RateLimiter};
 use super::client::Client;
 use crate::template::Template;
 
+/// What is asked of the table for paths that are of no template.
+pub const UNNAMED: &str = "";
+/// How many of those a client may cost the database in a minute.
+const UNNAMED_PER_MINUTE: NonZero<u32> = NonZero::new(30).unwrap();
 /// Clients that are remembered of one template. With more, all are forgotten: the limits protect the database from a few
 /// greedy ones, and from a crowd the pool does.
 const MAX_CLIENTS: usize = 100_000;
@@ -44,7 +48,10 @@ impl Limits {
             let quota = Quota::per_minute(NonZero::new(template.limits.per_minute).unwrap_or(NonZero::<u32>::MIN));
             (template.name.clone(), (quota, ArcSwap::from_pointee(limiter(quota))))
         };
-        Limits { by_template: templates.map(of).collect(), refused: AtomicU64::new(0) }
+        let mut by_template: HashMap<_, _> = templates.map(of).collect();
+        let quota = Quota::per_minute(UNNAMED_PER_MINUTE);
+        by_template.insert(UNNAMED.to_owned(), (quota, ArcSwap::from_pointee(limiter(quota))));
+        Limits { by_template, refused: AtomicU64::new(0) }
     }
 
     /// Takes one answer of the client's share.

@@ -141,6 +141,8 @@ async fn document(
     asked: &Asked,
     learned: &Learned,
 ) -> Result<(Bytes, Digest), LiveError> {
+    // Types that the driver doesn't know take a second look, behind this point.
+    transaction.savepoint().await.map_err(LiveError::Database)?;
     let template = &asked.served.template;
     let slugs: Vec<&str> = asked.slugs.iter().map(String::as_str).collect();
     let domains = Domains::of_one_key(&asked.key, &slugs);

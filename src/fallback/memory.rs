@@ -16,7 +16,7 @@ use super::site::Site;
 use crate::snapshot::Digest;
 use crate::store::Attributes;
 
-/// How long a document is kept that isn't fresh any more.
+/// How long a document is kept that nobody asks for.
 const KEPT: Duration = Duration::from_hours(24);
 /// What an entry takes besides its body and path, roughly.
 const ENTRY_BYTES: usize = 640;
@@ -61,7 +61,7 @@ impl Entry {
             digest,
             etag: tag("-gz"),
             plain_etag: tag(""),
-            cache_control: value(&attributes.cache_control),
+            cache_control: value(&short(&attributes.cache_control)),
             cache_tags: (!tags.is_empty()).then(|| value(&tags)),
             as_of: value(&attributes.as_of),
             fresh_until: fresh_for.map(|length| Instant::now() + length),
@@ -85,6 +85,25 @@ impl Entry {
         }
         is_right
     }
+}
+
+/// The longest time for which an edge keeps what this server says. No purge is ordered for it, and a release may have
+/// become active a moment before that this server hasn't seen.
+const EDGE_SECONDS: u64 = 60;
+
+/// A document's own `Cache-Control` with its times cut short.
+pub fn short(cache_control: &str) -> String {
+    let seconds = |name: &str| {
+        let mut parts = cache_control.split(',').map(str::trim);
+        parts.find_map(|part| part.strip_prefix(name)?.strip_prefix('=')?.parse::<u64>().ok())
+    };
+    let cut = |name: &str| seconds(name).unwrap_or(0).min(EDGE_SECONDS);
+    format!(
+        "public, max-age={}, s-maxage={}, stale-while-revalidate={}, stale-if-error=86400",
+        cut("max-age"),
+        cut("s-maxage"),
+        cut("stale-while-revalidate")
+    )
 }
 
 /// A header's value; what can't be one is left empty.
@@ -117,7 +136,7 @@ impl Memory {
             Cache::builder()
                 .max_capacity(bytes)
                 .weigher(|path: &Arc<str>, entry: &Arc<Entry>| weight(path, entry))
-                .time_to_live(KEPT)
+                .time_to_idle(KEPT)
                 .build(),
         )
     }

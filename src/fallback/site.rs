@@ -10,6 +10,7 @@ use arc_swap::ArcSwapOption;
 use hyper::header::HeaderValue;
 use tokio::sync::watch;
 
+use super::memory::short;
 use crate::release::head::HeadRead;
 use crate::release::manifest::Manifest;
 use crate::release::{Row, document_of};
@@ -45,10 +46,10 @@ impl Site {
         self.manifest.row(path)?.digest()
     }
 
-    /// Says whether a path shows these bytes under this `Cache-Control`.
+    /// Says whether a path shows these bytes under what is made of this `Cache-Control`.
     pub fn shows(&self, path: &str, digest: &Digest, cache_control: &HeaderValue) -> bool {
         document_of(&self.manifest, path).is_some_and(|(row, attributes)| {
-            row.digest() == Some(*digest) && attributes.cache_control.as_bytes() == cache_control.as_bytes()
+            row.digest() == Some(*digest) && short(&attributes.cache_control).as_bytes() == cache_control.as_bytes()
         })
     }
 }

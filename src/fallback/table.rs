@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use chrono::{DateTime, Utc};
 
 use super::live::{Fetched, LiveError, texts};
-use crate::database::{DatabaseError, Pool};
+use crate::database::{DatabaseError, Pool, TABLE_FORMAT};
 use crate::snapshot::{Digest, gunzip};
 use crate::store::Attributes;
 use crate::template::scope::{Bind, Statement};
@@ -36,8 +36,9 @@ pub struct Row {
 }
 
 impl Table {
-    /// The document at a path; none if there is none, or if the table shows an earlier release than this serial.
-    pub async fn find(&self, path: &str, not_before: u64) -> Result<Option<Row>, LiveError> {
+    /// The document at a path; none if there is none, or if the table shows another release than the one that is known to
+    /// be active.
+    pub async fn find(&self, path: &str, active: Option<&str>) -> Result<Option<Row>, LiveError> {
         let find = async {
             let mut lease = self.pool.begin().await.map_err(LiveError::Pool)?;
             let found = texts(lease.transaction(), &statement(path)).await.map_err(LiveError::Database)?;
@@ -48,19 +49,29 @@ impl Table {
             .await
             .map_err(|_| LiveError::TimedOut { template: "the fallback table".to_owned(), limit: LIMIT })??;
         let Some(row) = found.into_iter().next() else { return Ok(None) };
-        self.row(path, row, not_before).map_err(|reason| {
+        self.row(path, row, active).map_err(|reason| {
             LiveError::Database(DatabaseError::Lost { reason: format!("the fallback table's row of {path} {reason}") })
         })
     }
 
-    fn row(&self, path: &str, row: Vec<Option<String>>, not_before: u64) -> Result<Option<Row>, String> {
-        let [Some(body), Some(digest), Some(cache_control), Some(tags), Some(as_of), Some(serial), Some(site)] =
-            <[_; 7]>::try_from(row).map_err(|_| "has other columns".to_owned())?
+    fn row(&self, path: &str, row: Vec<Option<String>>, active: Option<&str>) -> Result<Option<Row>, String> {
+        let [
+            Some(body),
+            Some(digest),
+            Some(cache_control),
+            Some(tags),
+            Some(as_of),
+            Some(serial),
+            Some(release),
+            Some(site),
+            Some(format),
+        ] = <[_; 9]>::try_from(row).map_err(|_| "has other columns".to_owned())?
         else {
             return Err("holds NULL".to_owned());
         };
         let serial: u64 = serial.parse().map_err(|_| "has no serial".to_owned())?;
-        if site != self.site || serial < not_before {
+        let format: u32 = format.parse().map_err(|_| "has no format".to_owned())?;
+        if site != self.site || format > TABLE_FORMAT || active.is_some_and(|active| active != release) {
             return Ok(None);
         }
         let gzip = STANDARD.decode(body).map_err(|error| error.to_string())?;
@@ -78,7 +89,8 @@ impl Table {
 
 fn statement(path: &str) -> Statement {
     let mut statement = Statement::verbatim(
-        "SELECT s.body_gzip, s.digest, s.cache_control, s.cache_tags, s.as_of, CAST(r.serial AS TEXT) AS serial, r.site \
+        "SELECT s.body_gzip, s.digest, s.cache_control, s.cache_tags, s.as_of, CAST(r.serial AS TEXT) AS serial, \
+         r.release, r.site, CAST(r.format AS TEXT) AS format \
          FROM tintype_snapshot s CROSS JOIN tintype_release r WHERE s.path = $1 AND r.id = 1",
     );
     statement.binds.push(Bind::Text(path.to_owned()));

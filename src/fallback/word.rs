@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::flight::Flights;
-use crate::database::Pool;
+use crate::database::{Pool, PoolError};
 
 /// How long the word counts that it is there.
 const YES: Duration = Duration::from_secs(30);
@@ -44,7 +44,8 @@ impl Word {
                 let lease = pool.begin().await;
                 let is_up = match lease {
                     Ok(lease) => lease.finish().await.is_ok(),
-                    Err(_) => false,
+                    // Whoever is busy is there.
+                    Err(error) => matches!(error, PoolError::Full { .. } | PoolError::TimedOut { .. }),
                 };
                 *said.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), is_up));
                 is_up

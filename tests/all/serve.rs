@@ -117,7 +117,8 @@ fn answers_are_negotiated_as_http_says() {
     assert_ne!(gzip.header("etag"), plain.header("etag"), "two representations, two tags");
     assert_eq!(gzip.header("vary"), "Accept-Encoding");
     assert_eq!(gzip.header("content-type"), "application/json");
-    assert!(gzip.header("cache-control").contains("s-maxage=86400"), "{:?}", gzip.headers);
+    // No purge is ordered for this server, so no edge keeps what it says for longer.
+    assert!(gzip.header("cache-control").contains("s-maxage=60,"), "{:?}", gzip.headers);
     assert_eq!(gzip.header("access-control-allow-origin"), "*");
     let head = http::request("HEAD", server.address, path, &[]);
     assert_eq!((head.status, head.body.len(), head.header("etag")), (200, 0, plain.header("etag")));
