@@ -374,7 +374,7 @@ pub struct Failure {
 
 /// A time by up to a tenth longer or shorter, so that what was asked for together isn't asked for together again.
 fn spread(length: Duration, path: &str) -> Duration {
-    let part = u32::from(crate::snapshot::Digest::of(path.as_bytes()).bytes()[0]);
+    let part = u32::from(Digest::of(path.as_bytes()).bytes()[0]);
     length * 9 / 10 + length * part / 255 / 5
 }
 
