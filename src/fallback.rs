@@ -11,6 +11,7 @@
 mod answer;
 mod body;
 mod client;
+mod descriptors;
 mod figures;
 mod flight;
 mod health;
@@ -201,8 +202,9 @@ impl Fallback {
                 fallback.draining.store(true, Ordering::Relaxed);
             })
         };
+        let connections = descriptors::room_for(self.settings.connections);
         let answering = Arc::clone(&self);
-        let documents = listen::listen(public, self.settings.connections, end, move |asked| {
+        let documents = listen::listen(public, connections, end, move |asked| {
             let fallback = Arc::clone(&answering);
             async move { fallback.respond(asked).await }
         });

@@ -3,8 +3,11 @@
 use std::time::{Duration, Instant};
 
 use crate::serve_http::Site;
+use crate::support::http;
+use crate::support::places;
 use crate::support::project::Project;
 use crate::support::raw::Raw;
+use crate::support::serving::Serving;
 use crate::support::wait::wait_until;
 
 const PATH: &str = "/places/united-states/crispr/low.json";
@@ -54,7 +57,7 @@ fn who_sends_nothing_or_a_byte_a_second_is_let_go_of() {
             idle.retain_mut(|raw| !raw.is_closed(None));
             let asked = Instant::now();
             assert_eq!(site.server.get(PATH).status, 200);
-            assert!(asked.elapsed() < Duration::from_secs(3), "others wait for {:?}", asked.elapsed());
+            assert!(asked.elapsed() < Duration::from_secs(5), "others wait for {:?}", asked.elapsed());
         }
         trickling.is_empty() && silent.is_empty() && idle.is_empty()
     });
@@ -89,10 +92,10 @@ fn who_reads_slowly_gets_the_whole() {
     let site = Site::start("", with_large);
     let body = site.project.public().body("large/all.json");
     assert!(body.len() > 8 << 20, "{} bytes are no large document", body.len());
-    let answer = crate::support::http::get(site.server.address, "/large/all.json", &[]);
+    let answer = http::get(site.server.address, "/large/all.json", &[]);
     assert_eq!((answer.status, answer.header("content-length")), (200, body.len().to_string().as_str()));
     assert!(answer.body == body, "another body");
-    let head = crate::support::http::request("HEAD", site.server.address, "/large/all.json", &[]);
+    let head = http::request("HEAD", site.server.address, "/large/all.json", &[]);
     assert_eq!(head.header("content-length"), body.len().to_string());
     site.server.end().expect(0);
 }
@@ -112,11 +115,56 @@ fn more_than_there_is_room_for_wait_and_are_served() {
     let mut waiting: Vec<Raw> = (0..40).map(|_| open()).collect();
     assert!(waiting[0].hears_nothing_for(Duration::from_millis(300)), "a fifth connection is served");
     // The operator isn't a reader.
-    assert_eq!(crate::support::http::get(site.server.admin, "/health/ready", &[]).status, 200);
+    assert_eq!(http::get(site.server.admin, "/health/ready", &[]).status, 200);
     drop(holding);
     for mut raw in waiting {
         assert!(raw.answer().starts_with("HTTP/1.1 200"));
     }
     site.is_unharmed("a crowd");
     site.server.end().expect(0);
+}
+
+/// A server that begins with a limit of 128 open files.
+fn with_few_files(project: &Project, may_raise: bool) -> Serving {
+    let command = project.tintype(&["serve"]).env("TINTYPE_FALLBACK_TRUSTED_PROXIES", "192.0.2.1");
+    Serving::of(command.few_files(may_raise))
+}
+
+#[test]
+fn where_few_files_may_be_open_documents_still_are() {
+    let project = places::sqlite();
+    project.publish();
+    let server = with_few_files(&project, false);
+    // As many as there is room for, and as many again, who do nothing at all.
+    let silent: Vec<Raw> = (0..256).map(|_| Raw::open(server.address)).collect();
+    wait_until("the room to be full", Duration::from_secs(20), || server.open_files() >= 64);
+    assert_eq!(http::get(server.admin, "/health/ready", &[]).status, 200);
+    drop(silent);
+    // Twice as many as can be open, and for some of them a document that isn't in memory yet.
+    let paths: Vec<String> = project.public().paths();
+    let mut asking: Vec<Raw> = (0..256).map(|_| Raw::open(server.address)).collect();
+    for (raw, path) in asking.iter_mut().zip(paths.iter().cycle()) {
+        raw.say(format!("GET /{path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").as_bytes());
+    }
+    for raw in asking {
+        assert_eq!(raw.statuses(), [200]);
+    }
+    let live = server.metric("tintype_fallback_requests_total{source=\"live\",code=\"200\"}");
+    assert_eq!(live, 0, "a document couldn't be opened");
+    let ended = server.end().expect(0);
+    assert!(ended.stderr.contains("limit of open files"), "{ended}");
+    assert!(!ended.stderr.contains("can't accept"), "{ended}");
+}
+
+#[test]
+fn a_low_limit_of_files_is_raised_where_it_may_be() {
+    let project = places::sqlite();
+    project.publish();
+    let server = with_few_files(&project, true);
+    let silent: Vec<Raw> = (0..256).map(|_| Raw::open(server.address)).collect();
+    wait_until("all of them to be accepted", Duration::from_secs(20), || server.open_files() >= 256);
+    assert_eq!(server.get(PATH).status, 200);
+    drop(silent);
+    let ended = server.end().expect(0);
+    assert!(!ended.stderr.contains("limit of open files"), "{ended}");
 }

@@ -95,6 +95,13 @@ impl Tintype {
         self
     }
 
+    /// Lets no more than 128 files be open at a time, unless the process raises that limit, which it may or may not.
+    pub fn few_files(mut self, may_raise: bool) -> Self {
+        self.prepare =
+            Some(if may_raise { r#"ulimit -S -n 128; exec "$0" "$@""# } else { r#"ulimit -n 128; exec "$0" "$@""# });
+        self
+    }
+
     /// Starts the process and leaves it running.
     pub fn start(self) -> Running {
         let home = tempfile::tempdir().expect("make a home directory");

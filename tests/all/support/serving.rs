@@ -62,6 +62,11 @@ impl Serving {
         line.and_then(|kib| kib.trim().parse::<u64>().ok()).expect("a number") * 1024
     }
 
+    /// Files, sockets among them, that it has open right now.
+    pub fn open_files(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/fd", self.running.id())).expect("a running process").count()
+    }
+
     /// Leases that all pools have given out: no statement reaches a database without one.
     pub fn leases(&self) -> u64 {
         let text = http::get(self.admin, "/metrics", &[]).text().to_owned();
