@@ -58,7 +58,7 @@ pub use respond::Origins;
 use respond::Reply;
 use rest::Rest;
 use site::Followed;
-use table::Table;
+pub use table::Table;
 use word::Word;
 
 /// Longest object path; slugs and patterns are capped below it.
@@ -78,8 +78,8 @@ pub struct Parts {
     pub templates: Vec<Arc<Template>>,
     /// The database, if there is one.
     pub pool: Option<Pool>,
-    /// The database with the fallback table and what the table says of itself, if there is one.
-    pub table: Option<(Pool, String)>,
+    /// The fallback table, if there is one.
+    pub table: Option<Table>,
     /// True if that is another pool than the database's.
     pub has_table_pool: bool,
 }
@@ -146,7 +146,7 @@ impl Fallback {
             store,
             templates: templates.iter().map(|template| Arc::new(Served::new(template, settings.reread))).collect(),
             pool,
-            table: table.map(|(pool, site)| Table { pool, site }),
+            table,
             has_table_pool,
             memory: Memory::new(settings.memory_bytes),
             settings,

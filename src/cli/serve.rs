@@ -14,7 +14,7 @@ use crate::config::{ServeConfig, TablePlace};
 use crate::database::{Database, Pool};
 use crate::demo::server::shutdown_signal;
 use crate::error::Error;
-use crate::fallback::{Fallback, Origins, Parts, Settings};
+use crate::fallback::{Fallback, Origins, Parts, Settings, Table};
 use crate::release::{Phase, table_site};
 
 /// The pool of the fallback table, where that isn't the database's.
@@ -130,7 +130,11 @@ fn parts(project: &Project) -> Result<Parts, Error> {
         (Some(place), Some(table)) => {
             let own = if has_table_pool { None } else { pool.clone() };
             let site = table_site(&project.store, &table);
-            Some((own.unwrap_or_else(|| pool_of(&place, TABLE)), site))
+            let file = match &place {
+                Database::Sqlite(file) => Some(file.clone()),
+                Database::Postgres(_) => None,
+            };
+            Some(Table { pool: own.unwrap_or_else(|| pool_of(&place, TABLE)), site, file })
         }
         _ => None,
     };

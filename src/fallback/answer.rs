@@ -18,6 +18,7 @@ use super::limit::{Limited, UNNAMED};
 use super::live::{self, LiveError};
 use super::memory::{Entry, Kept};
 use super::site::Site;
+use super::table::Table;
 use crate::database::PoolError;
 use crate::release::tags;
 use crate::snapshot::{Digest, gunzip};
@@ -101,6 +102,8 @@ struct Wanted {
     path: String,
     /// The key, where it is known.
     asked: Option<Asked>,
+    /// False if nobody could say yet whether there is such a key.
+    is_settled: bool,
     /// The site when it was asked for.
     site: Option<Arc<Site>>,
 }
@@ -136,6 +139,7 @@ impl Fallback {
         }
         let site = self.followed.site();
         let published = site.as_ref().and_then(|site| site.document(path));
+        let mut is_settled = true;
         let asked = match &published {
             Some((row, attributes)) => {
                 if let Landed::Document(entry, source) = self.stored(path, row.blob(), attributes, &site).await {
@@ -146,8 +150,14 @@ impl Fallback {
             None => match self.meaning(path).await {
                 Meaning::Valid(asked) => Some(asked),
                 Meaning::Unknown if site.is_some() => return Answer::Unknown,
-                // Nobody here knows what is published; the table may.
-                Meaning::Unknown | Meaning::Unsettled => None,
+                meaning => {
+                    is_settled = matches!(meaning, Meaning::Unknown);
+                    // Nobody here knows what is published; a table may.
+                    if self.table().is_none() {
+                        return self.nowhere(is_settled);
+                    }
+                    None
+                }
             },
         };
         if let Some(resting) = self.failures.get(path).filter(|failure| Instant::now() < failure.until) {
@@ -163,7 +173,7 @@ impl Fallback {
         };
         let fetch = || {
             let fallback = Arc::clone(self);
-            let wanted = Wanted { path: path.to_owned(), asked, site };
+            let wanted = Wanted { path: path.to_owned(), asked, is_settled, site };
             async move { fallback.fetch(wanted).await }
         };
         match self.flights.join(path, may_begin, fetch).await {
@@ -174,6 +184,19 @@ impl Fallback {
             Ok(Some(Landed::Failed { retry_after, why })) => Answer::Unavailable { retry_after, why },
             Ok(None) => Answer::Unavailable { retry_after: COME_BACK, why: Shed::Failed },
         }
+    }
+
+    /// The answer where there is no release and no table: a store that is there and empty publishes nothing.
+    fn nowhere(&self, is_settled: bool) -> Answer {
+        match is_settled && self.followed.is_up() == Some(true) {
+            true => Answer::Unknown,
+            false => Answer::Unavailable { retry_after: COME_BACK, why: Shed::Unsettled },
+        }
+    }
+
+    /// The table, once it was made, unless it failed a moment ago.
+    fn table(&self) -> Option<&Table> {
+        self.table.as_ref().filter(|table| !self.table_rest.is_on() && table.is_there())
     }
 
     async fn meaning(&self, path: &str) -> Meaning {
@@ -249,7 +272,7 @@ impl Fallback {
         let mut failed = Landed::Missing;
         // The table has what is published, and nothing else; without a release any path may be.
         let may_have = is_published || wanted.site.is_none();
-        if let Some(table) = self.table.as_ref().filter(|_| may_have && !self.table_rest.is_on()) {
+        if let Some(table) = self.table().filter(|_| may_have) {
             let active = wanted.site.as_ref().map(|site| site.manifest.root.id.to_string());
             match table.find(path, active.as_deref()).await {
                 Ok(Some(row)) => {
@@ -271,12 +294,11 @@ impl Fallback {
         }
         let (Some(asked), Some(pool)) = (&wanted.asked, &self.pool) else {
             return match failed {
-                // A store that is there and has no release publishes nothing; else nobody can say so.
-                Landed::Missing if wanted.site.is_none() && self.followed.is_up() == Some(true) => Landed::Missing,
-                Landed::Missing => {
-                    let why = if is_published { Shed::Store } else { Shed::Unsettled };
-                    Landed::Failed { retry_after: COME_BACK, why }
-                }
+                Landed::Missing if is_published => Landed::Failed { retry_after: COME_BACK, why: Shed::Store },
+                Landed::Missing => match self.nowhere(wanted.is_settled) {
+                    Answer::Unavailable { retry_after, why } => Landed::Failed { retry_after, why },
+                    _ => Landed::Missing,
+                },
                 failed => self.rest(path, failed),
             };
         };
@@ -295,9 +317,11 @@ impl Fallback {
             Err(error) => {
                 let failed = self.failed(path, &error);
                 match error {
-                    // It may be what the statement does to its server.
+                    // It may be what the statement does to its server. It may be the server, too, so not for long.
                     LiveError::Database(error) if error.is_fatal() => {
-                        self.rest(path, Landed::Failed { retry_after: COME_BACK, why: Shed::Failed })
+                        let (length, why) = (FIRST_REST, Shed::Down);
+                        self.failures.insert(path.into(), Failure { until: Instant::now() + length, length, why });
+                        failed
                     }
                     _ => self.rest(path, failed),
                 }

@@ -1,5 +1,6 @@
 //! The fallback table as a source: one row by its path, over a lease like everything else that reaches a database.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -24,6 +25,8 @@ pub struct Table {
     pub pool: Pool,
     /// What it says of itself if it is this site's.
     pub site: String,
+    /// The file that it is in, if it is in one.
+    pub file: Option<PathBuf>,
 }
 
 /// A document of the table.
@@ -36,6 +39,11 @@ pub struct Row {
 }
 
 impl Table {
+    /// True unless nothing was published yet that would have made it.
+    pub fn is_there(&self) -> bool {
+        self.file.as_ref().is_none_or(|file| file.exists())
+    }
+
     /// The document at a path; none if there is none, or if the table shows another release than the one that is known to
     /// be active.
     pub async fn find(&self, path: &str, active: Option<&str>) -> Result<Option<Row>, LiveError> {
