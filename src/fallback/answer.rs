@@ -142,7 +142,8 @@ impl Fallback {
         let mut is_settled = true;
         let asked = match &published {
             Some((row, attributes)) => {
-                if let Landed::Document(entry, source) = self.stored(path, row.blob(), attributes, &site).await {
+                if let Landed::Document(entry, source) = self.stored(path, row.blob(), attributes, site.as_ref()).await
+                {
                     return Answer::Document(entry, source);
                 }
                 self.served_at(path).map(|(served, slugs)| Asked { served, key: row.key.clone(), slugs })
@@ -218,7 +219,7 @@ impl Fallback {
         path: &str,
         blob: Option<String>,
         attributes: &Attributes,
-        site: &Option<Arc<Site>>,
+        site: Option<&Arc<Site>>,
     ) -> Landed {
         let failed = Landed::Failed { retry_after: COME_BACK, why: Shed::Store };
         let Some(blob) = blob else { return Landed::Missing };
@@ -227,7 +228,7 @@ impl Fallback {
         }
         let fetch = || {
             let (fallback, path) = (Arc::clone(self), path.to_owned());
-            let (attributes, site) = (attributes.clone(), site.clone());
+            let (attributes, site) = (attributes.clone(), site.cloned());
             async move { fallback.read_blob(&path, blob, &attributes, site.as_deref()).await }
         };
         let anyone = || Ok::<_, std::convert::Infallible>(());

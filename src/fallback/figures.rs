@@ -58,7 +58,7 @@ impl Source {
 const BOUNDS: [f64; 10] = [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5];
 
 /// What was answered since the start.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Figures {
     /// Documents by source: sent whole, and as 304.
     documents: [[AtomicU64; 2]; Source::ALL.len()],
@@ -69,20 +69,6 @@ pub struct Figures {
     refused: AtomicU64,
     seconds: [AtomicU64; BOUNDS.len() + 1],
     micros: AtomicU64,
-}
-
-impl Default for Figures {
-    fn default() -> Figures {
-        Figures {
-            documents: Default::default(),
-            unknown: AtomicU64::default(),
-            limited: AtomicU64::default(),
-            shed: Default::default(),
-            refused: AtomicU64::default(),
-            seconds: Default::default(),
-            micros: AtomicU64::default(),
-        }
-    }
 }
 
 impl Figures {

@@ -161,10 +161,11 @@ fn while_asked(address: SocketAddr, trouble: impl FnOnce()) -> Vec<Seen> {
 }
 
 /// Reports how readers fared, for whoever runs the test to see.
+#[expect(clippy::print_stdout, reason = "figures for whoever runs it")]
 fn tell(what: &str, seen: &[Seen]) -> usize {
     let good = seen.iter().filter(|seen| seen.status == 200).count();
     let longest = seen.iter().map(|seen| seen.took).max().unwrap_or_default();
-    eprintln!("{what}: {good} of {} were answered, the longest took {longest:?}", seen.len());
+    println!("{what}: {good} of {} were answered, the longest took {longest:?}", seen.len());
     good
 }
 
@@ -186,7 +187,7 @@ fn connections_that_are_ended_all_the_time_end_nobodys_reading() {
     });
     let good = tell(&format!("{ended} connections ended"), &seen);
     assert!(ended > 20 && good > 0, "{ended} ended, {good} good");
-    eprintln!("recovered after {:?}", recovered(&server, &project.database().url()));
+    println!("recovered after {:?}", recovered(&server, &project.database().url()));
     server.end().expect(0);
 }
 
@@ -201,12 +202,12 @@ fn a_server_that_stops_is_told_at_once_and_found_again() {
     assert!(seen.iter().all(|seen| seen.status == 503));
     let mut took: Vec<Duration> = seen.iter().map(|seen| seen.took).collect();
     took.sort();
-    eprintln!("a refusal took {:?} in the middle, {:?} at the most", took[50], took[99]);
+    println!("a refusal took {:?} in the middle, {:?} at the most", took[50], took[99]);
     assert!(took[50] < Duration::from_millis(500), "{took:?}");
     assert!(server.metric("db_pool_refused_total{pool=\"serve\"}") > 50);
     let while_away = while_asked(server.address, || world.servers.command("start primary"));
     tell("while it started", &while_away);
-    eprintln!("recovered after {:?}", recovered(&server, world.url()));
+    println!("recovered after {:?}", recovered(&server, world.url()));
     // Once more, with readers in the middle of it.
     let seen = while_asked(server.address, || {
         world.servers.command("stop primary");
@@ -245,7 +246,7 @@ fn a_server_that_hangs_keeps_no_lease_and_no_reader() {
     tell("while it hung", &seen);
     wait_until("the leases to be given up", Duration::from_secs(10), || in_use(&server) == 0);
     world.servers.command("thaw primary");
-    eprintln!("recovered after {:?}", recovered(&server, world.url()));
+    println!("recovered after {:?}", recovered(&server, world.url()));
     server.end().expect(0);
 }
 
@@ -267,7 +268,7 @@ fn a_table_that_is_locked_holds_up_nobody_for_long() {
     });
     tell("while the table was locked", &seen);
     locker.query("ROLLBACK");
-    eprintln!("recovered after {:?}", recovered(&server, &project.database().url()));
+    println!("recovered after {:?}", recovered(&server, &project.database().url()));
     // It got full many times, and that is told once.
     let ended = server.end().expect(0);
     for event in ["db_pool_configured", "db_pool_high_usage", "db_pool_critical_usage"] {

@@ -188,7 +188,7 @@ impl Shared {
             NotBegun::Unfit(place, error) => (Cause::Reading, Some(place), error),
             NotBegun::Silent(error) => (Cause::Reading, None, error),
         };
-        Probe::failed(probe, self, target, cause, error.clone());
+        Probe::failed(probe, self, target, cause, &error);
         Refused::Failed(slot, error)
     }
 

@@ -48,13 +48,13 @@ impl Probe {
     }
 
     /// The server couldn't be read.
-    pub fn failed(probe: Option<Probe>, shared: &Shared, target: usize, cause: Cause, error: DatabaseError) {
+    pub fn failed(probe: Option<Probe>, shared: &Shared, target: usize, cause: Cause, error: &DatabaseError) {
         let is_news = shared.state().breakers[target].failed(cause, error.clone(), Instant::now(), probe.is_some());
         if let Some(mut probe) = probe {
             probe.is_over = true;
         }
         if is_news {
-            warn(shared, &error);
+            warn(shared, error);
         }
     }
 }
@@ -112,17 +112,16 @@ async fn open(
 ) {
     let patience = shared.settings.acquire_timeout;
     let mut connecting = Box::pin(shared.targets[target].connect(&shared.settings.read, &shared.application));
-    let connected = match timeout(patience, &mut connecting).await {
-        Ok(connected) => connected,
-        Err(_) => {
-            let error = shared.targets[target].silent("no answer", patience);
-            let is_news = shared.state().breakers[target].hangs(error.clone(), Instant::now());
-            if is_news {
-                warn(&shared, &error);
-            }
-            probe = probe.or_else(|| Some(Probe::new(&shared, target)));
-            connecting.await
+    let connected = if let Ok(connected) = timeout(patience, &mut connecting).await {
+        connected
+    } else {
+        let error = shared.targets[target].silent("no answer", patience);
+        let is_news = shared.state().breakers[target].hangs(error.clone(), Instant::now());
+        if is_news {
+            warn(&shared, &error);
         }
+        probe = probe.or_else(|| Some(Probe::new(&shared, target)));
+        connecting.await
     };
     match connected {
         Ok(connection) => {
@@ -137,7 +136,7 @@ async fn open(
             }
         }
         Err(error) => {
-            Probe::failed(probe, &shared, target, Cause::Connecting, error.clone());
+            Probe::failed(probe, &shared, target, Cause::Connecting, &error);
             let _ = tell.send(Err((place, error)));
         }
     }

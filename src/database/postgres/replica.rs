@@ -71,11 +71,11 @@ pub async fn begin(
     let text = format!("BEGIN READ ONLY; {}; COMMIT; {begin}", standing_text());
     for looks in 1.. {
         let rows = sqlx::raw_sql(AssertSqlSafe(text.clone())).fetch_all(&mut *connection).await?;
-        let Ok([asked, begun]) = <[PgRow; 2]>::try_from(rows) else { break };
-        let standing = Standing::of(&asked)?;
+        let Ok([stood, row]) = <[PgRow; 2]>::try_from(rows) else { break };
+        let standing = Standing::of(&stood)?;
         let is_behind = standing.lag.is_some_and(|lag| lag > max_lag);
         match standing.judge(max_lag) {
-            Ok(()) => return Ok(Ok((Horizon(standing.horizon), begun))),
+            Ok(()) => return Ok(Ok((Horizon(standing.horizon), row))),
             Err(unfit) if !is_behind || looks == LOOKS => return Ok(Err(unfit)),
             Err(_) => {
                 sqlx::raw_sql("ROLLBACK").execute(&mut *connection).await?;

@@ -27,7 +27,7 @@ fn through_a_pooler_nothing_is_different() {
         }
     });
     assert!(tell("through a pooler that loses its connections", &seen) > 0);
-    eprintln!("recovered after {:?}", recovered(&server, &direct));
+    println!("recovered after {:?}", recovered(&server, &direct));
     server.end().expect(0);
     drop(bouncer);
     project.execute(&format!("DROP OWNED BY {user}; DROP ROLE {user}"));

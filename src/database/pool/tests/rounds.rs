@@ -40,7 +40,7 @@ async fn round(pool: Pool, number: u64) {
             let _ = lease.finish().await;
         }
         // Cancelled by whoever started it, between statements or in the middle of one.
-        3..5 => tokio::time::sleep(Duration::from_secs(60)).await,
+        3..5 => tokio::time::sleep(Duration::from_mins(1)).await,
         5 => drop(sleep(&mut lease, 60.0).await),
         6 => panic!("on purpose"),
         7 => drop(tokio::time::timeout(Duration::from_millis(number % 7), sleep(&mut lease, 0.005)).await),
@@ -101,8 +101,8 @@ async fn a_thousand_ends_leave_nothing_behind() {
     assert_eq!((state.in_use, state.waiting, in_transaction), (0, 0, 0), "{state:?}");
     assert_eq!(figures.acquires, figures.releases, "{figures:?}");
     assert_eq!(usize::try_from(open).unwrap(), state.idle, "what is open lies ready: {figures:?}");
-    let most = most.load(Ordering::Relaxed);
-    assert!((1..=MAX as i64).contains(&most), "{most} connections at a time");
+    let most = usize::try_from(most.load(Ordering::Relaxed)).unwrap();
+    assert!((1..=MAX).contains(&most), "{most} connections at a time");
     assert!(figures.closed(Closed::Unfinished) > ROUNDS / 4 && figures.closed(Closed::Unclean) > 0, "{figures:?}");
     read(&mut pool.begin().await.unwrap()).await.unwrap();
 }
