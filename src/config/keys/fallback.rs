@@ -112,8 +112,8 @@ pub static CONNECTIONS: Key = Key {
     default: Some("4096"),
     shown: "4096",
     comment: &[
-        "Connections of readers at a time; more wait until one of them ends. Each needs a file descriptor: fewer are held, with a",
-        "warning, where the limit of open files (ulimit -n) is too low and can't be raised.",
+        "Connections of readers at a time; more wait until one of them ends. Each needs a file descriptor: fewer are held, with",
+        "a warning, where the limit of open files (ulimit -n) is too low and can't be raised.",
     ],
 };
 
