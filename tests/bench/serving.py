@@ -15,6 +15,7 @@ from measure import Failed
 
 HERE = pathlib.Path(__file__).parent
 NGINX = """
+{user}
 worker_processes auto;
 pid {folder}/nginx.pid;
 error_log {folder}/nginx.log;
@@ -93,7 +94,9 @@ def nginx(folder, root):
     folder.mkdir(parents=True, exist_ok=True)
     port = free_port()
     config = folder / "nginx.conf"
-    config.write_text(NGINX.format(folder=folder, root=root, port=port))
+    # Folders of the benchmark are open to whoever runs it.
+    user = "user root;" if os.geteuid() == 0 else ""
+    config.write_text(NGINX.format(folder=folder, root=root, port=port, user=user))
     program = shutil.which("nginx", path=os.environ["PATH"] + ":/usr/sbin")
     return Server([program, "-c", config, "-g", "daemon off;"], port)
 
