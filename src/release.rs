@@ -52,6 +52,7 @@ mod staged;
 mod table;
 mod timing;
 mod turn;
+mod unpack;
 pub mod verify;
 
 pub use activate::{attributes, document_of, tags};

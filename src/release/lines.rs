@@ -4,13 +4,15 @@
 //! array: path, key, the number of its origin, and for a document its digest, bytes, bytes of the blob and rows. An
 //! array of the path alone means that the row is gone.
 
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
-use std::io::{BufRead as _, BufReader, BufWriter, IntoInnerError, Write as _};
+use std::io::{BufWriter, IntoInnerError, Write as _};
+use std::mem;
+use std::panic::resume_unwind;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use flate2::Compression;
-use flate2::bufread::GzDecoder;
 use flate2::write::GzEncoder;
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
@@ -19,6 +21,7 @@ use serde_json::Value;
 use super::head::{FORMAT, parse};
 use super::id::RunId;
 use super::row::{DocumentRow, Origin, Row, Rows};
+use super::unpack::{self, is_long};
 use crate::error::Error;
 use crate::key::{Key, KeyValue};
 use crate::snapshot::Digest;
@@ -89,7 +92,12 @@ enum Written<'a> {
 
 /// A line as it is read: what comes after the path may be missing.
 #[derive(Deserialize)]
-struct Read(Box<str>, #[serde(default)] Option<Key>, #[serde(default)] usize, #[serde(default)] Option<Document>);
+struct Read<'a>(
+    #[serde(borrow)] Cow<'a, str>,
+    #[serde(default)] Option<Key>,
+    #[serde(default)] usize,
+    #[serde(default)] Option<Document>,
+);
 
 fn corrupt(name: &str, error: &dyn std::fmt::Display) -> Error {
     Error::Corrupt { object: name.to_owned(), reason: format!("can't be read: {error}") }
@@ -207,9 +215,21 @@ pub struct RowReader {
 }
 
 impl RowReader {
-    /// Reads a list of rows.
+    /// Reads a list of rows; a long one on a thread where no other task waits.
     pub async fn read(&mut self, store: &Store, name: &str) -> Result<Vec<Line>, Error> {
-        let mut lines = Object::open(store, name).await?;
+        let bytes = bytes_of(store, name).await?;
+        if !is_long(&bytes) {
+            return self.lines(name, bytes);
+        }
+        let (mut reader, name) = (mem::take(self), name.to_owned());
+        let reading = tokio::task::spawn_blocking(move || (reader.lines(&name, bytes), reader));
+        let (lines, reader) = reading.await.unwrap_or_else(|ended| resume_unwind(ended.into_panic()));
+        *self = reader;
+        lines
+    }
+
+    fn lines(&mut self, name: &str, bytes: Vec<u8>) -> Result<Vec<Line>, Error> {
+        let mut lines = Object::new(name, bytes);
         self.header(parse(name, lines.next()?.unwrap_or_default().as_bytes())?);
         let mut rows = Vec::new();
         while let Some(line) = lines.next()? {
@@ -224,7 +244,7 @@ impl RowReader {
         let Some((first, rest)) = values.split_first() else { return Ok(Vec::new()) };
         self.header(serde_json::from_value(first.clone()).map_err(|error| corrupt(name, &error))?);
         let line = |value: &Value| {
-            let read = serde_json::from_value(value.clone()).map_err(|error| corrupt(name, &error))?;
+            let read = Read::deserialize(value).map_err(|error| corrupt(name, &error))?;
             self.line(name, read)
         };
         rest.iter().map(line).collect()
@@ -237,7 +257,7 @@ impl RowReader {
         self.origins = header.origins.into_iter().map(origin).collect();
     }
 
-    fn line(&mut self, name: &str, Read(path, key, origin, document): Read) -> Result<Line, Error> {
+    fn line(&mut self, name: &str, Read(path, key, origin, document): Read<'_>) -> Result<Line, Error> {
         let Some(mut key) = key else { return Ok(Line::Gone(path.into())) };
         for value in &mut key.0 {
             if let KeyValue::Text(text) = value {
@@ -265,8 +285,8 @@ pub type Glimpse<'a> = Option<(&'a Digest, &'a RunId)>;
 
 /// A line as it is glimpsed at.
 #[derive(Deserialize)]
-struct Glimpsed(
-    Box<str>,
+struct Glimpsed<'a>(
+    #[serde(borrow)] Cow<'a, str>,
     #[serde(default)] IgnoredAny,
     #[serde(default)] usize,
     #[serde(default)] Option<(Digest, IgnoredAny, IgnoredAny, IgnoredAny)>,
@@ -296,7 +316,7 @@ fn no_origin(name: &str, path: &str) -> Error {
 
 /// Reads what [`write_list`] wrote.
 pub async fn read_list<T: serde::de::DeserializeOwned>(store: &Store, name: &str) -> Result<Vec<T>, Error> {
-    let mut lines = Object::open(store, name).await?;
+    let mut lines = Object::new(name, bytes_of(store, name).await?);
     let _: Header = parse(name, lines.next()?.unwrap_or_default().as_bytes())?;
     let mut values = Vec::new();
     while let Some(line) = lines.next()? {
@@ -305,27 +325,23 @@ pub async fn read_list<T: serde::de::DeserializeOwned>(store: &Store, name: &str
     Ok(values)
 }
 
+async fn bytes_of(store: &Store, name: &str) -> Result<Vec<u8>, Error> {
+    let missing = || Error::Corrupt { object: name.to_owned(), reason: "is missing".to_owned() };
+    store.read(name).await?.ok_or_else(missing)
+}
+
 /// An object that is read line by line.
 struct Object<'a> {
     name: &'a str,
-    reader: BufReader<GzDecoder<std::io::Cursor<Vec<u8>>>>,
-    line: String,
+    lines: unpack::Lines,
 }
 
 impl Object<'_> {
-    async fn open<'a>(store: &Store, name: &'a str) -> Result<Object<'a>, Error> {
-        let missing = || Error::Corrupt { object: name.to_owned(), reason: "is missing".to_owned() };
-        Ok(Object::new(name, store.read(name).await?.ok_or_else(missing)?))
-    }
-
     fn new(name: &str, bytes: Vec<u8>) -> Object<'_> {
-        let reader = BufReader::with_capacity(64 * 1024, GzDecoder::new(std::io::Cursor::new(bytes)));
-        Object { name, reader, line: String::new() }
+        Object { name, lines: unpack::Lines::of(bytes) }
     }
 
     fn next(&mut self) -> Result<Option<&str>, Error> {
-        self.line.clear();
-        let read = self.reader.read_line(&mut self.line).map_err(|error| corrupt(self.name, &error))?;
-        Ok((read > 0).then_some(self.line.trim_end()))
+        self.lines.next().map_err(|error| corrupt(self.name, &error))
     }
 }
