@@ -275,7 +275,8 @@ impl Fallback {
         let may_have = is_published || wanted.site.is_none();
         if let Some(table) = self.table().filter(|_| may_have) {
             let active = wanted.site.as_ref().map(|site| site.manifest.root.id.to_string());
-            match table.find(path, active.as_deref()).await {
+            let published = wanted.site.as_ref().and_then(|site| site.digest(path));
+            match table.find(path, active.as_deref(), published).await {
                 Ok(Some(row)) => {
                     let (gzip, digest) = (row.fetched.gzip, row.fetched.digest);
                     let entry = Entry::new(gzip, digest, &row.attributes, Some(TABLE_TTL), wanted.site.as_deref());
