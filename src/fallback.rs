@@ -312,12 +312,12 @@ impl Fallback {
         self.draining.load(Ordering::Relaxed)
     }
 
-    /// Whether requests are worth sending here: the store was looked at, and it shows a release, or else there is a table or a
-    /// template whose keys are known.
+    /// Whether requests are worth sending here: the store was looked at or hangs, and it shows a release, or else there is a
+    /// table or a template whose keys are known.
     fn is_ready(&self) -> bool {
         let keys_are_known = || self.pool.is_some() && self.templates.iter().any(|served| served.keys_are_known());
         let has_something = || self.followed.site().is_some() || self.table.is_some() || keys_are_known();
-        !self.is_draining() && self.followed.is_up().is_some() && has_something()
+        !self.is_draining() && self.followed.has_looked() && has_something()
     }
 }
 

@@ -115,6 +115,19 @@ impl DatabaseError {
         matches!(self, DatabaseError::Statement { hint: Some(hint), .. } if hint == TOO_SLOW)
     }
 
+    /// Moves a position from within a longer text to the part that begins `by` bytes later.
+    pub fn shifted(self, by: usize) -> DatabaseError {
+        match self {
+            DatabaseError::Statement { message, sqlstate, position, hint } => DatabaseError::Statement {
+                message,
+                sqlstate,
+                position: position.and_then(|at| at.checked_sub(by)),
+                hint,
+            },
+            other => other,
+        }
+    }
+
     /// True if the connection can't be used any more, so that no further template can be read.
     pub fn is_fatal(&self) -> bool {
         !matches!(self, DatabaseError::Statement { .. } | DatabaseError::Stopped)

@@ -214,15 +214,9 @@ pub async fn volatile_functions(connection: &mut PgConnection, names: &[String])
 impl DatabaseError {
     /// Moves a position from a wrapped statement to the one inside.
     fn moved(self, outer: &Statement, inner: &Statement) -> DatabaseError {
-        let Some(start) = outer.text.find(&inner.text) else { return self };
-        match self {
-            DatabaseError::Statement { message, sqlstate, position, hint } => DatabaseError::Statement {
-                message,
-                sqlstate,
-                position: position.and_then(|at| at.checked_sub(start)),
-                hint,
-            },
-            other => other,
+        match outer.text.find(&inner.text) {
+            Some(start) => self.shifted(start),
+            None => self,
         }
     }
 }

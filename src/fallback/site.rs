@@ -10,6 +10,7 @@ use std::time::Duration;
 use arc_swap::ArcSwapOption;
 use hyper::header::HeaderValue;
 use tokio::sync::watch;
+use tokio::time::{Instant, timeout_at};
 
 use super::memory::short;
 use crate::database::{Pool, PoolError};
@@ -28,6 +29,11 @@ const LONGEST_READ: Duration = Duration::from_mins(1);
 const AGAIN: Duration = Duration::from_secs(1);
 /// Longest wait for that connection, behind readers who have asked before.
 const ROOM: Duration = Duration::from_secs(30);
+/// How long after its start the first readers wait for the first look: a store that hangs would cost each of them his time.
+const FIRST_LOOK: Duration = Duration::from_secs(1);
+/// How long after its start it isn't ready without that look: the release of a large site is worth waiting for, and a store
+/// that hangs isn't.
+const READY_WITHOUT: Duration = Duration::from_secs(10);
 
 /// A release as it is served.
 #[derive(Debug)]
@@ -93,12 +99,14 @@ pub struct Followed {
     site: ArcSwapOption<Site>,
     /// Whether the last look at the store succeeded; none before the first.
     health: watch::Sender<Option<bool>>,
+    began: Instant,
 }
 
 impl Followed {
     /// Nothing was looked at yet.
     pub fn new(templates: Vec<Arc<Template>>, beside: Option<Pool>) -> Followed {
-        Followed { templates, beside, site: ArcSwapOption::empty(), health: watch::Sender::new(None) }
+        let (site, health) = (ArcSwapOption::empty(), watch::Sender::new(None));
+        Followed { templates, beside, site, health, began: Instant::now() }
     }
 
     /// The active release; none before one could be read.
@@ -111,9 +119,14 @@ impl Followed {
         *self.health.borrow()
     }
 
-    /// Comes back once the first look at the store has ended, however.
+    /// Comes back once the first look at the store has ended, however, or has had its time.
     pub async fn looked(&self) {
-        let _ = self.health.subscribe().wait_for(Option::is_some).await;
+        let _ = timeout_at(self.began + FIRST_LOOK, self.health.subscribe().wait_for(Option::is_some)).await;
+    }
+
+    /// Whether the first look has ended, or takes so long that it isn't worth waiting for.
+    pub fn has_looked(&self) -> bool {
+        self.is_up().is_some() || self.began.elapsed() >= READY_WITHOUT
     }
 
     /// Looks at the head again and again, and reads the release that it names as active.

@@ -174,18 +174,3 @@ async fn resume(connection: &mut PgConnection, error: &DatabaseError) -> Result<
         _ => Err(DatabaseError::Lost { reason: format!("the connection can't be used after: {error}") }),
     }
 }
-
-impl DatabaseError {
-    /// Moves a position from within a longer text to the part that begins `by` bytes later.
-    fn shifted(self, by: usize) -> DatabaseError {
-        match self {
-            DatabaseError::Statement { message, sqlstate, position, hint } => DatabaseError::Statement {
-                message,
-                sqlstate,
-                position: position.and_then(|at| at.checked_sub(by)),
-                hint,
-            },
-            other => other,
-        }
-    }
-}

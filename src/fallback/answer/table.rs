@@ -24,7 +24,8 @@ impl Fallback {
         let may_have = wanted.is_published() || wanted.site.is_none();
         let Some(table) = self.table().filter(|_| may_have) else { return Tried::at_no_cost(Landed::Missing) };
         let active = wanted.site.as_ref().map(|site| site.manifest.root.id.to_string());
-        match table.find(&wanted.path, active.as_deref()).await {
+        let published = wanted.site.as_ref().and_then(|site| site.digest(&wanted.path));
+        match table.find(&wanted.path, active.as_deref(), published).await {
             Ok(Some(row)) => {
                 let (gzip, digest) = (row.fetched.gzip, row.fetched.digest);
                 let entry = Entry::new(gzip, digest, &row.attributes, Some(TTL), wanted.site.as_deref());
