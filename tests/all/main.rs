@@ -37,6 +37,7 @@ mod night;
 mod notifications;
 mod one_pass;
 mod pooler;
+mod pooler_example;
 mod prune;
 mod readme;
 mod recovery;
