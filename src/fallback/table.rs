@@ -9,12 +9,10 @@ use chrono::{DateTime, Utc};
 
 use super::live::{Fetched, LiveError, texts};
 use crate::database::{DatabaseError, Pool, TABLE_FORMAT};
-use crate::snapshot::{Digest, gunzip};
+use crate::snapshot::{Digest, unpacked};
 use crate::store::Attributes;
 use crate::template::scope::{Bind, Statement};
 
-/// Largest body that is unpacked to look at its digest.
-const MAX_BODY_BYTES: u64 = 1 << 30;
 /// Longest time for a row by its primary key: a table that is locked is as good as none.
 const LIMIT: Duration = Duration::from_secs(2);
 
@@ -53,9 +51,7 @@ impl Table {
             let _ = lease.finish().await;
             Ok::<_, LiveError>(found)
         };
-        let found = tokio::time::timeout(LIMIT, find)
-            .await
-            .map_err(|_| LiveError::TimedOut { template: "the fallback table".to_owned(), limit: LIMIT })??;
+        let found = tokio::time::timeout(LIMIT, find).await.map_err(|_| LiveError::TableTooSlow { limit: LIMIT })??;
         let Some(row) = found.into_iter().next() else { return Ok(None) };
         self.row(path, row, active).map_err(|reason| {
             LiveError::Database(DatabaseError::Lost { reason: format!("the fallback table's row of {path} {reason}") })
@@ -83,11 +79,8 @@ impl Table {
             return Ok(None);
         }
         let gzip = STANDARD.decode(body).map_err(|error| error.to_string())?;
-        let plain = gunzip(&gzip, MAX_BODY_BYTES).map_err(|error| format!("isn't gzip: {error}"))?;
-        let found = Digest::of(&plain);
-        if found.to_string() != digest {
-            return Err("has another digest than its body".to_owned());
-        }
+        let found: Digest = digest.parse()?;
+        unpacked(&gzip, Some(&found))?;
         let cache_tags = tags.split(',').filter(|tag| !tag.is_empty()).map(str::to_owned).collect();
         let instant = as_of.parse::<DateTime<Utc>>().map_err(|error| format!("in {path}: {error}"))?;
         let attributes = Attributes { cache_control, cache_tags, digest, serial, as_of };

@@ -79,6 +79,11 @@ impl Serving {
         self.running.signal(rustix::process::Signal::TERM);
     }
 
+    /// Ctrl-C.
+    pub fn interrupt(&self) {
+        self.running.signal(rustix::process::Signal::INT);
+    }
+
     /// Ends it in order, and returns how it went.
     pub fn end(self) -> Finished {
         self.ask_to_end();
