@@ -24,8 +24,6 @@ use crate::template::domain::OpenValues;
 
 /// Longest wait for the head and for a release.
 const LONGEST_READ: Duration = Duration::from_mins(1);
-/// Longest wait for a head for which readers do with one connection less.
-const LONGEST_BESIDE: Duration = Duration::from_secs(5);
 /// How soon it is tried again after a wait in vain.
 const AGAIN: Duration = Duration::from_secs(1);
 /// Longest wait for that connection, behind readers who have asked before.
@@ -148,16 +146,17 @@ impl Followed {
     /// Reads the head. One that a database keeps takes a connection of its own, which counts among those of the pool to
     /// the same server; an error if that has none to spare.
     async fn head(&self, store: &Store) -> Result<Result<Head, Error>, PoolError> {
-        let (room, limit) = match &self.beside {
-            Some(pool) => (Some(pool.room(ROOM).await?), LONGEST_BESIDE),
-            None => (None, LONGEST_READ),
+        let room = match &self.beside {
+            Some(pool) => Some(pool.room(ROOM).await?),
+            None => None,
         };
-        let read = tokio::time::timeout(limit, HeadRead::read(store)).await;
+        // The head's own limits end it long before: its connection isn't left to a server that doesn't know of that.
+        let read = tokio::time::timeout(LONGEST_READ, HeadRead::read(store)).await;
         drop(room);
         let silent = |_| Error::Local {
             action: "read the head of",
             object: store.describe(),
-            reason: format!("no answer for {limit:?}"),
+            reason: format!("no answer for {LONGEST_READ:?}"),
         };
         Ok(read.map_err(silent).and_then(|read| Ok(read?.head)))
     }
@@ -178,7 +177,9 @@ impl Followed {
             reason: error.to_string(),
         })?;
         tracing::info!(release = %active, documents = site.manifest.count(), "serving release");
-        self.site.store(Some(Arc::new(site)));
+        let before = self.site.swap(Some(Arc::new(site)));
+        // So does letting go of them.
+        tokio::task::spawn_blocking(move || drop(before));
         Ok(())
     }
 }
