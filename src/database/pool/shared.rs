@@ -186,10 +186,12 @@ impl Place {
         Place { shared: Arc::clone(shared), counts: Counts::InUse, _permit: permit }
     }
 
-    /// The next slot that comes free, however long that takes; none if the pool is closed.
+    /// The next slot that comes free, however long that takes; none if the pool is closed. No reader takes it, so nobody
+    /// is told that readers have so many.
     pub async fn next(shared: &Arc<Shared>) -> Option<Place> {
         let permit = Arc::clone(&shared.slots).acquire_owned().await.ok()?;
-        Some(Place::new(shared, permit))
+        shared.state().in_use += 1;
+        Some(Place { shared: Arc::clone(shared), counts: Counts::InUse, _permit: permit })
     }
 
     /// A slot, if one is free.

@@ -30,7 +30,7 @@ impl Serving {
             running.wait_for("the address it serves", |running| {
                 let said = running.stderr();
                 let line = said.split_inclusive('\n').find(|line| line.starts_with(words) && line.ends_with('\n'))?;
-                line.split_once("http://")?.1.split_once('/')?.0.parse().ok()
+                line.rsplit_once("http://")?.1.split_once('/')?.0.parse().ok()
             })
         };
         let (address, admin) = (at("Serving "), at("Figures on "));
