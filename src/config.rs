@@ -199,6 +199,9 @@ pub struct ServeConfig {
     pub memory_bytes: u64,
     /// Connections at a time. Default 4,096.
     pub connections: usize,
+    /// How long everybody is answered on after SIGTERM, up to 5 minutes; none means 5 s, and no time on the loopback
+    /// interface.
+    pub linger: Option<Duration>,
     /// How often the store is asked for a new release, 1 s to 1 hour. Default 10 s.
     pub follow: Duration,
     /// How often a path that nobody knows may have the keys read again, 1 s to 1 day. Default 10 minutes.
@@ -379,18 +382,22 @@ impl Reader<'_> {
     }
 
     fn duration(&mut self, key: &'static Key) -> Duration {
-        let Kind::Duration { min, max } = key.kind else { return Duration::ZERO };
+        self.maybe_duration(key).unwrap_or_default()
+    }
+
+    /// The same of a key without a default.
+    fn maybe_duration(&mut self, key: &'static Key) -> Option<Duration> {
+        let Kind::Duration { min, max } = key.kind else { return None };
         let shown = humantime::format_duration;
         let range = (format!("{} is {} to {}", key.label(), shown(min), shown(max)), key.example());
-        let duration = self.understood(key, |text, _| match humantime::parse_duration(text) {
+        self.understood(key, |text, _| match humantime::parse_duration(text) {
             Err(error) => {
                 Err((format!("`{text}` isn't a duration: {error}"), format!("write for example {}", key.example())))
             }
             Ok(found) if found < min => Err((format!("`{text}` is too short"), range.0.clone())),
             Ok(found) if found > max => Err((format!("`{text}` is too long"), range.0.clone())),
             Ok(found) => Ok(found),
-        });
-        duration.unwrap_or_default()
+        })
     }
 
     fn number(&mut self, key: &'static Key) -> usize {

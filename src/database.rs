@@ -7,6 +7,7 @@
 //!
 //! A server that answers readers from the database keeps a few connections in a [`pool`] instead, and leases them.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -65,6 +66,16 @@ pub struct ReadSettings {
     pub statement_timeout: Duration,
     /// Further PostgreSQL settings of the transaction, such as `work_mem`.
     pub settings: Vec<(String, String)>,
+}
+
+impl ReadSettings {
+    /// The same with a limit for each statement, unless theirs is shorter.
+    fn within(&self, limit: Duration) -> Cow<'_, ReadSettings> {
+        if !self.statement_timeout.is_zero() && self.statement_timeout <= limit {
+            return Cow::Borrowed(self);
+        }
+        Cow::Owned(ReadSettings { statement_timeout: limit, ..self.clone() })
+    }
 }
 
 /// A column of a result.

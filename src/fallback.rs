@@ -21,6 +21,7 @@ mod listen;
 mod live;
 mod memory;
 pub mod negotiate;
+mod peers;
 mod pool_metrics;
 mod respond;
 mod rest;
@@ -34,6 +35,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use hyper::header::{self, HeaderValue};
 use hyper::{Method, StatusCode};
 use ipnet::IpNet;
 use moka::sync::Cache;
@@ -54,6 +56,7 @@ use limit::Limits;
 use listen::Asked;
 use live::Learned;
 use memory::Memory;
+use peers::Peers;
 pub use respond::Origins;
 use respond::Reply;
 use rest::Rest;
@@ -82,6 +85,8 @@ pub struct Parts {
     pub table: Option<Table>,
     /// True if that is another pool than the database's.
     pub has_table_pool: bool,
+    /// The pool to the server that keeps the store's head, if a database does and one of these pools is to it.
+    pub head_pool: Option<Pool>,
 }
 
 /// How it serves.
@@ -95,6 +100,8 @@ pub struct Settings {
     pub memory_bytes: u64,
     /// Connections at a time.
     pub connections: usize,
+    /// How long everybody is answered on after the end was asked for.
+    pub linger: Duration,
     /// How often the store is asked for a new release.
     pub follow_every: Duration,
     /// How often a path that nobody knows may have the keys read again.
@@ -103,6 +110,17 @@ pub struct Settings {
     pub prefix: Option<String>,
     /// A further path for the health probes, as `/api/v1/hc`.
     pub health_prefix: Option<String>,
+}
+
+/// What a server is asked to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    /// To serve.
+    Serve,
+    /// To call itself unready, to answer for as long as it lingers, and then to end.
+    Drain,
+    /// To end as soon as it has answered what it was asked.
+    End,
 }
 
 /// The server.
@@ -116,6 +134,7 @@ pub struct Fallback {
     followed: Followed,
     memory: Memory,
     limits: Limits,
+    peers: Arc<Peers>,
     /// Documents on their way from a table or a database.
     flights: Flights<Landed>,
     /// Documents on their way from the store.
@@ -139,19 +158,23 @@ pub struct Fallback {
 impl Fallback {
     /// A server that has looked at nothing yet.
     pub fn new(parts: Parts, settings: Settings) -> Arc<Fallback> {
-        let Parts { store, templates, pool, table, has_table_pool } = parts;
+        let Parts { store, templates, pool, table, has_table_pool, head_pool } = parts;
+        let connections = descriptors::room_for(settings.connections);
+        let peers = Peers::of(connections, &settings.trusted_proxies);
+        let served = |template: &Arc<Template>| Arc::new(Served::new(template, settings.reread));
         let limits = Limits::new(templates.iter().map(AsRef::as_ref));
         let learned = templates.iter().map(|template| (template.name.clone(), Learned::default())).collect();
         Arc::new(Fallback {
             store,
-            templates: templates.iter().map(|template| Arc::new(Served::new(template, settings.reread))).collect(),
+            templates: templates.iter().map(served).collect(),
             pool,
             table,
             has_table_pool,
             memory: Memory::new(settings.memory_bytes),
-            settings,
-            followed: Followed::default(),
+            settings: Settings { connections, ..settings },
+            followed: Followed::new(templates, head_pool),
             limits,
+            peers,
             flights: Flights::default(),
             reads: Flights::default(),
             failures: Cache::builder().max_capacity(MAX_FAILURES).time_to_live(Duration::from_mins(2)).build(),
@@ -166,13 +189,13 @@ impl Fallback {
         })
     }
 
-    /// Serves on both sockets until `end` says so. The documents are answered at the first, what concerns the operator at
-    /// the second, which is there until the last document is sent.
+    /// Serves on both sockets until it is ordered to end. The documents are answered at the first, what concerns the
+    /// operator at the second, which is there until the last document is sent.
     pub async fn serve(
         self: Arc<Self>,
         public: TcpListener,
         admin: Option<TcpListener>,
-        end: watch::Receiver<bool>,
+        order: watch::Receiver<Order>,
     ) -> io::Result<()> {
         let follower = {
             let fallback = Arc::clone(&self);
@@ -195,16 +218,11 @@ impl Fallback {
                 }
             })
         };
-        let drain = {
-            let (fallback, mut end) = (Arc::clone(&self), end.clone());
-            tokio::spawn(async move {
-                let _ = end.wait_for(|end| *end).await;
-                fallback.draining.store(true, Ordering::Relaxed);
-            })
-        };
-        let connections = descriptors::room_for(self.settings.connections);
+        let (close, closed) = watch::channel(false);
+        let drain = tokio::spawn(Arc::clone(&self).drain(order, close));
+        let (connections, peers) = (self.settings.connections, Arc::clone(&self.peers));
         let answering = Arc::clone(&self);
-        let documents = listen::listen(public, connections, end, move |asked| {
+        let documents = listen::listen(public, connections, peers, closed, move |asked| {
             let fallback = Arc::clone(&answering);
             async move { fallback.respond(asked).await }
         });
@@ -217,7 +235,7 @@ impl Fallback {
         let operator = async {
             let Some(admin) = admin else { return Ok(()) };
             let answering = Arc::clone(&self);
-            listen::listen(admin, ADMIN_CONNECTIONS, no_more_documents, move |asked| {
+            listen::listen(admin, ADMIN_CONNECTIONS, Peers::any(), no_more_documents, move |asked| {
                 let fallback = Arc::clone(&answering);
                 async move { fallback.respond_to_operator(asked).await }
             })
@@ -231,6 +249,16 @@ impl Fallback {
             pool.close().await;
         }
         served
+    }
+
+    /// Waits for the end: unready from then on, but there for those who haven't heard of it. A load balancer goes on
+    /// sending readers until its next look, or until somebody tells it.
+    async fn drain(self: Arc<Self>, mut order: watch::Receiver<Order>, close: watch::Sender<bool>) {
+        // Who gave the orders may be gone, which is one, too.
+        let _ = order.wait_for(|order| *order != Order::Serve).await;
+        self.draining.store(true, Ordering::Relaxed);
+        let _ = tokio::time::timeout(self.settings.linger, order.wait_for(|order| *order == Order::End)).await;
+        close.send_replace(true);
     }
 
     async fn respond(self: &Arc<Self>, asked: Asked) -> Reply {
@@ -247,6 +275,9 @@ impl Fallback {
             }
         };
         self.settings.origins.allow(&asked.headers, &mut reply);
+        if self.is_draining() {
+            reply.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
         reply
     }
 
@@ -281,12 +312,12 @@ impl Fallback {
         self.draining.load(Ordering::Relaxed)
     }
 
-    /// Whether requests are worth sending here: the store was looked at, and it shows a release, or else there is a table or a
-    /// template whose keys are known.
+    /// Whether requests are worth sending here: the store was looked at or hangs, and it shows a release, or else there is a
+    /// table or a template whose keys are known.
     fn is_ready(&self) -> bool {
         let keys_are_known = || self.pool.is_some() && self.templates.iter().any(|served| served.keys_are_known());
         let has_something = || self.followed.site().is_some() || self.table.is_some() || keys_are_known();
-        !self.is_draining() && self.followed.is_up().is_some() && has_something()
+        !self.is_draining() && self.followed.has_looked() && has_something()
     }
 }
 

@@ -9,7 +9,9 @@ mod digest;
 mod document;
 mod gzip;
 mod split;
+mod unpacked;
 
 pub use digest::{Digest, Digesting};
 pub use gzip::{Gzip, gunzip};
 pub use split::{Snapshot, SplitSummary, Splitter, encoder};
+pub use unpacked::unpacked;

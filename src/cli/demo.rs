@@ -9,6 +9,7 @@ use clap::Args;
 use super::context::{Context, Project};
 use super::print::{self, styled};
 use super::publish::{self, Keys};
+use super::signals::Signals;
 use super::{Outcome, init};
 use crate::config::Config;
 use crate::demo::server::{self, Link};
@@ -90,12 +91,10 @@ impl Demo {
             }
             print::note("Ctrl-C ends it.");
         }
+        let mut signals = Signals::new()?;
         context.progress.enter(Phase::Serve, 0);
-        let shutdown = async {
-            // Without a signal handler the server runs until the process is killed.
-            if server::shutdown_signal().await.is_err() {
-                std::future::pending::<()>().await;
-            }
+        let shutdown = async move {
+            signals.next().await;
         };
         server::serve(listener, router, shutdown).await.map_err(listening)
     }

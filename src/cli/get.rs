@@ -136,7 +136,7 @@ async fn tabled(project: &Project, selectors: &[Selector]) -> Result<Bodies, Err
     for path in found(project, &release, &rows, selectors)? {
         let missing = || Error::Missing { path: path.clone(), release: release.clone() };
         let body = table.body(&path).await?.ok_or_else(missing)?;
-        bodies.insert(path.clone(), release::unpacked(&path, &body)?);
+        bodies.insert(path.clone(), release::unpacked(&path, &body, None)?);
     }
     Ok(bodies)
 }

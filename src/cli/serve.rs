@@ -1,24 +1,28 @@
 //! `serve`: the fallback server, until it is told to end.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::time::Duration;
 
 use clap::Args;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use super::Outcome;
-use super::context::{Context, Project, run_id};
+use super::context::{Context, Project};
 use super::print::{self, styled};
-use crate::config::{ServeConfig, TablePlace};
-use crate::database::{Database, Pool};
-use crate::demo::server::shutdown_signal;
+use super::signals::Signals;
+use crate::config::ServeConfig;
 use crate::error::Error;
-use crate::fallback::{Fallback, Origins, Parts, Settings, Table};
-use crate::release::{Phase, table_site};
+use crate::fallback::{Fallback, Order, Origins, Settings};
+use crate::release::Phase;
 
-/// The pool of the fallback table, where that isn't the database's.
-const TABLE: &str = "table";
+mod parts;
+
+use parts::parts;
+
+/// How long it lingers where others than this machine can reach it: a cluster tells its balancers of the end and the
+/// process at the same time.
+const LINGER: Duration = Duration::from_secs(5);
 
 /// Options of `serve`.
 #[derive(Debug, Args)]
@@ -37,11 +41,13 @@ impl Serve {
         let serve = &project.config.fallback.serve;
         let trusted_proxies = trusted_proxies(&project, serve)?;
         let parts = parts(&project)?;
+        let (public, address) = bind(self.listen.unwrap_or(serve.listen)).await?;
         let settings = Settings {
             trusted_proxies,
             origins: serve.cors_origins.clone().map_or(Origins::Any, Origins::These),
             memory_bytes: serve.memory_bytes,
             connections: serve.connections,
+            linger: serve.linger.unwrap_or_else(|| if address.ip().is_loopback() { Duration::ZERO } else { LINGER }),
             follow_every: serve.follow,
             reread: serve.reread,
             prefix: project
@@ -50,24 +56,17 @@ impl Serve {
                 .filter(|path| !path.is_empty()),
             health_prefix: serve.health_prefix.clone(),
         };
-        let (public, address) = bind(self.listen.unwrap_or(serve.listen)).await?;
         let admin = match self.admin_listen.or(serve.admin_listen) {
             Some(address) => Some(bind(address).await?),
             None => None,
         };
         let admin_address = admin.as_ref().map(|(_, address)| *address);
+        let (orders, order) = watch::channel(Order::Serve);
+        let hearing = tokio::spawn(hear(Signals::new()?, orders));
         Self::tell(context, &project, address, admin_address);
         context.progress.enter(Phase::Serve, 0);
-        let (asked, end) = watch::channel(false);
-        tokio::spawn(async move {
-            // Without a signal handler the server runs until the process is killed.
-            if shutdown_signal().await.is_ok() {
-                asked.send_replace(true);
-            } else {
-                std::future::pending::<()>().await;
-            }
-        });
-        let served = Fallback::new(parts, settings).serve(public, admin.map(|(listener, _)| listener), end).await;
+        let served = Fallback::new(parts, settings).serve(public, admin.map(|(listener, _)| listener), order).await;
+        hearing.abort();
         served.map_err(|error| listening(address, &error))?;
         Ok(Outcome::Done)
     }
@@ -91,6 +90,15 @@ impl Serve {
     }
 }
 
+/// Makes orders of signals: a service manager's is to be obeyed once everybody knows, a person's at once.
+async fn hear(mut signals: Signals, orders: watch::Sender<Order>) {
+    loop {
+        signals.next().await;
+        let is_second = *orders.borrow() == Order::Drain;
+        orders.send_replace(if is_second || signals.was_interrupt() { Order::End } else { Order::Drain });
+    }
+}
+
 /// Behind a CDN every reader seems to come from a few addresses, and limits by client would stop all of them together.
 fn trusted_proxies(project: &Project, serve: &ServeConfig) -> Result<Vec<ipnet::IpNet>, Error> {
     match (&serve.trusted_proxies, project.base_url()) {
@@ -101,44 +109,6 @@ fn trusted_proxies(project: &Project, serve: &ServeConfig) -> Result<Vec<ipnet::
             "write the networks that the CDN asks from, trusted_proxies = [\"192.0.2.0/24\"], or [] if readers come directly",
         )),
     }
-}
-
-fn parts(project: &Project) -> Result<Parts, Error> {
-    let config = &project.config;
-    let application = format!("tintype/serve/{}", run_id());
-    let pool_of = |database: &Database, name| {
-        let mut settings = config.database.serve.pool_settings(name);
-        if name == TABLE {
-            settings.read.settings.clear();
-        }
-        Pool::new(database, settings, &application)
-    };
-    let database = config.database.url.is_some().then(|| project.database()).transpose()?;
-    let pool = database.as_ref().map(|database| pool_of(database, "serve"));
-    let place = match &config.fallback.table {
-        TablePlace::Off | TablePlace::None => None,
-        TablePlace::File(path) => Some(Database::Sqlite(path.clone())),
-        TablePlace::Database(url) => Some(Database::from_url(url.expose(), &config.folder)?),
-    };
-    // Settings are for the templates' statements: a search_path of theirs could hide the table.
-    let is_same = |place: &Database| {
-        let is_plain = config.database.serve.settings.is_empty();
-        is_plain && database.as_ref().is_some_and(|database| database.identity() == place.identity())
-    };
-    let has_table_pool = place.as_ref().is_some_and(|place| !is_same(place));
-    let table = match (place, project.table()?) {
-        (Some(place), Some(table)) => {
-            let own = if has_table_pool { None } else { pool.clone() };
-            let site = table_site(&project.store, &table);
-            let file = match &place {
-                Database::Sqlite(file) => Some(file.clone()),
-                Database::Postgres(_) => None,
-            };
-            Some(Table { pool: own.unwrap_or_else(|| pool_of(&place, TABLE)), site, file })
-        }
-        _ => None,
-    };
-    Ok(Parts { store: Arc::clone(&project.store), templates: project.templates.clone(), pool, table, has_table_pool })
 }
 
 async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), Error> {

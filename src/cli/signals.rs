@@ -107,6 +107,11 @@ impl Signals {
         Wish::End
     }
 
+    /// Whether the last one was Ctrl-C.
+    pub fn was_interrupt(&self) -> bool {
+        self.was_interrupt
+    }
+
     /// The error of a command that the last one has ended.
     pub fn error(&self, left: LeftBehind) -> Error {
         if self.was_interrupt { Error::Interrupted { left } } else { Error::Terminated { left } }

@@ -46,6 +46,7 @@ impl Reader<'_> {
             cors_origins: self.each(&keys::CORS_ORIGINS, origin),
             memory_bytes: self.understood(&keys::MEMORY, |text, _| memory(text)).unwrap_or_default(),
             connections: self.number(&keys::CONNECTIONS),
+            linger: self.maybe_duration(&keys::LINGER),
             follow: self.duration(&keys::FOLLOW),
             reread: self.duration(&keys::REREAD),
             health_prefix: self.understood(&keys::HEALTH_PREFIX, |text, _| prefix(text)),

@@ -25,8 +25,8 @@ pub use cdn::{
 };
 pub use database::{ACQUIRE_TIMEOUT, DATABASE_URL, MAX_LAG, READ, REPLICAS, SETTINGS, STATEMENT_TIMEOUT};
 pub use fallback::{
-    ADMIN_LISTEN, CONNECTIONS, CORS_ORIGINS, FOLLOW, HEALTH_PREFIX, LISTEN, MEMORY, REREAD, TABLE, TABLE_TIMEOUT,
-    TABLE_URL, TRUSTED_PROXIES,
+    ADMIN_LISTEN, CONNECTIONS, CORS_ORIGINS, FOLLOW, HEALTH_PREFIX, LINGER, LISTEN, MEMORY, REREAD, TABLE,
+    TABLE_TIMEOUT, TABLE_URL, TRUSTED_PROXIES,
 };
 pub use guard::{LEVELS, MAX_SIZE, SOURCE_AGE_SQL};
 pub use head::{HEAD, HEAD_URL, UNSAFE_SINGLE_PUBLISHER};
@@ -198,7 +198,7 @@ pub static LEASE_TTL: Key = Key {
 };
 
 /// All keys, in the order of the written file.
-pub static KEYS: [&Key; 83] = [
+pub static KEYS: [&Key; 84] = [
     &DATABASE_URL,
     &REPLICAS,
     &READ,
@@ -258,6 +258,7 @@ pub static KEYS: [&Key; 83] = [
     &CORS_ORIGINS,
     &MEMORY,
     &CONNECTIONS,
+    &LINGER,
     &FOLLOW,
     &REREAD,
     &HEALTH_PREFIX,

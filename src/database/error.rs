@@ -110,6 +110,11 @@ impl DatabaseError {
         }
     }
 
+    /// True if a statement ran out of time, or somebody else ended it.
+    pub fn is_too_slow(&self) -> bool {
+        matches!(self, DatabaseError::Statement { hint: Some(hint), .. } if hint == TOO_SLOW)
+    }
+
     /// Moves a position from within a longer text to the part that begins `by` bytes later.
     pub fn shifted(self, by: usize) -> DatabaseError {
         match self {
@@ -121,6 +126,11 @@ impl DatabaseError {
             },
             other => other,
         }
+    }
+
+    /// True if a statement ran out of time, or somebody else ended it.
+    pub fn is_too_slow(&self) -> bool {
+        matches!(self, DatabaseError::Statement { hint: Some(hint), .. } if hint == TOO_SLOW)
     }
 
     /// True if the connection can't be used any more, so that no further template can be read.

@@ -35,6 +35,7 @@ mod figures;
 mod idle;
 mod lease;
 mod opening;
+mod room;
 mod shared;
 mod target;
 
@@ -46,6 +47,7 @@ pub use figures::{Closed, Histogram, PoolFigures};
 pub use lease::Lease;
 
 use super::{Database, ReadSettings};
+use room::Room;
 use shared::{Holder, Shared};
 
 /// How much longer than `statement_timeout` it may take until the server's word on that has come.
@@ -103,12 +105,18 @@ impl Pool {
     /// This takes `acquire_timeout` at most, and a little more where the time was up just when a connection came free.
     /// It may be dropped at any point.
     pub async fn begin(&self) -> Result<Lease, PoolError> {
+        self.begin_within(self.0.settings.read.statement_timeout).await
+    }
+
+    /// The same with a limit of its own for each statement, if that is shorter than the pool's: the server ends a
+    /// statement that takes longer, and so its connection is there for the next reader.
+    pub async fn begin_within(&self, limit: Duration) -> Result<Lease, PoolError> {
         let shared = &self.0;
         let asked = Instant::now();
         let holder = Holder::of_this_task(shared)?;
         shared.refuse_if_down(asked)?;
         let place = shared.queue(asked).await?;
-        let (parts, begun) = shared.establish(place, asked).await?;
+        let (parts, begun) = shared.establish(place, asked, &shared.settings.read.within(limit)).await?;
         Ok(Lease::new(parts, begun, holder, asked))
     }
 
@@ -117,10 +125,22 @@ impl Pool {
         self.0.seen()
     }
 
-    /// How long a reader should wait for the statements of a lease before it gives them up: a server that is there ends
+    /// Room for a connection to the same server that somebody opens beside the pool, for as long as it is kept. Waits
+    /// behind all who have asked before, for `patience` at most.
+    pub async fn room(&self, patience: Duration) -> Result<Room, PoolError> {
+        self.0.room(patience).await
+    }
+
+    /// How long a statement may take whose reader gives it so much time; by default as much as the pool does.
+    pub fn statement_limit(&self, own: Option<Duration>) -> Duration {
+        let most = self.0.settings.read.statement_timeout;
+        own.map_or(most, |own| own.min(most))
+    }
+
+    /// How long a reader should wait for statements with this limit before it gives them up: a server that is there ends
     /// them by itself before, one that is stopped or cut off never says a word.
-    pub fn longest_read(&self) -> Duration {
-        self.0.settings.read.statement_timeout.saturating_add(SERVERS_WORD)
+    pub fn patience(limit: Duration) -> Duration {
+        limit.saturating_add(SERVERS_WORD)
     }
 
     /// What has happened since it was made.

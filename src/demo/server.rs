@@ -105,20 +105,6 @@ pub async fn serve(
     }
 }
 
-/// Ready at Ctrl-C or, on Unix, at SIGTERM.
-pub async fn shutdown_signal() -> io::Result<()> {
-    #[cfg(unix)]
-    {
-        let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
-        tokio::select! {
-            interrupted = tokio::signal::ctrl_c() => interrupted,
-            _ = terminate.recv() => Ok(()),
-        }
-    }
-    #[cfg(not(unix))]
-    tokio::signal::ctrl_c().await
-}
-
 async fn answer(State(site): State<Arc<Site>>, request: Request) -> Response {
     let (parts, _body) = request.into_parts();
     let mut response = match parts.method {

@@ -125,6 +125,9 @@ impl Fallback {
         sample("tintype_fallback_flights", "gauge", "Documents on their way.", flights as f64);
         let limited = self.limits.refused() as f64;
         sample("tintype_fallback_rate_limited_total", "counter", "Requests over a client's share.", limited);
+        let refused = self.peers.refused() as f64;
+        let help = "Connections of peers that had their share of them.";
+        sample("tintype_fallback_connections_refused_total", "counter", help, refused);
         if let Some(is_up) = self.followed.is_up() {
             let is_up = f64::from(u8::from(is_up));
             sample("tintype_store_up", "gauge", "Whether the last look at the store succeeded.", is_up);

@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::site::Site;
 use crate::database::Pool;
 use crate::key::Key;
 use crate::release::{BuildError, listed_domains, read_domains};
@@ -137,19 +138,36 @@ pub async fn warm(templates: &[Arc<Served>], pool: &Pool) {
     }
 }
 
-/// Says what a path that no release shows means to the templates. Without a release nobody knows which values an open
-/// column has.
-pub async fn meaning(templates: &[Arc<Served>], pool: &Pool, path: &str, has_release: bool) -> Meaning {
-    for served in templates {
-        let Some(slugs) = served.template.pattern.slugs(path) else { continue };
+/// A path that is one of a template's: what it names isn't known yet.
+#[derive(Debug)]
+pub struct Named<'a> {
+    /// The template.
+    pub served: &'a Arc<Served>,
+    /// The slugs in the order of the path.
+    slugs: Vec<&'a str>,
+}
+
+/// The template that a path would be of, the first one where several patterns fit it.
+pub fn named<'a>(templates: &'a [Arc<Served>], path: &'a str) -> Option<Named<'a>> {
+    templates.iter().find_map(|served| Some(Named { served, slugs: served.template.pattern.slugs(path)? }))
+}
+
+impl Named<'_> {
+    /// This key, as the path names it.
+    pub fn asked(&self, key: Key) -> Asked {
+        let slugs = self.slugs.iter().map(|slug| (*slug).to_owned()).collect();
+        Asked { served: Arc::clone(self.served), key, slugs }
+    }
+
+    /// Says what the path means to its template, where no release shows it. Which values an open column may have, only
+    /// the release knows.
+    pub async fn meaning(&self, pool: &Pool, site: Option<&Site>) -> Meaning {
+        let served = self.served;
         if served.template.on_miss == OnMiss::NotFound {
             return Meaning::Unknown;
         }
-        let asked = |domains: &Domains| {
-            let key = domains.key(&domains.of_slugs(&slugs)?);
-            let slugs = slugs.iter().map(|slug| (*slug).to_owned()).collect();
-            Some(Asked { served: Arc::clone(served), key, slugs })
-        };
+        let seen = site.and_then(|site| site.open_values(&served.template.name));
+        let asked = |domains: &Domains| Some(self.asked(domains.key_of(&self.slugs, seen)?));
         if let Some(asked) = served.domains().and_then(|domains| asked(&domains)) {
             return Meaning::Valid(asked);
         }
@@ -157,11 +175,10 @@ pub async fn meaning(templates: &[Arc<Served>], pool: &Pool, path: &str, has_rel
             // The sender never sends; its end is what is waited for.
             let _ = tokio::time::timeout(PATIENCE, reading.changed()).await;
         }
-        return match served.domains() {
-            Some(domains) if !has_release && domains.has_open() => Meaning::Unsettled,
+        match served.domains() {
+            Some(domains) if site.is_none() && domains.has_open() => Meaning::Unsettled,
             Some(domains) => asked(&domains).map_or(Meaning::Unknown, Meaning::Valid),
             None => Meaning::Unsettled,
-        };
+        }
     }
-    Meaning::Unknown
 }

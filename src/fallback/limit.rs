@@ -4,14 +4,18 @@
 //! minute allows may come at once, and then one at a time as they come back.
 
 use std::collections::HashMap;
+use std::convert::Infallible;
 use std::num::NonZero;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use governor::clock::{Clock as _, MonotonicClock};
 use governor::middleware::NoOpMiddleware;
-use governor::state::keyed::DashMapStateStore;
+use governor::nanos::Nanos;
+use governor::state::StateStore;
+use governor::state::keyed::{DashMapStateStore, ShrinkableKeyedStateStore};
 use governor::{Quota, RateLimiter};
 
 use super::client::Client;
@@ -25,12 +29,59 @@ const UNNAMED_PER_MINUTE: NonZero<u32> = NonZero::new(30).unwrap();
 /// greedy ones, and from a crowd the pool does.
 const MAX_CLIENTS: usize = 100_000;
 
-type Limiter = RateLimiter<Client, DashMapStateStore<Client>, MonotonicClock, NoOpMiddleware<std::time::Instant>>;
+type Limiter = RateLimiter<Client, Had, MonotonicClock, NoOpMiddleware<std::time::Instant>>;
+
+/// What each client has had, where both the limiter and whoever gives something back can reach it.
+#[derive(Debug, Clone, Default)]
+struct Had(Arc<DashMapStateStore<Client>>);
+
+impl StateStore for Had {
+    type Key = Client;
+
+    fn measure_and_replace<T, F, E>(&self, client: &Client, measure: F) -> Result<T, E>
+    where
+        F: Fn(Option<Nanos>) -> Result<(T, Nanos), E>,
+    {
+        self.0.measure_and_replace(client, measure)
+    }
+}
+
+impl ShrinkableKeyedStateStore<Client> for Had {
+    fn retain_recent(&self, drop_below: Nanos) {
+        self.0.retain_recent(drop_below);
+    }
+
+    fn shrink_to_fit(&self) {
+        self.0.shrink_to_fit();
+    }
+
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+/// A template's limit.
+#[derive(Debug)]
+struct Shares {
+    limiter: Limiter,
+    had: Had,
+}
+
+impl Shares {
+    fn of(quota: Quota) -> Shares {
+        let had = Had::default();
+        Shares { limiter: RateLimiter::new(quota, had.clone(), MonotonicClock), had }
+    }
+}
 
 /// The limits of every template.
 #[derive(Debug)]
 pub struct Limits {
-    by_template: HashMap<String, (Quota, ArcSwap<Limiter>)>,
+    by_template: HashMap<String, (Quota, ArcSwap<Shares>)>,
     refused: AtomicU64,
 }
 
@@ -46,32 +97,44 @@ impl Limits {
     pub fn new<'a>(templates: impl Iterator<Item = &'a Template>) -> Limits {
         let of = |template: &Template| {
             let quota = Quota::per_minute(NonZero::new(template.limits.per_minute).unwrap_or(NonZero::<u32>::MIN));
-            (template.name.clone(), (quota, ArcSwap::from_pointee(limiter(quota))))
+            (template.name.clone(), (quota, ArcSwap::from_pointee(Shares::of(quota))))
         };
         let mut by_template: HashMap<_, _> = templates.map(of).collect();
         let quota = Quota::per_minute(UNNAMED_PER_MINUTE);
-        by_template.insert(UNNAMED.to_owned(), (quota, ArcSwap::from_pointee(limiter(quota))));
+        by_template.insert(UNNAMED.to_owned(), (quota, ArcSwap::from_pointee(Shares::of(quota))));
         Limits { by_template, refused: AtomicU64::new(0) }
     }
 
     /// Takes one answer of the client's share.
     pub fn take(&self, template: &str, client: Client) -> Result<(), Limited> {
-        let Some((_, limiter)) = self.by_template.get(template) else { return Ok(()) };
-        let limiter = limiter.load();
+        let Some((_, shares)) = self.by_template.get(template) else { return Ok(()) };
+        let shares = shares.load();
+        let limiter = &shares.limiter;
         limiter.check_key(&client).map_err(|refusal| {
             self.refused.fetch_add(1, Ordering::Relaxed);
             Limited { retry_after: refusal.wait_time_from(limiter.clock().now()) }
         })
     }
 
+    /// Gives back one that was taken, because it cost nothing.
+    pub fn give_back(&self, template: &str, client: Client) {
+        let Some((quota, shares)) = self.by_template.get(template) else { return };
+        let one = Nanos::from(quota.replenish_interval());
+        // What is kept of a client is the instant at which it has its whole share again, so one less of them is past
+        // sooner. An instant that has passed already counts as now, so nobody gets more than a whole share.
+        let sooner = |whole: Option<Nanos>| Ok::<_, Infallible>(((), whole.unwrap_or_default().saturating_sub(one)));
+        let Ok(()) = shares.load().had.measure_and_replace(&client, sooner);
+    }
+
     /// Forgets clients who have their whole share again; to be called every minute or so.
     pub fn sweep(&self) {
-        for (quota, limiter) in self.by_template.values() {
-            let known = limiter.load();
+        for (quota, shares) in self.by_template.values() {
+            let now = shares.load();
+            let known = &now.limiter;
             known.retain_recent();
             known.shrink_to_fit();
             if known.len() > MAX_CLIENTS {
-                limiter.store(limiter_of(*quota));
+                shares.store(Arc::new(Shares::of(*quota)));
             }
         }
     }
@@ -82,10 +145,28 @@ impl Limits {
     }
 }
 
-fn limiter(quota: Quota) -> Limiter {
-    RateLimiter::new(quota, DashMapStateStore::default(), MonotonicClock)
-}
+#[cfg(test)]
+mod tests {
+    use std::net::{IpAddr, Ipv4Addr};
 
-fn limiter_of(quota: Quota) -> std::sync::Arc<Limiter> {
-    std::sync::Arc::new(limiter(quota))
+    use super::*;
+
+    const INTERVAL: Duration = Duration::from_secs(2);
+
+    #[test]
+    fn what_is_given_back_can_be_taken_once_more() {
+        let (limits, client) = (Limits::new(std::iter::empty()), Client::from(IpAddr::V4(Ipv4Addr::LOCALHOST)));
+        let taken = || std::iter::from_fn(|| limits.take(UNNAMED, client).ok()).count();
+        // What is given back to somebody who has had nothing adds nothing.
+        limits.give_back(UNNAMED, client);
+        assert_eq!(taken(), 30);
+        for given in [1, 3, 30] {
+            (0..given).for_each(|_| limits.give_back(UNNAMED, client));
+            assert_eq!(taken(), given);
+        }
+        (0..100).for_each(|_| limits.give_back(UNNAMED, client));
+        assert_eq!(taken(), 30, "never more than a whole share");
+        let refused = limits.take(UNNAMED, client).unwrap_err();
+        assert!(refused.retry_after <= INTERVAL, "{refused:?}");
+    }
 }

@@ -1,4 +1,5 @@
-//! Listening: connections with bounds on what each may send, hold and leave undone, and an end that lets answers finish.
+//! Listening: connections with bounds on what each may send, hold and leave undone, how many one peer may have, and an
+//! end that lets answers finish.
 
 use std::io;
 use std::net::SocketAddr;
@@ -12,10 +13,12 @@ use hyper::service::service_fn;
 use hyper::{HeaderMap, Request, Version};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio_io_timeout::TimeoutStream;
 
+use super::peers::Peers;
 use super::respond::Reply;
 
 /// Bytes of a request's head; a path of ours is at most 900 long.
@@ -30,6 +33,12 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 const DRAIN: Duration = Duration::from_secs(8);
 /// The wait after a connection couldn't be accepted, because there are no file descriptors left for example.
 const ACCEPT_REST: Duration = Duration::from_millis(100);
+
+/// Peers that are told at a time that they have their share.
+const TURNED_AWAY: usize = 64;
+/// Longest time that this may take.
+const TURN_AWAY_TIMEOUT: Duration = Duration::from_secs(1);
+const TOO_MANY: &str = r#"{"code":"too_many_connections","message":"too many connections at a time","retry_after":1}"#;
 
 /// Who asks, and what.
 pub struct Asked {
@@ -57,10 +66,11 @@ impl Asked {
 }
 
 /// Answers connections until `end` says so, then lets answers finish. Holds at most `connections` at a time; more wait to
-/// be accepted.
+/// be accepted. A peer that has its share of them is told so.
 pub async fn listen<H, F>(
     listener: TcpListener,
     connections: usize,
+    peers: Arc<Peers>,
     mut end: watch::Receiver<bool>,
     handle: H,
 ) -> io::Result<()>
@@ -69,6 +79,7 @@ where
     F: Future<Output = Reply> + Send + 'static,
 {
     let room = Arc::new(Semaphore::new(connections));
+    let turning_away = Arc::new(Semaphore::new(TURNED_AWAY));
     let graceful = GracefulShutdown::new();
     loop {
         let permit = tokio::select! {
@@ -89,6 +100,16 @@ where
                 continue;
             }
         };
+        let Some(seat) = peers.seat(peer.ip()) else {
+            // Without a permit it is closed without a word: being polite must not cost more than answering.
+            if let Ok(permit) = Arc::clone(&turning_away).try_acquire_owned() {
+                tokio::spawn(async move {
+                    let _ = tokio::time::timeout(TURN_AWAY_TIMEOUT, turn_away(stream)).await;
+                    drop(permit);
+                });
+            }
+            continue;
+        };
         let handle = handle.clone();
         let service = service_fn(move |request: Request<Incoming>| {
             let (parts, _body) = request.into_parts();
@@ -103,12 +124,28 @@ where
             if let Err(error) = connection.await {
                 tracing::debug!(%peer, %error, "connection ended");
             }
-            drop(permit);
+            drop((permit, seat));
         });
     }
     drop(listener);
     let _ = tokio::time::timeout(DRAIN, graceful.shutdown()).await;
     Ok(())
+}
+
+/// Tells a peer that it has as many connections as it may. What it has sent is read meanwhile: a connection that is
+/// closed over unread bytes loses the answer.
+async fn turn_away(mut stream: TcpStream) {
+    let answer = format!(
+        "HTTP/1.1 429 Too Many Requests\r\nContent-Type: application/json\r\nCache-Control: no-store\r\nRetry-After: 1\r\n\
+         Connection: close\r\nContent-Length: {}\r\n\r\n{TOO_MANY}",
+        TOO_MANY.len()
+    );
+    let told = stream.write_all(answer.as_bytes()).await;
+    if told.is_err() || stream.shutdown().await.is_err() {
+        return;
+    }
+    let mut sent = stream.take(MAX_HEAD_BYTES as u64);
+    let _ = tokio::io::copy(&mut sent, &mut tokio::io::sink()).await;
 }
 
 fn builder() -> http1::Builder {

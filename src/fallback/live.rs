@@ -46,10 +46,16 @@ pub enum LiveError {
     #[error("{}", _0.message)]
     Template(Box<Diagnostic>),
     /// The statement took too long.
-    #[error("the statement of {template} took longer than {limit:?}")]
-    TimedOut {
+    #[error("statement timeout: the query of {template} took longer than {}", humantime::format_duration(*limit))]
+    TooSlow {
         /// The template.
         template: String,
+        /// What it may take.
+        limit: Duration,
+    },
+    /// The fallback table took too long.
+    #[error("the fallback table gave no answer within {}", humantime::format_duration(*limit))]
+    TableTooSlow {
         /// What it may take.
         limit: Duration,
     },
@@ -63,7 +69,8 @@ impl LiveError {
             LiveError::Database(error) if error.is_fatal() => "connection_lost",
             LiveError::Database(_) => "database",
             LiveError::Template(_) => "template",
-            LiveError::TimedOut { .. } => "statement_timeout",
+            LiveError::TooSlow { .. } => "statement_timeout",
+            LiveError::TableTooSlow { .. } => "table_timeout",
         }
     }
 
@@ -73,8 +80,18 @@ impl LiveError {
             LiveError::Pool(error) => error.hint(),
             LiveError::Database(error) => error.hint(),
             LiveError::Template(finding) => finding.hint.clone(),
-            LiveError::TimedOut { .. } => Some("`tintype check` shows the plan of its keyed statement".to_owned()),
+            LiveError::TooSlow { .. } => Some(
+                "`tintype check` shows the plan of its keyed statement; [limits] timeout of the template and [database.serve] \
+                 statement_timeout set the limit"
+                    .to_owned(),
+            ),
+            LiveError::TableTooSlow { .. } => Some("is it locked, or its database overloaded?".to_owned()),
         }
+    }
+
+    /// Says whether it took a lease to find out.
+    pub fn had_lease(&self) -> bool {
+        !matches!(self, LiveError::Pool(_))
     }
 }
 
@@ -113,22 +130,22 @@ pub async fn read(pool: &Pool, asked: &Asked, learned: &Learned) -> Result<Fetch
 }
 
 async fn read_once(pool: &Pool, asked: &Asked, learned: &Learned) -> Result<Fetched, LiveError> {
-    let mut lease = pool.begin().await.map_err(LiveError::Pool)?;
     let template = &asked.served.template;
+    // The server itself keeps to it: a reader that goes away leaves no statement at work behind.
+    let limit = pool.statement_limit(template.limits.timeout);
+    let mut lease = pool.begin_within(limit).await.map_err(LiveError::Pool)?;
     let as_of = lease.transaction().as_of;
-    let limit = template.limits.timeout.unwrap_or_else(|| pool.longest_read());
-    // A lease that is dropped in the middle closes its connection, which ends the statement. Without a limit of our own, a
-    // server that is stopped or cut off would keep the lease for good.
-    let read = tokio::time::timeout(limit, document(lease.transaction(), asked, learned))
-        .await
-        .map_err(|_| LiveError::TimedOut { template: template.name.clone(), limit })?;
+    let too_slow = || LiveError::TooSlow { template: template.name.clone(), limit };
+    // A server that is stopped or cut off would keep the lease for good. One that is dropped in the middle closes its
+    // connection.
+    let read = tokio::time::timeout(Pool::patience(limit), document(lease.transaction(), asked, learned)).await;
+    let read = read.map_err(|_| too_slow())?;
+    // What was read is whole, and what failed has failed; whether the connection can be used again is the pool's affair.
+    let _ = lease.finish().await;
     match read {
-        Ok(snapshot) => {
-            // The document is whole; whether the connection can be used again is the pool's affair.
-            let _ = lease.finish().await;
-            Ok(Fetched { gzip: snapshot.0, digest: snapshot.1, as_of })
-        }
-        Err(error) => {
+        Ok((gzip, digest)) => Ok(Fetched { gzip, digest, as_of }),
+        Err(Broken::TooSlow) => Err(too_slow()),
+        Err(Broken::Other(error)) => {
             // The query may return other columns than it did; the next one asks again.
             learned.set(None);
             Err(error)
@@ -136,11 +153,30 @@ async fn read_once(pool: &Pool, asked: &Asked, learned: &Learned) -> Result<Fetc
     }
 }
 
+/// Why a document wasn't read.
+enum Broken {
+    /// The database ended its statement.
+    TooSlow,
+    Other(LiveError),
+}
+
+impl From<LiveError> for Broken {
+    fn from(error: LiveError) -> Broken {
+        Broken::Other(error)
+    }
+}
+
+impl From<BuildError> for Broken {
+    fn from(error: BuildError) -> Broken {
+        Broken::Other(error.into())
+    }
+}
+
 async fn document(
     transaction: &mut ReadTransaction,
     asked: &Asked,
     learned: &Learned,
-) -> Result<(Bytes, Digest), LiveError> {
+) -> Result<(Bytes, Digest), Broken> {
     // Types that the driver doesn't know take a second look, behind this point.
     transaction.savepoint().await.map_err(LiveError::Database)?;
     let template = &asked.served.template;
@@ -168,10 +204,13 @@ async fn document(
         .map_err(|error| LiveError::Database(DatabaseError::Lost { reason: format!("a worker ended: {error}") }))?;
     match (read, split) {
         // The splitter's own error is what stopped the read.
-        (_, Err(finding)) => Err(LiveError::Template(Box::new(finding))),
+        (_, Err(finding)) => Err(LiveError::Template(Box::new(finding)).into()),
+        (Err(error), _) if error.is_too_slow() => Err(Broken::TooSlow),
         (Err(error), _) => Err(statement_error(&template, &statement, error).into()),
         (Ok(_), Ok(Some(document))) => Ok(document),
-        (Ok(_), Ok(None)) => Err(LiveError::Database(DatabaseError::Lost { reason: "the rows broke off".to_owned() })),
+        (Ok(_), Ok(None)) => {
+            Err(LiveError::Database(DatabaseError::Lost { reason: "the rows broke off".to_owned() }).into())
+        }
     }
 }
 

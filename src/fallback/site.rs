@@ -3,22 +3,37 @@
 //! The documents of a release are known by their blobs, which never change and are never removed while the release is the
 //! active one. So one of them can be answered without asking whether the stable path shows it already.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use hyper::header::HeaderValue;
 use tokio::sync::watch;
+use tokio::time::{Instant, timeout_at};
 
 use super::memory::short;
-use crate::release::head::HeadRead;
+use crate::database::{Pool, PoolError};
+use crate::error::Error;
+use crate::release::head::{Head, HeadRead};
 use crate::release::manifest::Manifest;
 use crate::release::{Row, document_of};
 use crate::snapshot::Digest;
 use crate::store::{Attributes, Store};
+use crate::template::Template;
+use crate::template::domain::OpenValues;
 
 /// Longest wait for the head and for a release.
 const LONGEST_READ: Duration = Duration::from_mins(1);
+/// How soon it is tried again after a wait in vain.
+const AGAIN: Duration = Duration::from_secs(1);
+/// Longest wait for that connection, behind readers who have asked before.
+const ROOM: Duration = Duration::from_secs(30);
+/// How long after its start the first readers wait for the first look: a store that hangs would cost each of them his time.
+const FIRST_LOOK: Duration = Duration::from_secs(1);
+/// How long after its start it isn't ready without that look: the release of a large site is worth waiting for, and a store
+/// that hangs isn't.
+const READY_WITHOUT: Duration = Duration::from_secs(10);
 
 /// A release as it is served.
 #[derive(Debug)]
@@ -27,9 +42,30 @@ pub struct Site {
     pub number: u64,
     /// The release.
     pub manifest: Arc<Manifest>,
+    /// What its documents have in the open columns of each template, which no domain tells.
+    open: HashMap<String, OpenValues>,
 }
 
 impl Site {
+    /// The release with this number. This looks at every row of a template with open columns.
+    fn new(number: u64, manifest: Manifest, templates: &[Arc<Template>]) -> Site {
+        let of = |template: &Arc<Template>| {
+            let entry = manifest.root.templates.get(&template.name)?;
+            // Keys of another form of the template would only mislead.
+            let is_alike = entry.path == template.pattern.as_str();
+            let rows = manifest.rows.get(&template.name).filter(|_| is_alike)?;
+            let keys = rows.iter().filter(|row| row.document.is_some()).map(|row| &row.key);
+            Some((template.name.clone(), OpenValues::of(template, keys)?))
+        };
+        let open = templates.iter().filter_map(of).collect();
+        Site { number, manifest: Arc::new(manifest), open }
+    }
+
+    /// What was seen in the open columns of a template, if it has any.
+    pub fn open_values(&self, template: &str) -> Option<&OpenValues> {
+        self.open.get(template)
+    }
+
     /// The serial of the release.
     pub fn serial(&self) -> u64 {
         self.manifest.root.id.serial
@@ -57,18 +93,22 @@ impl Site {
 /// Follows the head of a store.
 #[derive(Debug)]
 pub struct Followed {
+    templates: Vec<Arc<Template>>,
+    /// The pool to the server that keeps the head, if a database does and readers are answered from the same one.
+    beside: Option<Pool>,
     site: ArcSwapOption<Site>,
     /// Whether the last look at the store succeeded; none before the first.
     health: watch::Sender<Option<bool>>,
-}
-
-impl Default for Followed {
-    fn default() -> Followed {
-        Followed { site: ArcSwapOption::empty(), health: watch::Sender::new(None) }
-    }
+    began: Instant,
 }
 
 impl Followed {
+    /// Nothing was looked at yet.
+    pub fn new(templates: Vec<Arc<Template>>, beside: Option<Pool>) -> Followed {
+        let (site, health) = (ArcSwapOption::empty(), watch::Sender::new(None));
+        Followed { templates, beside, site, health, began: Instant::now() }
+    }
+
     /// The active release; none before one could be read.
     pub fn site(&self) -> Option<Arc<Site>> {
         self.site.load_full()
@@ -79,15 +119,26 @@ impl Followed {
         *self.health.borrow()
     }
 
-    /// Comes back once the first look at the store has ended, however.
+    /// Comes back once the first look at the store has ended, however, or has had its time.
     pub async fn looked(&self) {
-        let _ = self.health.subscribe().wait_for(Option::is_some).await;
+        let _ = timeout_at(self.began + FIRST_LOOK, self.health.subscribe().wait_for(Option::is_some)).await;
+    }
+
+    /// Whether the first look has ended, or takes so long that it isn't worth waiting for.
+    pub fn has_looked(&self) -> bool {
+        self.is_up().is_some() || self.began.elapsed() >= READY_WITHOUT
     }
 
     /// Looks at the head again and again, and reads the release that it names as active.
     pub async fn follow(&self, store: &Store, every: Duration) {
         loop {
-            let looked = tokio::time::timeout(LONGEST_READ, self.look(store)).await;
+            let Ok(head) = self.head(store).await else {
+                // Readers have all connections, which says nothing about the store.
+                tokio::time::sleep(every.min(AGAIN)).await;
+                continue;
+            };
+            let look = async { self.look(store, head?).await };
+            let looked = tokio::time::timeout(LONGEST_READ, look).await;
             let reason = match looked {
                 Ok(Ok(())) => None,
                 Ok(Err(error)) => Some(error.to_string()),
@@ -105,16 +156,43 @@ impl Followed {
         }
     }
 
-    async fn look(&self, store: &Store) -> Result<(), crate::error::Error> {
-        let Some(active) = HeadRead::read(store).await?.head.active else { return Ok(()) };
+    /// Reads the head. One that a database keeps takes a connection of its own, which counts among those of the pool to
+    /// the same server; an error if that has none to spare.
+    async fn head(&self, store: &Store) -> Result<Result<Head, Error>, PoolError> {
+        let room = match &self.beside {
+            Some(pool) => Some(pool.room(ROOM).await?),
+            None => None,
+        };
+        // The head's own limits end it long before: its connection isn't left to a server that doesn't know of that.
+        let read = tokio::time::timeout(LONGEST_READ, HeadRead::read(store)).await;
+        drop(room);
+        let silent = |_| Error::Local {
+            action: "read the head of",
+            object: store.describe(),
+            reason: format!("no answer for {LONGEST_READ:?}"),
+        };
+        Ok(read.map_err(silent).and_then(|read| Ok(read?.head)))
+    }
+
+    async fn look(&self, store: &Store, head: Head) -> Result<(), Error> {
+        let Some(active) = head.active else { return Ok(()) };
         let known = self.site();
         if known.as_ref().is_some_and(|site| site.manifest.root.id == active) {
             return Ok(());
         }
-        let manifest = Arc::new(Manifest::read(store, &active).await?);
-        let number = known.map_or(0, |site| site.number) + 1;
-        tracing::info!(release = %active, documents = manifest.count(), "serving release");
-        self.site.store(Some(Arc::new(Site { number, manifest })));
+        let manifest = Manifest::read(store, &active).await?;
+        let (number, templates) = (known.map_or(0, |site| site.number) + 1, self.templates.clone());
+        // A million rows take a while, and readers are answered on this thread too.
+        let made = tokio::task::spawn_blocking(move || Site::new(number, manifest, &templates)).await;
+        let site = made.map_err(|error| Error::Local {
+            action: "look through",
+            object: active.to_string(),
+            reason: error.to_string(),
+        })?;
+        tracing::info!(release = %active, documents = site.manifest.count(), "serving release");
+        let before = self.site.swap(Some(Arc::new(site)));
+        // So does letting go of them.
+        tokio::task::spawn_blocking(move || drop(before));
         Ok(())
     }
 }

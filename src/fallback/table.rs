@@ -8,13 +8,11 @@ use base64::engine::general_purpose::STANDARD;
 use chrono::{DateTime, Utc};
 
 use super::live::{Fetched, LiveError, texts};
-use crate::database::{DatabaseError, Pool, TABLE_FORMAT};
-use crate::snapshot::{Digest, gunzip};
+use crate::database::{Pool, TABLE_FORMAT};
+use crate::snapshot::{Digest, unpacked};
 use crate::store::Attributes;
 use crate::template::scope::{Bind, Statement};
 
-/// Largest body that is unpacked to look at its digest.
-const MAX_BODY_BYTES: u64 = 1 << 30;
 /// Longest time for a row by its primary key: a table that is locked is as good as none.
 const LIMIT: Duration = Duration::from_secs(2);
 
@@ -45,21 +43,34 @@ impl Table {
     }
 
     /// The document at a path; none if there is none, or if the table shows another release than the one that is known to
-    /// be active.
-    pub async fn find(&self, path: &str, active: Option<&str>) -> Result<Option<Row>, LiveError> {
+    /// be active. A row that is damaged, or isn't what that release has, is none either, and says nothing of the others.
+    pub async fn find(
+        &self,
+        path: &str,
+        active: Option<&str>,
+        published: Option<Digest>,
+    ) -> Result<Option<Row>, LiveError> {
         let find = async {
             let mut lease = self.pool.begin().await.map_err(LiveError::Pool)?;
             let found = texts(lease.transaction(), &statement(path)).await.map_err(LiveError::Database)?;
             let _ = lease.finish().await;
             Ok::<_, LiveError>(found)
         };
-        let found = tokio::time::timeout(LIMIT, find)
-            .await
-            .map_err(|_| LiveError::TimedOut { template: "the fallback table".to_owned(), limit: LIMIT })??;
+        let found = tokio::time::timeout(LIMIT, find).await.map_err(|_| LiveError::TableTooSlow { limit: LIMIT })??;
         let Some(row) = found.into_iter().next() else { return Ok(None) };
-        self.row(path, row, active).map_err(|reason| {
-            LiveError::Database(DatabaseError::Lost { reason: format!("the fallback table's row of {path} {reason}") })
-        })
+        let row = self.row(path, row, active).and_then(|row| match (row, published) {
+            (Some(row), Some(digest)) if row.fetched.digest != digest => {
+                Err("holds another document than the release".to_owned())
+            }
+            (row, _) => Ok(row),
+        });
+        Ok(row.unwrap_or_else(|reason| {
+            tracing::error!(
+                path,
+                "a row of the fallback table {reason}; `tintype verify --table --deep --repair` mends it"
+            );
+            None
+        }))
     }
 
     fn row(&self, path: &str, row: Vec<Option<String>>, active: Option<&str>) -> Result<Option<Row>, String> {
@@ -83,11 +94,8 @@ impl Table {
             return Ok(None);
         }
         let gzip = STANDARD.decode(body).map_err(|error| error.to_string())?;
-        let plain = gunzip(&gzip, MAX_BODY_BYTES).map_err(|error| format!("isn't gzip: {error}"))?;
-        let found = Digest::of(&plain);
-        if found.to_string() != digest {
-            return Err("has another digest than its body".to_owned());
-        }
+        let found: Digest = digest.parse()?;
+        unpacked(&gzip, Some(&found))?;
         let cache_tags = tags.split(',').filter(|tag| !tag.is_empty()).map(str::to_owned).collect();
         let instant = as_of.parse::<DateTime<Utc>>().map_err(|error| format!("in {path}: {error}"))?;
         let attributes = Attributes { cache_control, cache_tags, digest, serial, as_of };

@@ -10,10 +10,9 @@ use super::base::Base;
 use super::build::{Built, Seen};
 use super::catalogue;
 use super::clock;
-use super::commit::Runs;
 use super::growing::Growing;
 use super::guard::{Case, accept, judge};
-use super::head::{Checked, FORMAT, Failed};
+use super::head::FORMAT;
 use super::id::ReleaseId;
 use super::lines::write_list;
 use super::manifest::{Change, ChangeKind, ChangeList, Manifest, Root, policy_hash};
@@ -36,6 +35,7 @@ use crate::template::Template;
 use chrono::{DateTime, TimeDelta, Utc};
 
 mod index;
+mod runs;
 
 pub use index::committed_catalogue;
 
@@ -116,36 +116,6 @@ impl Draft {
     /// Lets go of what was built: a committed release is merged no more, and activating it takes a while.
     pub fn forget(&mut self) {
         self.outcomes.clear();
-    }
-
-    /// Which templates were read whole, and which failed, in the build or in the merge, or were refused and are staged in
-    /// that release; for the head.
-    pub fn runs(&self, drafted: &Drafted, staged: Option<&ReleaseId>) -> Runs {
-        let (at, as_of) = (clock::now(), self.as_of);
-        let mut runs = Runs { retired: self.job.retire.clone(), restores: self.restoring.is_some(), ..Runs::default() };
-        for (report, (_, seen)) in drafted.reports.iter().zip(&self.outcomes) {
-            let name = report.name.clone();
-            if let Some(failure) = &report.failure {
-                runs.failed.insert(name, Failed { at, as_of, reason: failure.to_string(), staged: None });
-                continue;
-            }
-            if let Some(reason) = report.refusal() {
-                runs.failed.insert(name, Failed { at, as_of, reason, staged: staged.cloned() });
-                continue;
-            }
-            match seen {
-                Ok(Seen::Built(built)) if built.is_whole() => {
-                    let refresh = drafted.refreshed.get(&name).cloned();
-                    let as_of = as_of.unwrap_or(at);
-                    runs.checked.insert(name, Checked { as_of, at, looked_at: None, refresh });
-                }
-                Ok(Seen::LeftOut(left_out)) => {
-                    runs.looked.extend(left_out.decision.since().map(|since| (name, (since, at))));
-                }
-                _ => {}
-            }
-        }
-        runs
     }
 
     /// Makes the release on a base. What a guard refuses keeps its last good rows.

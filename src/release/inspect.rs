@@ -13,13 +13,10 @@ use super::progress::Progress;
 use super::row::Row;
 use crate::database::{Database, ReadSettings};
 use crate::error::Error;
-use crate::snapshot::gunzip;
+use crate::snapshot::{self, Digest};
 use crate::store::Store;
 use crate::template::Template;
 use crate::template::select::Selector;
-
-/// Largest body that is read back.
-const MAX_BODY_BYTES: u64 = 1 << 30;
 
 /// A release in a listing.
 #[derive(Debug)]
@@ -56,23 +53,20 @@ pub async fn releases(store: &Store) -> Result<Vec<Release>, Error> {
 
 /// The body of a document, from the store: from its stable path, or from a release.
 pub async fn document(store: &Store, path: &str, release: Option<&Manifest>) -> Result<Option<Vec<u8>>, Error> {
-    let (name, bytes) = match release {
-        None => (path.to_owned(), store.read_public(path).await?),
-        Some(manifest) => match manifest.row(path).and_then(|row| row.blob()) {
-            Some(blob) => {
-                let bytes = store.read(&blob).await?;
-                (blob, bytes)
-            }
-            None => return Ok(None),
-        },
+    let Some(manifest) = release else {
+        let bytes = store.read_public(path).await?;
+        return bytes.map(|bytes| unpacked(path, &bytes, None)).transpose();
     };
-    bytes.map(|bytes| unpacked(&name, &bytes)).transpose()
+    let Some((blob, digest)) = manifest.row(path).and_then(|row| Some((row.blob()?, row.digest()?))) else {
+        return Ok(None);
+    };
+    let bytes = store.read(&blob).await?;
+    bytes.map(|bytes| unpacked(&blob, &bytes, Some(&digest))).transpose()
 }
 
-/// The body of what is called so.
-pub fn unpacked(name: &str, gzipped: &[u8]) -> Result<Vec<u8>, Error> {
-    gunzip(gzipped, MAX_BODY_BYTES)
-        .map_err(|error| Error::Corrupt { object: name.to_owned(), reason: format!("isn't valid gzip: {error}") })
+/// The body of what is called so, which is the one with this digest where that is known.
+pub fn unpacked(name: &str, gzipped: &[u8], digest: Option<&Digest>) -> Result<Vec<u8>, Error> {
+    snapshot::unpacked(gzipped, digest).map_err(|reason| Error::Corrupt { object: name.to_owned(), reason })
 }
 
 /// What a live read is about.

@@ -19,6 +19,7 @@ mod lookup;
 mod seen;
 
 pub use combinations::Chosen;
+pub use lookup::OpenValues;
 pub use seen::Seen;
 
 /// One row of a domain: values by key column, and what the query says besides.

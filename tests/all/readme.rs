@@ -100,16 +100,19 @@ fn blocks_of(text: &str, file: &str) -> Vec<String> {
 #[test]
 fn configurations_are_the_files_that_are_tested() {
     let text = readme();
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/caches");
-    let mut files = 0;
-    for entry in std::fs::read_dir(&folder).expect("list them") {
-        let name = entry.expect("an entry").file_name().into_string().expect("names are UTF-8");
-        let shown = blocks_of(&text, &format!("tests/caches/{name}"));
-        let file = std::fs::read_to_string(folder.join(&name)).expect("read it");
-        assert_eq!(shown, [file], "the README shows tests/caches/{name} as it is, once");
-        files += 1;
+    for folder in ["tests/caches", "tests/poolers"] {
+        let mut files = 0;
+        let entries = std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(folder)).expect("list them");
+        for entry in entries.map(|entry| entry.expect("an entry")) {
+            let name = entry.file_name().into_string().expect("names are UTF-8");
+            let shown = blocks_of(&text, &format!("{folder}/{name}"));
+            let file = std::fs::read_to_string(entry.path()).expect("read it");
+            assert_eq!(shown, [file], "the README shows {folder}/{name} as it is, once");
+            files += 1;
+        }
+        let examples = text.matches(&format!("# {folder}/")).count();
+        assert_eq!(examples, files, "the README shows no example that isn't there");
     }
-    assert_eq!(text.matches("# tests/caches/").count(), files, "the README shows no example that isn't there");
 }
 
 #[test]

@@ -13,6 +13,7 @@ use crate::support::s3_server::{Fault, Part, What};
 use crate::support::servers::{Bouncer, Replicas};
 
 mod lost;
+mod served;
 
 /// A bucket of a server that does what it is asked to, whatever the conditions.
 fn careless_bucket() -> Bucket {

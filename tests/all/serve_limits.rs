@@ -179,3 +179,41 @@ fn who_joins_a_flight_pays_nothing() {
     assert_eq!(get("/world/key-2.json"), 429);
     server.end().expect(0);
 }
+
+#[test]
+fn who_is_sent_away_pays_nothing() {
+    let Some(database) = postgres::database() else { return };
+    database.execute(&fill());
+    let project = Project::postgres(database);
+    project.template("world", &template("world", 2));
+    let command = project.tintype(&["serve"]).env("TINTYPE_FALLBACK_TRUSTED_PROXIES", "127.0.0.1");
+    let command = command.env("DB_POOL_SIZE", "1").env("TINTYPE_DATABASE_SERVE_QUEUE", "0");
+    let server = Serving::of(command.env("TINTYPE_DATABASE_SERVE_STATEMENT_TIMEOUT", "1m"));
+    assert_eq!(server.get("/world/atlantis.json").status, 404);
+    let get =
+        |key: usize, client: &str| server.get_with(&format!("/world/key-{key}.json"), &[("X-Forwarded-For", client)]);
+    // A connection that the keys were read over is closed, which takes a moment; the one of a document lies ready.
+    wait_until("the connection", Duration::from_secs(20), || get(59, "203.0.113.8").status == 200);
+    let mut lock = Session::connect(&project.database().url());
+    lock.query("BEGIN");
+    lock.query("LOCK TABLE item IN ACCESS EXCLUSIVE MODE");
+    std::thread::scope(|scope| {
+        let holding = scope.spawn(|| get(0, "203.0.113.9").status);
+        wait_until("the only lease", Duration::from_secs(4), || {
+            server.metric("db_pool_connections_in_use{pool=\"serve\"}") == 1
+        });
+        for key in 1..20 {
+            let answer = get(key, "203.0.113.5");
+            assert_eq!((answer.status, answer.text().contains("\"busy\"")), (503, true), "{key}: {}", answer.text());
+        }
+        lock.query("COMMIT");
+        assert_eq!(holding.join().expect("an answer"), 200);
+    });
+    wait_until("the lease to end", Duration::from_secs(4), || {
+        server.metric("db_pool_connections_in_use{pool=\"serve\"}") == 0
+    });
+    let statuses: Vec<u16> = (1..4).map(|key| get(key, "203.0.113.5").status).collect();
+    assert_eq!(statuses, [200, 200, 429], "two a minute, of which none was had");
+    assert_eq!(server.metric("tintype_fallback_rate_limited_total"), 1);
+    server.end().expect(0);
+}

@@ -124,9 +124,45 @@ fn more_than_there_is_room_for_wait_and_are_served() {
     site.server.end().expect(0);
 }
 
-/// A server that begins with a limit of 128 open files.
+#[test]
+fn one_address_gets_a_quarter_and_is_told_so() {
+    let site = Site::start("\n[fallback]\nconnections = 64\n", |_| {});
+    let ask = |raw: &mut Raw| raw.say(format!("GET {PATH} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes());
+    let mut holding: Vec<Raw> = (0..16).map(|_| Raw::open(site.server.address)).collect();
+    for raw in &mut holding {
+        ask(raw);
+        assert!(raw.answer().starts_with("HTTP/1.1 200"));
+    }
+    for _ in 0..100 {
+        let mut one_more = Raw::open(site.server.address);
+        ask(&mut one_more);
+        let answer = one_more.answer();
+        assert!(answer.starts_with("HTTP/1.1 429"), "{answer}");
+        assert!(answer.contains("Retry-After: 1\r\n") && answer.contains("Connection: close\r\n"), "{answer}");
+        let body = answer.split_once("\r\n\r\n").expect("a body").1;
+        let body: serde_json::Value = serde_json::from_str(body).expect("JSON");
+        assert_eq!(body["code"], "too_many_connections");
+        assert_eq!(one_more.statuses(), [0; 0], "it is closed");
+    }
+    assert_eq!(site.server.metric("tintype_fallback_connections_refused_total"), 100);
+    // Those who say nothing are let go of soon, and in the end there is room again.
+    let silent: Vec<Raw> = (0..40).map(|_| Raw::open(site.server.address)).collect();
+    for raw in silent {
+        assert!([&[429][..], &[]].contains(&raw.statuses().as_slice()));
+    }
+    drop(holding);
+    wait_until("room", Duration::from_secs(5), || {
+        let mut raw = Raw::open(site.server.address);
+        raw.say(format!("GET {PATH} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").as_bytes());
+        raw.statuses() == [200]
+    });
+    site.is_unharmed("a greedy client");
+    site.server.end().expect(0);
+}
+
+/// A server that begins with a limit of 128 open files, behind a web server on the same machine.
 fn with_few_files(project: &Project, may_raise: bool) -> Serving {
-    let command = project.tintype(&["serve"]).env("TINTYPE_FALLBACK_TRUSTED_PROXIES", "192.0.2.1");
+    let command = project.tintype(&["serve"]).env("TINTYPE_FALLBACK_TRUSTED_PROXIES", "127.0.0.1");
     Serving::of(command.few_files(may_raise))
 }
 

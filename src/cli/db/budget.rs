@@ -143,16 +143,17 @@ fn own(asked: &Asked) -> Result<[Process; 2], Error> {
         HeadConfig::Database(url) => is_here(&place(url)?),
         HeadConfig::Store | HeadConfig::SinglePublisher => false,
     };
-    // The table has a pool of its own, unless it is in the very database that is read.
+    let serve = &config.database.serve;
+    // The table has a pool of its own, unless it is in the very database that is read, and read in the same way.
     let table = match &config.fallback.table {
         TablePlace::Database(url) => {
             let table = place(url)?;
-            is_here(&table) && table.identity() != asked.database.identity()
+            is_here(&table) && (table.identity() != asked.database.identity() || !serve.settings.is_empty())
         }
         TablePlace::Off | TablePlace::None | TablePlace::File(_) => false,
     };
-    let max = config.database.serve.max as u64;
-    // A build's own, and beside it that of the head.
+    let max = serve.max as u64;
+    // A build's own, and beside it that of the head. For `serve`, the head's is one of its pool's.
     let publish = Process { name: PUBLISH.to_owned(), count: 1, pool: 1 + u64::from(head) };
     let serve = Process { name: SERVE.to_owned(), count: 1, pool: max * (1 + u64::from(table)) };
     Ok([publish, serve])

@@ -112,8 +112,21 @@ pub static CONNECTIONS: Key = Key {
     default: Some("4096"),
     shown: "4096",
     comment: &[
-        "Connections of readers at a time; more wait until one of them ends. Each needs a file descriptor: fewer are held, with",
-        "a warning, where the limit of open files (ulimit -n) is too low and can't be raised.",
+        "Connections of readers at a time; more wait until one of them ends. An address that isn't among trusted_proxies gets a",
+        "quarter of them, and 429 beyond. Fewer are held, with a warning, where the limit of open files (ulimit -n) is too low.",
+    ],
+};
+
+/// How long it answers on.
+pub static LINGER: Key = Key {
+    section: "fallback",
+    name: "linger",
+    kind: Kind::Duration { min: Duration::ZERO, max: Duration::from_mins(5) },
+    default: None,
+    shown: "\"5s\"",
+    comment: &[
+        "How long it answers on after SIGTERM, calling itself unready, so that balancers turn elsewhere first; by default 5s,",
+        "and 0s where it listens on this machine's own address. A second signal, or Ctrl-C, ends that.",
     ],
 };
 

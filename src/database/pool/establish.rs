@@ -13,7 +13,7 @@ use super::lease::{Begun, Held};
 use super::opening::{Probe, connect};
 use super::shared::{Place, Shared};
 use super::target;
-use crate::database::{DatabaseError, PassedOver, Source};
+use crate::database::{DatabaseError, PassedOver, ReadSettings, Source};
 
 /// A reader whose slot came free at the last moment gets so much more time.
 const AT_LEAST: Duration = Duration::from_millis(150);
@@ -55,7 +55,12 @@ impl Shared {
     }
 
     /// Finds a connection for a slot, and begins a transaction on it.
-    pub async fn establish(self: &Arc<Self>, place: Place, asked: Instant) -> Result<Established, PoolError> {
+    pub async fn establish(
+        self: &Arc<Self>,
+        place: Place,
+        asked: Instant,
+        settings: &ReadSettings,
+    ) -> Result<Established, PoolError> {
         let deadline = (asked + self.settings.acquire_timeout).max(Instant::now() + AT_LEAST);
         let mut slot = Some(place);
         let mut outages = Vec::new();
@@ -66,7 +71,7 @@ impl Shared {
             let now = Instant::now();
             let left = deadline.saturating_duration_since(now);
             let share = now + left / u32::try_from(self.targets.len() - target).unwrap_or(1);
-            match self.read(place, target, share).await {
+            match self.read(place, target, settings, share).await {
                 Ok((parts, mut begun)) => {
                     begun.source.passed_over = self.passed_over(&errors);
                     return Ok((parts, begun));
@@ -95,6 +100,7 @@ impl Shared {
         self: &Arc<Self>,
         mut place: Place,
         target: usize,
+        settings: &ReadSettings,
         deadline: Instant,
     ) -> Result<Established, Refused> {
         let has_connection = self.state().idle.has(target);
@@ -104,7 +110,7 @@ impl Shared {
         };
         let lies_ready = self.state().idle.pop(target);
         if let Some(link) = lies_ready {
-            match self.begin(place, link, deadline, false).await {
+            match self.begin(place, link, settings, deadline, false).await {
                 Ok(established) => {
                     Probe::went_well(probe, self, target);
                     return Ok(established);
@@ -125,7 +131,7 @@ impl Shared {
             };
         }
         let (place, link, probe) = connect(self, place, target, probe, deadline).await?;
-        match self.begin(place, link, deadline, true).await {
+        match self.begin(place, link, settings, deadline, true).await {
             Ok(established) => {
                 Probe::went_well(probe, self, target);
                 Ok(established)
@@ -145,13 +151,20 @@ impl Shared {
     }
 
     /// Begins a transaction on a connection.
-    async fn begin(&self, place: Place, link: Link, deadline: Instant, is_new: bool) -> Result<Established, NotBegun> {
+    async fn begin(
+        &self,
+        place: Place,
+        link: Link,
+        settings: &ReadSettings,
+        deadline: Instant,
+        is_new: bool,
+    ) -> Result<Established, NotBegun> {
         let target = &self.targets[link.target];
         let asked = Instant::now();
         let mut held = Held::new(place, link);
         held.is_busy = true;
         let begun = match held.link() {
-            Some(link) => timeout_at(deadline, target.begin(&mut link.connection, &self.settings.read)).await,
+            Some(link) => timeout_at(deadline, target.begin(&mut link.connection, settings)).await,
             None => return Err(NotBegun::Refused(DatabaseError::Stopped)),
         };
         let Ok(begun) = begun else {

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError};
@@ -117,12 +118,12 @@ impl Shared {
         match timeout_at(asked + limit, Arc::clone(&self.slots).acquire_owned()).await {
             Ok(Ok(permit)) => Ok(Place::new(self, permit)),
             Ok(Err(_)) => Err(closed()),
-            Err(_) => Err(self.timed_out(asked)),
+            Err(_) => Err(self.timed_out(asked, limit)),
         }
     }
 
     /// The error of a reader whose time is up.
-    pub fn timed_out(&self, asked: Instant) -> PoolError {
+    pub fn timed_out(&self, asked: Instant, limit: Duration) -> PoolError {
         let mut state = self.state();
         let waited = asked.elapsed();
         state.figures.timeouts += 1;
@@ -133,7 +134,7 @@ impl Shared {
             in_use: state.in_use + state.closing,
             waiting: state.waiting,
             waited,
-            limit: self.settings.acquire_timeout,
+            limit,
         }
     }
 
@@ -183,6 +184,14 @@ impl Place {
             level.tell(shared.settings.name, in_use, max);
         }
         Place { shared: Arc::clone(shared), counts: Counts::InUse, _permit: permit }
+    }
+
+    /// The next slot that comes free, however long that takes; none if the pool is closed. No reader takes it, so nobody
+    /// is told that readers have so many.
+    pub async fn next(shared: &Arc<Shared>) -> Option<Place> {
+        let permit = Arc::clone(&shared.slots).acquire_owned().await.ok()?;
+        shared.state().in_use += 1;
+        Some(Place { shared: Arc::clone(shared), counts: Counts::InUse, _permit: permit })
     }
 
     /// A slot, if one is free.

@@ -12,7 +12,7 @@ use crate::database::{Connection, Database, DatabaseError, ReadSettings, postgre
 const HINT: &str =
     "is the server up and reachable from here? A pooler doesn't answer either while its own server is down";
 /// How long the server takes to notice that a connection was closed while nothing ran on it.
-const NOTICED: Duration = Duration::from_millis(50);
+pub const NOTICED: Duration = Duration::from_millis(50);
 /// How long it takes where a statement runs: it looks once a second, by `client_connection_check_interval`.
 const NOTICED_AT_WORK: Duration = Duration::from_millis(1200);
 
@@ -68,7 +68,8 @@ impl Target {
             (Target::Server(server, role), Connection::Postgres(connection)) => {
                 server.begin(connection, *role, settings).await.map_err(|refusal| refusal.error)
             }
-            (Target::File(path), Connection::Sqlite(connection, _)) => {
+            (Target::File(path), Connection::Sqlite(connection, limit)) => {
+                *limit = settings.statement_timeout;
                 sqlite::start(connection, path).await.map(|as_of| (as_of, false))
             }
             (target, _) => {

@@ -12,12 +12,9 @@ use serde_json::value::RawValue;
 use super::super::row::Row;
 use super::Differing;
 use crate::error::Error;
-use crate::snapshot::gunzip;
+use crate::snapshot::unpacked;
 use crate::store::Store;
 use crate::template::Shape;
-
-/// Largest body that is read back.
-const MAX_BODY_BYTES: u64 = 1 << 30;
 
 /// The difference between the contents of two documents.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -64,10 +61,10 @@ fn without(some: &[String], others: &[String], limit: usize) -> (Vec<String>, u6
 }
 
 async fn rows_of(store: &Store, row: Option<&Row>, shape: Shape) -> Result<Vec<String>, Error> {
-    let Some(blob) = row.and_then(Row::blob) else { return Ok(Vec::new()) };
+    let Some((blob, digest)) = row.and_then(|row| Some((row.blob()?, row.digest()?))) else { return Ok(Vec::new()) };
     let corrupt = |reason: String| Error::Corrupt { object: blob.clone(), reason };
     let bytes = store.read(&blob).await?.ok_or_else(|| corrupt("is missing".to_owned()))?;
-    let body = gunzip(&bytes, MAX_BODY_BYTES).map_err(|error| corrupt(format!("isn't valid gzip: {error}")))?;
+    let body = unpacked(&bytes, Some(&digest)).map_err(corrupt)?;
     rows(&body, shape).map_err(|error| corrupt(format!("isn't a document: {error}")))
 }
 

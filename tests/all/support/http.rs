@@ -1,7 +1,7 @@
 //! A plain HTTP/1.1 client: a test sees the headers and bytes as they come, decoded by nobody.
 
 use std::collections::BTreeMap;
-use std::io::{Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use std::time::Duration;
 pub struct Response {
     /// The status code.
     pub status: u16,
-    /// Headers, their names in lower case.
+    /// Headers, their names in lower case; those that come several times are joined by commas.
     pub headers: BTreeMap<String, String>,
     /// The body as sent.
     pub body: Vec<u8>,
@@ -30,17 +30,54 @@ impl Response {
 
 /// Sends one request over a connection of its own; `path` goes out as it is.
 pub fn request(method: &str, address: SocketAddr, path: &str, headers: &[(&str, &str)]) -> Response {
-    let mut stream = TcpStream::connect(address).expect("connect to the server");
+    let mut stream = open(address);
+    let headers: Vec<_> = [("Connection", "close")].iter().chain(headers).copied().collect();
+    send(&mut stream, method, path, &headers);
+    let mut bytes = Vec::new();
+    stream.read_to_end(&mut bytes).expect("read the answer");
+    parse(&bytes)
+}
+
+fn open(address: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect(address).expect("connect to the server");
     stream.set_read_timeout(Some(Duration::from_secs(30))).expect("set a deadline");
-    let mut text = format!("{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n");
+    stream
+}
+
+fn send(stream: &mut TcpStream, method: &str, path: &str, headers: &[(&str, &str)]) {
+    let address = stream.peer_addr().expect("it is connected");
+    let mut text = format!("{method} {path} HTTP/1.1\r\nHost: {address}\r\n");
     for (name, value) in headers {
         text = format!("{text}{name}: {value}\r\n");
     }
     text += "\r\n";
     stream.write_all(text.as_bytes()).expect("send the request");
-    let mut bytes = Vec::new();
-    stream.read_to_end(&mut bytes).expect("read the answer");
-    parse(&bytes)
+}
+
+/// A connection that stays open, for many requests one after the other.
+pub struct Kept(BufReader<TcpStream>);
+
+impl Kept {
+    /// Opens one.
+    pub fn open(address: SocketAddr) -> Self {
+        Self(BufReader::new(open(address)))
+    }
+
+    /// `GET` with these headers. The answer must say how long its body is.
+    pub fn get(&mut self, path: &str, headers: &[(&str, &str)]) -> Response {
+        send(self.0.get_mut(), "GET", path, headers);
+        let mut bytes = Vec::new();
+        while !bytes.ends_with(b"\r\n\r\n") {
+            let read = self.0.read_until(b'\n', &mut bytes).expect("read the head");
+            assert!(read > 0, "closed in the middle of {path}");
+        }
+        let mut answer = parse(&bytes);
+        if answer.status != 304 {
+            answer.body = vec![0; answer.header("content-length").parse().expect("the length of the body")];
+            self.0.read_exact(&mut answer.body).expect("read the body");
+        }
+        answer
+    }
 }
 
 /// `GET` with these headers.
@@ -53,10 +90,12 @@ fn parse(bytes: &[u8]) -> Response {
     let head = std::str::from_utf8(&bytes[..end]).expect("the head is text");
     let mut lines = head.split("\r\n");
     let status = lines.next().and_then(|line| line.split(' ').nth(1)).and_then(|code| code.parse().ok());
-    let headers: BTreeMap<String, String> = lines
-        .filter_map(|line| line.split_once(':'))
-        .map(|(name, value)| (name.to_lowercase(), value.trim().to_owned()))
-        .collect();
+    let mut headers = BTreeMap::<String, String>::new();
+    for (name, value) in lines.filter_map(|line| line.split_once(':')) {
+        let value = value.trim();
+        let known = headers.entry(name.to_lowercase());
+        known.and_modify(|known| *known = format!("{known}, {value}")).or_insert_with(|| value.to_owned());
+    }
     let chunked = headers.get("transfer-encoding").is_some_and(|coding| coding == "chunked");
     let body = &bytes[end + 4..];
     let body = if chunked { unchunk(body) } else { body.to_vec() };

@@ -221,6 +221,29 @@ pub fn sqlite_execute(file: &Path, sql: &str) {
     });
 }
 
+/// A SQLite file that a writer holds for itself, as while it commits; until this is dropped.
+pub struct Locked(Option<SqliteConnection>);
+
+impl Locked {
+    /// Takes the file.
+    pub fn file(file: &Path) -> Self {
+        let mut connection = sqlite_connect(file);
+        postgres::runtime()
+            .block_on(sqlx::raw_sql("BEGIN EXCLUSIVE").execute(&mut connection))
+            .unwrap_or_else(|error| panic!("cannot lock {}: {error}", file.display()));
+        Self(Some(connection))
+    }
+}
+
+impl Drop for Locked {
+    fn drop(&mut self) {
+        if let Some(connection) = self.0.take() {
+            // Its end ends its transaction.
+            let _ = postgres::runtime().block_on(connection.close());
+        }
+    }
+}
+
 /// Runs one statement on a SQLite file and returns its rows as text (`None` is NULL).
 pub fn sqlite_query(file: &Path, sql: &str) -> Vec<Vec<Option<String>>> {
     let mut connection = sqlite_connect(file);

@@ -46,7 +46,8 @@ impl Raw {
             bytes.push(byte[0]);
         }
         let head = String::from_utf8(bytes).expect("the head is text");
-        let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).map(str::parse::<usize>);
+        let lower = head.to_lowercase();
+        let length = lower.lines().find_map(|line| line.strip_prefix("content-length: ")).map(str::parse::<usize>);
         let mut body = vec![0; length.expect("its length").expect("a number")];
         self.0.read_exact(&mut body).expect("read the body");
         head + &String::from_utf8(body).expect("the body is text")

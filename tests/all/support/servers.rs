@@ -26,7 +26,12 @@ impl Bouncer {
         let ini = format!(
             "[databases]\n* = host={host} port={port}\n[pgbouncer]\nauth_type = scram-sha-256\npool_mode = transaction\n{more}"
         );
-        let (script, port) = start("pgbouncer.sh", &[&ini, users])?;
+        Self::of(&ini, users)
+    }
+
+    /// With this text of `pgbouncer.ini`, whose last section is `[pgbouncer]`; addresses and files are a test's own.
+    pub fn of(ini: &str, users: &str) -> Option<Self> {
+        let (script, port) = start("pgbouncer.sh", &[ini, users])?;
         Some(Self { port, _script: script })
     }
 

@@ -30,7 +30,7 @@ impl Serving {
             running.wait_for("the address it serves", |running| {
                 let said = running.stderr();
                 let line = said.split_inclusive('\n').find(|line| line.starts_with(words) && line.ends_with('\n'))?;
-                line.split_once("http://")?.1.split_once('/')?.0.parse().ok()
+                line.rsplit_once("http://")?.1.split_once('/')?.0.parse().ok()
             })
         };
         let (address, admin) = (at("Serving "), at("Figures on "));
@@ -77,6 +77,11 @@ impl Serving {
     /// Asks it to end, and lets it.
     pub fn ask_to_end(&self) {
         self.running.signal(rustix::process::Signal::TERM);
+    }
+
+    /// Ctrl-C.
+    pub fn interrupt(&self) {
+        self.running.signal(rustix::process::Signal::INT);
     }
 
     /// Ends it in order, and returns how it went.

@@ -1,84 +1,91 @@
-"""Readers: `tintype serve` beside nginx over the same files, and beside an API that asks the database for every page."""
+"""Readers: `tintype serve` beside nginx over the same files, beside an API with a query a request, and under crowds."""
 
-import random
-import subprocess
-
+import acceptance
+import crowds
+import readers
 import serving
 from measure import Failed, ratios, resident_mib
+from served_site import ServedSite
 from table import spread
-from tintype_site import Site, country_template
+from watching import Connections, nobody_left
 
 PART = "serve"
-# Distinct documents that are asked for; what a page of the day consists of.
-PATHS = 2000
 SECONDS = 10
 
 
 def run(bench):
-    serving.needed("wrk", "hey", "nginx")
+    serving.needed("wrk", "ab", "nginx")
+    if not bench.open_loop:
+        raise Failed("no --open-loop; run.sh builds it")
     bench.load("scholar")
-    site = Site(bench, bench.shm / "serve", "scholar", {"country-map": country_template()})
-    site.publish()
-    root = site.folder / "public"
-    documents = sorted("/" + str(file.relative_to(root))[: -len(".gz")] for file in root.glob("country-map/*/*/*.json.gz"))
-    paths = bench.work / "paths.txt"
-    paths.write_text("\n".join(random.Random(1).sample(documents, PATHS)) + "\n")
-    some = paths.read_text().split()
-    nginx, tintype = serving.nginx(bench.work / "nginx", root), serving.tintype(bench, site)
+    site = ServedSite(bench)
     try:
-        for path in some:
-            if nginx.get(path) != tintype.get(path):
-                raise Failed(f"{path}: nginx and tintype answer with different bytes")
-        beside_nginx(bench, nginx, tintype, paths, some[0])
-        beside_api(bench, tintype, paths)
+        beside_nginx(bench, site)
+        crowds.run(bench, site)
+        acceptance.run(bench, site)
+        beside_api(bench, site)
     finally:
-        nginx.close()
+        site.close()
+
+
+def beside_nginx(bench, site):
+    """Published documents, from memory: what the server itself costs."""
+    tintype = site.serve()
+    try:
+        for path in site.published:
+            if site.nginx.get(path) != tintype.get(path):
+                raise Failed(f"{path}: nginx and tintype answer with different bytes")
+        found = []
+        for pair in range(bench.pairs):
+            bench.say(f"64 connections, pair {pair + 1} of {bench.pairs}")
+            found.append([fast(server, site.published_file) for server in (tintype, site.nginx)])
+        rates = [[one["requests"] / one["seconds"] for one in pair] for pair in found]
+        median = ratios(rates)
+        each = ", ".join(f"{ours:,.0f} over {theirs:,.0f}" for ours, theirs in rates)
+        behind = f"pairs {spread(median)}; {each} a second"
+        what = "64 connections, published documents, requests a second ÷ nginx's"
+        bench.table.at_least(PART, what, median[0], 0.5, seconds=behind)
+        crowds.warm(bench, site, tintype)
+        behind = f"{len(site.published):,} documents asked for, by 1,000 connections at most"
+        bench.table.add(PART, "memory of tintype serve", f"{resident_mib(tintype.pid):.0f} MiB", seconds=behind)
+    finally:
         tintype.close()
-    site.remove()
 
 
-def beside_nginx(bench, nginx, tintype, paths, path):
-    found = []
-    for pair in range(bench.pairs):
-        bench.say(f"64 connections, pair {pair + 1} of {bench.pairs}")
-        found.append([serving.wrk(server, paths, 64, SECONDS) for server in (tintype, nginx)])
-        if any(one["not_200"] or one["lost"] for one in found[-1]):
-            raise Failed(f"not every answer was 200: {found[-1]}")
-    rates = [[one["requests"] / one["seconds"] for one in pair] for pair in found]
-    median = ratios(rates)
-    behind = f"pairs {spread(median)}; {', '.join(f'{ours:,.0f} over {theirs:,.0f}' for ours, theirs in rates)} a second"
-    what = "64 connections, published documents, requests a second ÷ nginx's"
-    bench.table.at_least(PART, what, median[0], 0.5, seconds=behind)
-    bench.say("1,000 clients, 2 requests a second each")
-    latencies, failed = serving.hey(tintype, path, 1000, 2, 2 * SECONDS)
-    at = lambda part: latencies[min(len(latencies) - 1, int(part * len(latencies)))]
-    behind = f"{len(latencies):,} answers, {failed} others; p50 {at(0.5):.1f}, p95 {at(0.95):.1f}, slowest {latencies[-1]:.0f} ms"
-    bench.table.at_most(PART, "1,000 clients, 2,000 requests a second together, p99", at(0.99), 50, "ms", digits=1, seconds=behind)
-    bench.table.add(PART, "memory of tintype serve", f"{resident_mib(tintype.pid):.0f} MiB", seconds=f"{PATHS:,} documents asked for")
+def fast(server, paths):
+    found = readers.wrk(server, paths, 64, SECONDS)
+    if not found or found["not_200"] or found["lost"]:
+        raise Failed(f"not every answer was 200: {found}")
+    return found
 
 
-def beside_api(bench, tintype, paths):
+def beside_api(bench, site):
+    """Documents that are published, asked for as fast as the answers come: what one would use instead asks its database."""
     for clients in (10, 50, 100, 1000):
-        asked(bench, "tintype serve", tintype, "tintype/serve", paths, clients)
+        tintype = site.serve()
+        try:
+            asked(bench, "tintype serve", tintype, "tintype/serve", site.published_file, clients)
+        finally:
+            tintype.close()
         # A server of its own for each crowd: one that is asked for more than it can do goes on after the crowd has left.
         peer = serving.peer(bench, "scholar")
         try:
-            asked(bench, "an API with a query a request", peer, "peer_api", paths, clients)
+            asked(bench, "an API with a query a request", peer, "peer_api", site.published_file, clients)
         finally:
             peer.close()
+            nobody_left(bench, "peer_api")
 
 
 def asked(bench, name, server, application, paths, clients):
     bench.say(f"{clients} clients, {name}")
-    with serving.Connections(bench, application) as connections:
-        try:
-            one = serving.wrk(server, paths, clients, SECONDS)
-        except subprocess.TimeoutExpired:
-            one = None
-    if one is None:
-        bench.table.add(PART, f"{clients:,} users, {name}", "no end", seconds=f"{connections.most} connections")
+    with Connections(bench, application) as connections:
+        one = readers.wrk(server, paths, clients, SECONDS)
+    what = f"{clients:,} connections, {name}, p95"
+    held = f"{connections.most} connections to the database"
+    if one is None or not one["requests"]:
+        bench.table.add(PART, what, "no answer", seconds=held)
         return
     rate = one["requests"] / one["seconds"]
     behind = f"p50 {one['p50_ms']:,.0f} ms, p99 {one['p99_ms']:,.0f} ms; {rate:,.0f} requests a second"
-    behind += f", {one['not_200']} errors, {one['lost']} lost; {connections.most} connections"
-    bench.table.add(PART, f"{clients:,} users, {name}, p95", f"{one['p95_ms']:,.1f} ms", seconds=behind)
+    behind += f", {one['not_200']} errors, {one['lost']} lost; {held}"
+    bench.table.add(PART, what, f"{one['p95_ms']:,.1f} ms", seconds=behind)

@@ -1,0 +1,77 @@
+//! `tintype serve` over a store whose head is kept in the database that readers are answered from: looking at the head
+//! takes a connection too, and there are never more than were allowed.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use super::{careless_bucket, keep_in};
+use crate::support::places;
+use crate::support::postgres;
+use crate::support::project::Project;
+use crate::support::serving::Serving;
+use crate::support::wait::wait_until;
+
+/// Everything of `serve` in the server, whatever it calls itself.
+const OURS: &str = "SELECT count(*)::text FROM pg_stat_activity WHERE datname = current_database() \
+                    AND (application_name LIKE 'tintype/serve/%' OR application_name = 'tintype/head')";
+
+#[test]
+fn a_look_at_the_head_counts_among_the_connections() {
+    let Some(database) = postgres::database() else { return };
+    database.execute(places::ROWS);
+    let url = database.url();
+    let (bucket, mut project) = (careless_bucket(), Project::postgres(database));
+    // Of the topics the first is published, and an answer from the database stands for a second.
+    let template = places::TEMPLATE.replace("[keys.confidence]", "publish = 1\n[keys.confidence]");
+    project.template("places", &template.replace("---*/", "[limits]\nper_minute = 60000\nttl = \"1s\"\n---*/"));
+    project.publish_to(&bucket, &keep_in(&url));
+    project.publish();
+    let command = project.tintype(&["serve"]).env("TINTYPE_FALLBACK_TRUSTED_PROXIES", "192.0.2.1");
+    let server = Serving::of(command.env("DB_POOL_SIZE", "1").env("TINTYPE_FALLBACK_FOLLOW", "1s"));
+    let get = |topic: &str| server.get(&format!("/places/united-states/{topic}/low.json"));
+    wait_until("the keys", Duration::from_mins(1), || get("malaria").header("x-tintype-source") == "live");
+    assert_eq!(get("crispr").header("x-tintype-source"), "store");
+    let stop = AtomicBool::new(false);
+    let most = std::thread::scope(|scope| {
+        let sampler = scope.spawn(|| most_connections(&project, &stop));
+        let until_here = Stop(&stop);
+        // The head can't be read for a while, and a reader wants a document meanwhile.
+        let mut lock = project.database().connect();
+        lock.query("BEGIN");
+        lock.query("LOCK TABLE tintype_head IN ACCESS EXCLUSIVE MODE");
+        wait_until("a look at the head", Duration::from_secs(20), || {
+            project.database().one(&format!("{OURS} AND wait_event_type = 'Lock'")) == "1"
+        });
+        let answer = get("sepsis");
+        assert_eq!((answer.status, answer.text().contains("busy")), (503, true), "{}", answer.text());
+        lock.query("COMMIT");
+        // The look gives the connection back, and both go on.
+        wait_until("the reader's document", Duration::from_secs(20), || get("sepsis").status == 200);
+        drop(until_here);
+        sampler.join().expect("the sampler ended")
+    });
+    assert_eq!(most, 1, "connections");
+    let serial = server.metric("tintype_release_serial");
+    project.execute("UPDATE fact SET level = 3 WHERE fact_id = 2");
+    project.publish();
+    wait_until("the new release", Duration::from_secs(30), || server.metric("tintype_release_serial") > serial);
+    server.end().expect(0);
+}
+
+/// Stops the sampler, also where something has failed.
+struct Stop<'a>(&'a AtomicBool);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Counts the connections until it is told to stop; the most that there were.
+fn most_connections(project: &Project, stop: &AtomicBool) -> u64 {
+    let mut most = 0;
+    while !stop.load(Ordering::Relaxed) {
+        most = most.max(project.database().one(OURS).parse().expect("a number"));
+    }
+    most
+}
