@@ -259,7 +259,14 @@ impl Fallback {
         let (Some(asked), Some(pool)) = (&wanted.asked, &self.pool) else {
             return Tried { landed: self.without_database(wanted, table.landed), ..table };
         };
+        let is_published = wanted.is_published();
+        if let Some(limited) = is_published.then(|| self.limits.take(&wanted.template, wanted.client).err()).flatten() {
+            return Tried { landed: Landed::Limited(limited), ..table };
+        }
         let database = self.ask_database(wanted, asked, pool).await;
+        if is_published && !database.had_lease {
+            self.limits.give_back(&wanted.template, wanted.client);
+        }
         Tried { had_lease: table.had_lease || database.had_lease, ..database }
     }
 
