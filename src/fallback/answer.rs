@@ -130,17 +130,19 @@ impl Wanted {
 impl Fallback {
     /// Answers a request for an object path.
     pub async fn answer(self: &Arc<Self>, path: &str, client: Client) -> Answer {
-        let older = match self.memory.get(path, self.followed.site().as_deref()) {
-            Kept::Fresh(entry) => return Answer::Document(entry, Source::Memory),
-            Kept::Stale(entry) => Some(entry),
-            Kept::Nothing => None,
-        };
+        let kept = || self.memory.get(path, self.followed.site().as_deref());
+        if let Kept::Fresh(entry) = kept() {
+            return Answer::Document(entry, Source::Memory);
+        }
         let answer = tokio::time::timeout(LONGEST, self.ask(path, client)).await;
         let answer = answer.unwrap_or(Answer::Unavailable { retry_after: COME_BACK, why: Shed::Slow });
-        match (answer, older) {
-            // Who may cost the database nothing more may still have what is there.
-            (Answer::Limited(_) | Answer::Unavailable { .. }, Some(entry)) => Answer::Document(entry, Source::Stale),
-            (answer, _) => answer,
+        if !matches!(answer, Answer::Limited(_) | Answer::Unavailable { .. }) {
+            return answer;
+        }
+        // Who may cost the database nothing more may still have what is there, unless a release has removed it meanwhile.
+        match kept() {
+            Kept::Fresh(entry) | Kept::Stale(entry) => Answer::Document(entry, Source::Stale),
+            Kept::Nothing => answer,
         }
     }
 

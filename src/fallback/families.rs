@@ -2,7 +2,7 @@
 //!
 //! Somebody who changes a template's file and publishes would otherwise have two truths, the documents of the new file and
 //! live answers of the old one. So the files are looked at again with every release, once: one that has changed is served
-//! as it is now, and one that can't be read stays as it was. A template that a release had and the next one has no more
+//! as it is now, and one that can't be read, or that no run got through, stays as it was. A template that a release had and the next one has no more
 //! was taken off the site, and isn't answered for.
 
 use std::collections::{BTreeSet, HashMap};
@@ -13,7 +13,7 @@ use std::time::Duration;
 use super::keys::Served;
 use super::site::Site;
 use crate::release::Row;
-use crate::release::manifest::{Manifest, Root};
+use crate::release::manifest::{Manifest, Root, Status};
 use crate::template::Template;
 
 /// Where the templates' files are.
@@ -89,12 +89,16 @@ impl Families {
                 "a template can't be read; serving what was read of it before"
             );
         }
+        let is_behind = |name: &str| root.templates.get(name).is_some_and(|entry| entry.status == Status::LastGood);
         let mut by_name: HashMap<&str, &Arc<Served>> =
             known.iter().map(|served| (served.template.name.as_str(), served)).collect();
         let mut served: Vec<Arc<Served>> = Vec::with_capacity(read.len());
         for template in read {
             match by_name.remove(template.name.as_str()) {
-                Some(known) if known.template.source() == template.source() => served.push(Arc::clone(known)),
+                // The release shows what was made before a file that no run got through.
+                Some(known) if known.template.source() == template.source() || is_behind(&template.name) => {
+                    served.push(Arc::clone(known));
+                }
                 known => {
                     let template = Arc::new(template);
                     if known.is_some() {

@@ -161,7 +161,7 @@ fn a_changed_file_is_served_from_its_publish_on() {
     expect(&before, 200, "live");
     assert!(text(&before).contains("\"scholars\"") && !text(&before).contains("\"people\""));
     project.template("places", &some_topics("per_minute = 1000").replace("scholars", "people"));
-    publish(&project, &server, &[], 2);
+    publish(&project, &server, &["--accept-guard", "columns"], 2);
     let after = server.get(path);
     expect(&after, 200, "live");
     assert!(text(&after).contains("\"people\"") && !text(&after).contains("\"scholars\""), "{}", text(&after));
