@@ -12,6 +12,7 @@ mod answer;
 mod body;
 mod client;
 mod descriptors;
+mod families;
 mod figures;
 mod flight;
 mod health;
@@ -29,7 +30,6 @@ mod site;
 mod table;
 mod word;
 
-use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -48,13 +48,13 @@ use crate::template::Template;
 
 use answer::{Answer, Failure, Landed};
 use client::Client;
+pub use families::Folder;
+use families::{Families, Turned};
 use figures::Figures;
 use flight::Flights;
 use health::Probe;
-use keys::Served;
 use limit::Limits;
 use listen::Asked;
-use live::Learned;
 use memory::Memory;
 use peers::Peers;
 pub use respond::Origins;
@@ -79,6 +79,8 @@ pub struct Parts {
     pub store: Arc<Store>,
     /// The templates, whose files say what may be answered from the database.
     pub templates: Vec<Arc<Template>>,
+    /// Where those files are.
+    pub folder: Folder,
     /// The database, if there is one.
     pub pool: Option<Pool>,
     /// The fallback table, if there is one.
@@ -126,7 +128,6 @@ pub enum Order {
 /// The server.
 pub struct Fallback {
     store: Arc<Store>,
-    templates: Vec<Arc<Served>>,
     pool: Option<Pool>,
     table: Option<Table>,
     has_table_pool: bool,
@@ -140,7 +141,6 @@ pub struct Fallback {
     /// Documents on their way from the store.
     reads: Flights<Landed>,
     failures: Cache<Box<str>, Failure>,
-    learned: HashMap<String, Learned>,
     figures: Figures,
     /// Documents that are read from the store at a time.
     store_turns: Semaphore,
@@ -148,6 +148,8 @@ pub struct Fallback {
     store_rest: Rest,
     /// After the table failed.
     table_rest: Rest,
+    /// After the log was told of a row that is broken.
+    table_told: Rest,
     /// After the log was told of a failure.
     told: Rest,
     /// Whether the database is there.
@@ -158,31 +160,29 @@ pub struct Fallback {
 impl Fallback {
     /// A server that has looked at nothing yet.
     pub fn new(parts: Parts, settings: Settings) -> Arc<Fallback> {
-        let Parts { store, templates, pool, table, has_table_pool, head_pool } = parts;
+        let Parts { store, templates, folder, pool, table, has_table_pool, head_pool } = parts;
         let connections = descriptors::room_for(settings.connections);
         let peers = Peers::of(connections, &settings.trusted_proxies);
-        let served = |template: &Arc<Template>| Arc::new(Served::new(template, settings.reread));
         let limits = Limits::new(templates.iter().map(AsRef::as_ref));
-        let learned = templates.iter().map(|template| (template.name.clone(), Learned::default())).collect();
+        let families = Families::new(&templates, folder, settings.reread);
         Arc::new(Fallback {
             store,
-            templates: templates.iter().map(served).collect(),
             pool,
             table,
             has_table_pool,
             memory: Memory::new(settings.memory_bytes),
             settings: Settings { connections, ..settings },
-            followed: Followed::new(templates, head_pool),
+            followed: Followed::new(families, head_pool),
             limits,
             peers,
             flights: Flights::default(),
             reads: Flights::default(),
             failures: Cache::builder().max_capacity(MAX_FAILURES).time_to_live(Duration::from_mins(2)).build(),
-            learned,
             figures: Figures::default(),
             store_turns: Semaphore::new(STORE_TURNS),
             store_rest: Rest::default(),
             table_rest: Rest::default(),
+            table_told: Rest::default(),
             told: Rest::default(),
             word: Word::default(),
             draining: AtomicBool::new(false),
@@ -199,7 +199,10 @@ impl Fallback {
     ) -> io::Result<()> {
         let follower = {
             let fallback = Arc::clone(&self);
-            tokio::spawn(async move { fallback.followed.follow(&fallback.store, fallback.settings.follow_every).await })
+            tokio::spawn(async move {
+                let turned = |turned: &Turned| fallback.turned(turned);
+                fallback.followed.follow(&fallback.store, fallback.settings.follow_every, &turned).await;
+            })
         };
         let sweeper = {
             let fallback = Arc::clone(&self);
@@ -213,9 +216,7 @@ impl Fallback {
         let warmer = {
             let fallback = Arc::clone(&self);
             tokio::spawn(async move {
-                if let Some(pool) = &fallback.pool {
-                    keys::warm(&fallback.templates, pool).await;
-                }
+                fallback.warm().await;
             })
         };
         let (close, closed) = watch::channel(false);
@@ -249,6 +250,31 @@ impl Fallback {
             pool.close().await;
         }
         served
+    }
+
+    /// Reads the keys of every template.
+    async fn warm(&self) {
+        if let Some(pool) = &self.pool {
+            keys::warm(self.followed.served(self.followed.site().as_deref()), pool).await;
+        }
+    }
+
+    /// Another release is the site: what was known under the one before is known no more where it has changed.
+    fn turned(self: &Arc<Self>, turned: &Turned) {
+        for path in &turned.gone {
+            self.memory.forget(path);
+        }
+        let site = self.followed.site();
+        let served = self.followed.served(site.as_deref());
+        self.limits.renew(served.iter().map(|served| served.template.as_ref()));
+        if turned.dropped.is_empty() {
+            return;
+        }
+        let is_of_dropped =
+            |path: &str| turned.dropped.iter().any(|served| served.template.pattern.slugs(path).is_some());
+        self.memory.forget_answers(is_of_dropped);
+        let fallback = Arc::clone(self);
+        tokio::spawn(async move { fallback.warm().await });
     }
 
     /// Waits for the end: unready from then on, but there for those who haven't heard of it. A load balancer goes on
@@ -315,8 +341,10 @@ impl Fallback {
     /// Whether requests are worth sending here: the store was looked at or hangs, and it shows a release, or else there is a
     /// table or a template whose keys are known.
     fn is_ready(&self) -> bool {
-        let keys_are_known = || self.pool.is_some() && self.templates.iter().any(|served| served.keys_are_known());
-        let has_something = || self.followed.site().is_some() || self.table.is_some() || keys_are_known();
+        let site = self.followed.site();
+        let served = self.followed.served(site.as_deref());
+        let keys_are_known = || self.pool.is_some() && served.iter().any(|served| served.keys_are_known());
+        let has_something = || site.is_some() || self.table.is_some() || keys_are_known();
         !self.is_draining() && self.followed.has_looked() && has_something()
     }
 }

@@ -9,7 +9,7 @@ use crate::diagnostic::{Diagnostic, Severity};
 use crate::error::Error;
 use crate::release::check_template;
 use crate::template::Template;
-use crate::template::lint::lint;
+use crate::template::lint::{lint, lint_overlaps};
 
 /// Options of `check`.
 #[derive(Debug, Args)]
@@ -24,6 +24,7 @@ impl Check {
         let project = context.project()?;
         let templates: Vec<&Template> = project.templates.iter().map(AsRef::as_ref).collect();
         let mut findings: Vec<Diagnostic> = templates.iter().flat_map(|template| lint(template)).collect();
+        findings.extend(lint_overlaps(&templates));
         let schedules = match project.schedules() {
             Ok(schedules) => schedules.len(),
             Err(Error::Invalid(wrong)) => {

@@ -6,6 +6,7 @@
 //! to come back.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -29,6 +30,9 @@ pub use failures::Failure;
 const LONGEST: Duration = Duration::from_secs(7);
 /// How long a reader is told to wait where nothing better is known.
 const COME_BACK: Duration = Duration::from_secs(2);
+
+/// How often a reader joins others whose share it turned out to be, before it is sent away like them.
+const FLIGHTS: usize = 3;
 
 /// Where a document came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,6 +76,8 @@ pub enum Landed {
     Missing,
     /// It can't say.
     Failed { retry_after: Duration, why: Shed },
+    /// Only the database has it, of which who sent for it has had the share.
+    Limited(Limited),
 }
 
 /// What came of asking, and what it cost.
@@ -108,6 +114,10 @@ struct Wanted {
     is_settled: bool,
     /// The site when it was asked for.
     site: Option<Arc<Site>>,
+    /// Whose share it is.
+    client: Client,
+    /// The template of which it is a share.
+    template: String,
 }
 
 impl Wanted {
@@ -120,17 +130,19 @@ impl Wanted {
 impl Fallback {
     /// Answers a request for an object path.
     pub async fn answer(self: &Arc<Self>, path: &str, client: Client) -> Answer {
-        let older = match self.memory.get(path, self.followed.site().as_deref()) {
-            Kept::Fresh(entry) => return Answer::Document(entry, Source::Memory),
-            Kept::Stale(entry) => Some(entry),
-            Kept::Nothing => None,
-        };
+        let kept = || self.memory.get(path, self.followed.site().as_deref());
+        if let Kept::Fresh(entry) = kept() {
+            return Answer::Document(entry, Source::Memory);
+        }
         let answer = tokio::time::timeout(LONGEST, self.ask(path, client)).await;
         let answer = answer.unwrap_or(Answer::Unavailable { retry_after: COME_BACK, why: Shed::Slow });
-        match (answer, older) {
-            // Who may cost the database nothing more may still have what is there.
-            (Answer::Limited(_) | Answer::Unavailable { .. }, Some(entry)) => Answer::Document(entry, Source::Stale),
-            (answer, _) => answer,
+        if !matches!(answer, Answer::Limited(_) | Answer::Unavailable { .. }) {
+            return answer;
+        }
+        // Who may cost the database nothing more may still have what is there, unless a release has removed it meanwhile.
+        match kept() {
+            Kept::Fresh(entry) | Kept::Stale(entry) => Answer::Document(entry, Source::Stale),
+            Kept::Nothing => answer,
         }
     }
 
@@ -140,17 +152,19 @@ impl Fallback {
             let _ = tokio::time::timeout(store::LONGEST, self.followed.looked()).await;
         }
         let site = self.followed.site();
-        let named = keys::named(&self.templates, path);
+        let named = keys::named(self.followed.served(site.as_deref()), path);
         let published = site.as_ref().and_then(|site| site.document(path));
         let mut is_settled = true;
         let asked = match &published {
-            Some((row, attributes)) => {
+            Some((template, row, attributes)) => {
                 if let Landed::Document(entry, source) = self.stored(path, row, attributes, site.as_ref()).await {
                     return Answer::Document(entry, source);
                 }
-                named.as_ref().map(|named| named.asked(row.key.clone()))
+                // Whatever other patterns fit the path, it is this template's document.
+                let named = site.as_ref().and_then(|site| site.named(template, path));
+                named.map(|named| named.asked(row.key.clone()))
             }
-            None => match self.meaning(named.as_ref(), site.as_deref()).await {
+            None => match self.meaning(&named, path, site.as_deref()).await {
                 Meaning::Valid(asked) => Some(asked),
                 Meaning::Unknown if site.is_some() => return Answer::Unknown,
                 meaning => {
@@ -166,38 +180,58 @@ impl Fallback {
         if let Some(resting) = self.failures.get(path).filter(|failure| Instant::now() < failure.until) {
             return Answer::Unavailable { retry_after: resting.until - Instant::now(), why: resting.why };
         }
-        let template = named.map_or(UNNAMED, |named| named.served.template.name.as_str());
-        self.fly(Wanted { path: path.to_owned(), asked, is_settled, site }, template, client).await
+        let served = asked.as_ref().map(|asked| &asked.served).or_else(|| Some(named.first()?.served));
+        let template = served.map_or(UNNAMED, |served| &served.template.name).to_owned();
+        let wanted = Wanted { path: path.to_owned(), asked, is_settled, site: site.clone(), client, template };
+        self.fly(Arc::new(wanted)).await
     }
 
     /// Sends for what is wanted, or waits for it with those who did before.
-    async fn fly(self: &Arc<Self>, wanted: Wanted, template: &str, client: Client) -> Answer {
-        let path = wanted.path.clone();
+    async fn fly(self: &Arc<Self>, wanted: Arc<Wanted>) -> Answer {
+        let mut limited = None;
+        for _ in 0..FLIGHTS {
+            let began = AtomicBool::new(false);
+            limited = match self.board(&wanted, &began).await {
+                Err(Refused::Known(entry)) => return Answer::Document(entry, Source::Memory),
+                Err(Refused::Limited(limited)) => return Answer::Limited(limited),
+                Ok(Some(Landed::Document(entry, source))) => return Answer::Document(entry, source),
+                Ok(Some(Landed::Missing)) => return Answer::Unknown,
+                Ok(Some(Landed::Failed { retry_after, why })) => return Answer::Unavailable { retry_after, why },
+                Ok(None) => return Answer::Unavailable { retry_after: COME_BACK, why: Shed::Failed },
+                Ok(Some(Landed::Limited(limited))) if began.load(Ordering::Relaxed) => return Answer::Limited(limited),
+                // It was somebody else's share.
+                Ok(Some(Landed::Limited(limited))) => Some(limited),
+            };
+        }
+        limited.map_or(Answer::Unavailable { retry_after: COME_BACK, why: Shed::Busy }, Answer::Limited)
+    }
+
+    /// Waits for the flight, which `began` says was begun here.
+    async fn board(self: &Arc<Self>, wanted: &Arc<Wanted>, began: &AtomicBool) -> Result<Option<Landed>, Refused> {
+        // What is published costs its readers nothing, unless the template's own query has to be run for it.
+        let is_counted = !wanted.is_published();
         let may_begin = || {
             // Looked at while nobody else can begin: what has just landed isn't fetched again.
-            if let Kept::Fresh(entry) = self.memory.get(&path, self.followed.site().as_deref()) {
+            if let Kept::Fresh(entry) = self.memory.get(&wanted.path, self.followed.site().as_deref()) {
                 return Err(Refused::Known(entry));
             }
-            self.limits.take(template, client).map_err(Refused::Limited)
+            if is_counted {
+                self.limits.take(&wanted.template, wanted.client).map_err(Refused::Limited)?;
+            }
+            began.store(true, Ordering::Relaxed);
+            Ok(())
         };
         let fetch = || {
-            let (fallback, template) = (Arc::clone(self), template.to_owned());
+            let (fallback, wanted) = (Arc::clone(self), Arc::clone(wanted));
             async move {
                 let Tried { landed, had_lease } = fallback.fetch(&wanted).await;
-                if !had_lease {
-                    fallback.limits.give_back(&template, client);
+                if is_counted && !had_lease {
+                    fallback.limits.give_back(&wanted.template, wanted.client);
                 }
                 landed
             }
         };
-        match self.flights.join(&path, may_begin, fetch).await {
-            Err(Refused::Known(entry)) => Answer::Document(entry, Source::Memory),
-            Err(Refused::Limited(limited)) => Answer::Limited(limited),
-            Ok(Some(Landed::Document(entry, source))) => Answer::Document(entry, source),
-            Ok(Some(Landed::Missing)) => Answer::Unknown,
-            Ok(Some(Landed::Failed { retry_after, why })) => Answer::Unavailable { retry_after, why },
-            Ok(None) => Answer::Unavailable { retry_after: COME_BACK, why: Shed::Failed },
-        }
+        self.flights.join(&wanted.path, may_begin, fetch).await
     }
 
     /// The answer where there is no release and no table: a store that is there and empty publishes nothing.
@@ -208,9 +242,9 @@ impl Fallback {
         }
     }
 
-    async fn meaning(&self, named: Option<&Named<'_>>, site: Option<&Site>) -> Meaning {
-        let (Some(pool), Some(named)) = (&self.pool, named) else { return Meaning::Unknown };
-        named.meaning(pool, site).await
+    async fn meaning(&self, named: &[Named<'_>], path: &str, site: Option<&Site>) -> Meaning {
+        let Some(pool) = &self.pool else { return Meaning::Unknown };
+        keys::meaning(named, path, pool, site).await
     }
 
     /// Asks the table, then the database.
@@ -220,12 +254,21 @@ impl Fallback {
             Landed::Document(..) => return table,
             // The database is behind the same pool: there is nothing else to wait for.
             Landed::Failed { why: Shed::Busy | Shed::Down, .. } if !self.has_table_pool => return table,
-            Landed::Failed { .. } | Landed::Missing => {}
+            // The table may well have it, when fewer ask; the template's query would cost a database much more.
+            Landed::Failed { why: Shed::Busy, .. } if wanted.is_published() => return table,
+            Landed::Failed { .. } | Landed::Missing | Landed::Limited(_) => {}
         }
         let (Some(asked), Some(pool)) = (&wanted.asked, &self.pool) else {
             return Tried { landed: self.without_database(wanted, table.landed), ..table };
         };
+        let is_published = wanted.is_published();
+        if let Some(limited) = is_published.then(|| self.limits.take(&wanted.template, wanted.client).err()).flatten() {
+            return Tried { landed: Landed::Limited(limited), ..table };
+        }
         let database = self.ask_database(wanted, asked, pool).await;
+        if is_published && !database.had_lease {
+            self.limits.give_back(&wanted.template, wanted.client);
+        }
         Tried { had_lease: table.had_lease || database.had_lease, ..database }
     }
 
@@ -242,9 +285,14 @@ impl Fallback {
     }
 
     /// Keeps what was fetched.
-    fn landed(&self, path: &str, entry: Entry, source: Source) -> Landed {
-        let entry = Arc::new(entry);
+    fn landed(&self, wanted: &Wanted, entry: Entry, source: Source) -> Landed {
+        let (path, entry) = (wanted.path.as_str(), Arc::new(entry));
         self.memory.put(path, &entry);
+        let number = |site: Option<&Arc<Site>>| site.map(|site| site.number);
+        if number(self.followed.site().as_ref()) != number(wanted.site.as_ref()) {
+            // A release that came meanwhile may have removed it, or changed its template. It was right when it was asked for.
+            self.memory.forget(path);
+        }
         self.failures.invalidate(path);
         Landed::Document(entry, source)
     }

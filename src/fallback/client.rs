@@ -6,7 +6,7 @@
 use std::net::{IpAddr, Ipv6Addr};
 
 use hyper::HeaderMap;
-use hyper::header::HeaderName;
+use hyper::header::{HeaderName, HeaderValue};
 use ipnet::IpNet;
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -23,11 +23,11 @@ impl Client {
         if trusted.is_empty() || !is_trusted(&client) {
             return Client::from(client);
         }
-        let lines = headers.get_all(FORWARDED_FOR).iter().map(|value| value.to_str().unwrap_or("?"));
-        let lines: Vec<&str> = lines.collect();
-        for hop in lines.iter().rev().flat_map(|line| line.rsplit(',')) {
+        let lines: Vec<&[u8]> = headers.get_all(FORWARDED_FOR).iter().map(HeaderValue::as_bytes).collect();
+        // Hop by hop: what somebody has written further left makes no hop of ours unreadable.
+        for hop in lines.iter().rev().flat_map(|line| line.rsplit(|byte| *byte == b',')) {
             // A proxy of ours that wrote something else is the last hop that is known.
-            let Some(hop) = address(hop.trim()) else { break };
+            let Some(hop) = std::str::from_utf8(hop).ok().and_then(|hop| address(hop.trim())) else { break };
             client = hop.to_canonical();
             if !is_trusted(&client) {
                 break;
@@ -60,7 +60,7 @@ mod tests {
     fn client(peer: &str, lines: &[&str], trusted: &[&str]) -> String {
         let mut headers = HeaderMap::new();
         for line in lines {
-            headers.append(FORWARDED_FOR, line.parse().unwrap());
+            headers.append(FORWARDED_FOR, HeaderValue::from_bytes(line.as_bytes()).unwrap());
         }
         let trusted: Vec<IpNet> = trusted.iter().map(|net| net.parse().unwrap()).collect();
         Client::of(peer.parse().unwrap(), &headers, &trusted).0.to_string()
@@ -80,6 +80,9 @@ mod tests {
             ("10.0.0.1", &["10.9.9.9, 10.0.0.2"], "10.9.9.9"),
             ("10.0.0.1", &["203.0.113.5, unknown"], "10.0.0.1"),
             ("10.0.0.1", &["203.0.113.5, "], "10.0.0.1"),
+            ("10.0.0.1", &["é, 203.0.113.5"], "203.0.113.5"),
+            ("10.0.0.1", &["é", "203.0.113.5, 10.0.0.2"], "203.0.113.5"),
+            ("10.0.0.1", &["203.0.113.5, é"], "10.0.0.1"),
             ("10.0.0.1", &["203.0.113.5:4711"], "203.0.113.5"),
             ("::ffff:10.0.0.1", &["[2001:db8:1:2:3::4]:443"], "2001:db8:1:2::"),
             ("fd00::1", &["2001:db8:1:2:ffff::4"], "2001:db8:1:2::"),

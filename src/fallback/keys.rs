@@ -2,20 +2,24 @@
 //!
 //! A path is a document of the release, or its slugs stand in the domains of a template, or it is unknown. Domains are
 //! read when the server starts. A slug that isn't in them may be new, so a miss has them read again, but no oftener than
-//! every ten minutes or so, whoever asks for what: nobody can make the database work by inventing names.
+//! every ten minutes or so, whoever asks for what: nobody can make the database work by inventing names. What a release
+//! doesn't show any more may be no key any more either, so it isn't believed to be one until they were read again.
 
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::live::Learned;
 use super::site::Site;
 use crate::database::Pool;
 use crate::key::Key;
 use crate::release::{BuildError, listed_domains, read_domains};
 use crate::template::domain::Domains;
-use crate::template::{OnMiss, Template};
+use crate::template::{DomainValues, OnMiss, Template};
 
 /// The same after a reading that failed.
 const RETRY: Duration = Duration::from_secs(15);
@@ -29,6 +33,8 @@ const LONGEST: Duration = Duration::from_mins(1);
 pub struct Served {
     /// The template.
     pub template: Arc<Template>,
+    /// What its query was seen to return.
+    pub learned: Learned,
     /// Shortest time from one reading of its domains to the next.
     reread: Duration,
     known: Mutex<Known>,
@@ -41,6 +47,10 @@ struct Known {
     next: Option<Instant>,
     /// Comes to its end when the reading at work does.
     reading: Option<watch::Receiver<()>>,
+    /// Paths that a release doesn't show any more, since the domains were read.
+    doubted: HashSet<Arc<str>>,
+    /// How often some came to them: a reading that was at work then may be of before.
+    doubts: u64,
 }
 
 /// A valid key.
@@ -71,7 +81,23 @@ impl Served {
         let domains = listed_domains(template).map(Arc::new);
         // What is listed changes with the file only.
         let next = domains.is_some().then(|| Instant::now() + Duration::from_hours(24 * 365));
-        Served { template: Arc::clone(template), reread, known: Mutex::new(Known { domains, next, reading: None }) }
+        let known = Mutex::new(Known { domains, next, ..Known::default() });
+        Served { template: Arc::clone(template), learned: Learned::default(), reread, known }
+    }
+
+    /// Has the keys of these paths looked up again before anybody is told that they are valid.
+    pub fn doubt(&self, paths: &[Arc<str>]) {
+        // What is listed in the file stays listed.
+        let is_listed = self.template.domains.iter().all(|domain| matches!(domain.values, DomainValues::Listed(_)));
+        if is_listed || paths.is_empty() {
+            return;
+        }
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.domains.is_some() {
+            known.doubted.extend(paths.iter().cloned());
+            known.doubts += 1;
+            known.next = None;
+        }
     }
 
     /// Whether its keys are known.
@@ -81,6 +107,10 @@ impl Served {
 
     fn domains(&self) -> Option<Arc<Domains>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner).domains.clone()
+    }
+
+    fn is_doubted(&self, path: &str) -> bool {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).doubted.contains(path)
     }
 
     /// Has the domains read, if it is time. What it returns ends when the reading at work does.
@@ -94,6 +124,7 @@ impl Served {
         }
         let (done, reading) = watch::channel(());
         known.reading = Some(reading.clone());
+        let doubts = known.doubts;
         let (served, pool) = (Arc::clone(self), pool.clone());
         tokio::spawn(async move {
             let read = tokio::time::timeout(LONGEST, served.read(&pool)).await;
@@ -103,6 +134,11 @@ impl Served {
                 Ok(domains) => {
                     known.domains = Some(Arc::new(domains));
                     known.next = Some(Instant::now() + served.reread);
+                    if known.doubts == doubts {
+                        known.doubted = HashSet::new();
+                    } else {
+                        known.next = None;
+                    }
                 }
                 Err(reason) => {
                     tracing::warn!(template = served.template.name, reason, "the keys couldn't be read");
@@ -147,38 +183,59 @@ pub struct Named<'a> {
     slugs: Vec<&'a str>,
 }
 
-/// The template that a path would be of, the first one where several patterns fit it.
-pub fn named<'a>(templates: &'a [Arc<Served>], path: &'a str) -> Option<Named<'a>> {
-    templates.iter().find_map(|served| Some(Named { served, slugs: served.template.pattern.slugs(path)? }))
+/// The templates that a path may be of: patterns may overlap.
+pub fn named<'a>(templates: &'a [Arc<Served>], path: &'a str) -> Vec<Named<'a>> {
+    templates.iter().filter_map(|served| Named::of(served, path)).collect()
 }
 
-impl Named<'_> {
+impl<'a> Named<'a> {
+    /// The path as one of this template's; none if its pattern is another.
+    pub fn of(served: &'a Arc<Served>, path: &'a str) -> Option<Named<'a>> {
+        Some(Named { served, slugs: served.template.pattern.slugs(path)? })
+    }
+
     /// This key, as the path names it.
     pub fn asked(&self, key: Key) -> Asked {
         let slugs = self.slugs.iter().map(|slug| (*slug).to_owned()).collect();
         Asked { served: Arc::clone(self.served), key, slugs }
     }
 
-    /// Says what the path means to its template, where no release shows it. Which values an open column may have, only
-    /// the release knows.
-    pub async fn meaning(&self, pool: &Pool, site: Option<&Site>) -> Meaning {
-        let served = self.served;
-        if served.template.on_miss == OnMiss::NotFound {
-            return Meaning::Unknown;
-        }
-        let seen = site.and_then(|site| site.open_values(&served.template.name));
-        let asked = |domains: &Domains| Some(self.asked(domains.key_of(&self.slugs, seen)?));
-        if let Some(asked) = served.domains().and_then(|domains| asked(&domains)) {
-            return Meaning::Valid(asked);
-        }
-        if let Some(mut reading) = served.reread(pool) {
-            // The sender never sends; its end is what is waited for.
-            let _ = tokio::time::timeout(PATIENCE, reading.changed()).await;
-        }
-        match served.domains() {
-            Some(domains) if site.is_none() && domains.has_open() => Meaning::Unsettled,
-            Some(domains) => asked(&domains).map_or(Meaning::Unknown, Meaning::Valid),
-            None => Meaning::Unsettled,
+    /// What the path means to its template by what is known now. Which values an open column may have, only the release
+    /// knows.
+    fn meaning(&self, path: &str, site: Option<&Site>) -> Meaning {
+        let Some(domains) = self.served.domains() else { return Meaning::Unsettled };
+        let seen = site.and_then(|site| site.open_values(&self.served.template.name));
+        match domains.key_of(&self.slugs, seen) {
+            Some(_) if self.served.is_doubted(path) => Meaning::Unsettled,
+            Some(key) => Meaning::Valid(self.asked(key)),
+            None if site.is_none() && domains.has_open() => Meaning::Unsettled,
+            None => Meaning::Unknown,
         }
     }
+}
+
+/// Says what a path means that no release shows: the first of its templates counts to which it is a valid key.
+pub async fn meaning(named: &[Named<'_>], path: &str, pool: &Pool, site: Option<&Site>) -> Meaning {
+    let live: Vec<&Named<'_>> =
+        named.iter().filter(|named| named.served.template.on_miss != OnMiss::NotFound).collect();
+    let now = || {
+        let mut all = Meaning::Unknown;
+        for named in &live {
+            match named.meaning(path, site) {
+                Meaning::Valid(asked) => return Meaning::Valid(asked),
+                Meaning::Unsettled => all = Meaning::Unsettled,
+                Meaning::Unknown => {}
+            }
+        }
+        all
+    };
+    let known = now();
+    if matches!(known, Meaning::Valid(_)) {
+        return known;
+    }
+    let readings: Vec<_> = live.iter().filter_map(|named| named.served.reread(pool)).collect();
+    // The sender never sends; its end is what is waited for.
+    let ends = readings.into_iter().map(|mut reading| async move { drop(reading.changed().await) });
+    let _ = tokio::time::timeout(PATIENCE, join_all(ends)).await;
+    now()
 }

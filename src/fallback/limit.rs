@@ -78,10 +78,23 @@ impl Shares {
     }
 }
 
+/// The limit of a template that was read from its file, and what clients have had of it.
+#[derive(Debug)]
+struct Share {
+    quota: Quota,
+    shares: ArcSwap<Shares>,
+}
+
+impl Share {
+    fn of(quota: Quota) -> Arc<Share> {
+        Arc::new(Share { quota, shares: ArcSwap::from_pointee(Shares::of(quota)) })
+    }
+}
+
 /// The limits of every template.
 #[derive(Debug)]
 pub struct Limits {
-    by_template: HashMap<String, (Quota, ArcSwap<Shares>)>,
+    by_template: ArcSwap<HashMap<String, Arc<Share>>>,
     refused: AtomicU64,
 }
 
@@ -95,20 +108,32 @@ pub struct Limited {
 impl Limits {
     /// As the templates say.
     pub fn new<'a>(templates: impl Iterator<Item = &'a Template>) -> Limits {
-        let of = |template: &Template| {
-            let quota = Quota::per_minute(NonZero::new(template.limits.per_minute).unwrap_or(NonZero::<u32>::MIN));
-            (template.name.clone(), (quota, ArcSwap::from_pointee(Shares::of(quota))))
+        let limits = Limits { by_template: ArcSwap::default(), refused: AtomicU64::new(0) };
+        limits.renew(templates);
+        limits
+    }
+
+    /// As the templates say now. Who has had something of one whose limit is the same has had it.
+    pub fn renew<'a>(&self, templates: impl Iterator<Item = &'a Template>) {
+        let known = self.by_template.load();
+        let of = |(name, quota): (&str, Quota)| {
+            let share = known.get(name).filter(|share| share.quota == quota).cloned();
+            (name.to_owned(), share.unwrap_or_else(|| Share::of(quota)))
         };
-        let mut by_template: HashMap<_, _> = templates.map(of).collect();
-        let quota = Quota::per_minute(UNNAMED_PER_MINUTE);
-        by_template.insert(UNNAMED.to_owned(), (quota, ArcSwap::from_pointee(Shares::of(quota))));
-        Limits { by_template, refused: AtomicU64::new(0) }
+        let quota = |template: &Template| NonZero::new(template.limits.per_minute).unwrap_or(NonZero::<u32>::MIN);
+        let templates = templates.map(|template| (template.name.as_str(), Quota::per_minute(quota(template))));
+        let unnamed = (UNNAMED, Quota::per_minute(UNNAMED_PER_MINUTE));
+        self.by_template.store(Arc::new(templates.chain([unnamed]).map(of).collect()));
+    }
+
+    fn share(&self, template: &str) -> Option<Arc<Share>> {
+        self.by_template.load().get(template).cloned()
     }
 
     /// Takes one answer of the client's share.
     pub fn take(&self, template: &str, client: Client) -> Result<(), Limited> {
-        let Some((_, shares)) = self.by_template.get(template) else { return Ok(()) };
-        let shares = shares.load();
+        let Some(share) = self.share(template) else { return Ok(()) };
+        let shares = share.shares.load();
         let limiter = &shares.limiter;
         limiter.check_key(&client).map_err(|refusal| {
             self.refused.fetch_add(1, Ordering::Relaxed);
@@ -118,23 +143,24 @@ impl Limits {
 
     /// Gives back one that was taken, because it cost nothing.
     pub fn give_back(&self, template: &str, client: Client) {
-        let Some((quota, shares)) = self.by_template.get(template) else { return };
-        let one = Nanos::from(quota.replenish_interval());
+        let Some(share) = self.share(template) else { return };
+        let one = Nanos::from(share.quota.replenish_interval());
         // What is kept of a client is the instant at which it has its whole share again, so one less of them is past
         // sooner. An instant that has passed already counts as now, so nobody gets more than a whole share.
         let sooner = |whole: Option<Nanos>| Ok::<_, Infallible>(((), whole.unwrap_or_default().saturating_sub(one)));
-        let Ok(()) = shares.load().had.measure_and_replace(&client, sooner);
+        let Ok(()) = share.shares.load().had.measure_and_replace(&client, sooner);
     }
 
     /// Forgets clients who have their whole share again; to be called every minute or so.
     pub fn sweep(&self) {
-        for (quota, shares) in self.by_template.values() {
+        for share in self.by_template.load().values() {
+            let shares = &share.shares;
             let now = shares.load();
             let known = &now.limiter;
             known.retain_recent();
             known.shrink_to_fit();
             if known.len() > MAX_CLIENTS {
-                shares.store(Arc::new(Shares::of(*quota)));
+                shares.store(Arc::new(Shares::of(share.quota)));
             }
         }
     }

@@ -89,6 +89,15 @@ impl LiveError {
         }
     }
 
+    /// Says whether the statement itself is to blame, and neither a crowd nor a server that is away.
+    pub fn is_of_statement(&self) -> bool {
+        match self {
+            LiveError::Pool(_) => false,
+            LiveError::Database(error) => !error.is_fatal(),
+            LiveError::Template(_) | LiveError::TooSlow { .. } | LiveError::TableTooSlow { .. } => true,
+        }
+    }
+
     /// Says whether it took a lease to find out.
     pub fn had_lease(&self) -> bool {
         !matches!(self, LiveError::Pool(_))
@@ -121,16 +130,16 @@ impl Learned {
 
 /// Reads a document from the database. A server that ends the read in favour of something else is followed by another
 /// try, once: nothing was answered yet.
-pub async fn read(pool: &Pool, asked: &Asked, learned: &Learned) -> Result<Fetched, LiveError> {
-    let first = read_once(pool, asked, learned).await;
+pub async fn read(pool: &Pool, asked: &Asked) -> Result<Fetched, LiveError> {
+    let first = read_once(pool, asked).await;
     match first {
-        Err(LiveError::Database(error)) if error.is_about_server() => read_once(pool, asked, learned).await,
+        Err(LiveError::Database(error)) if error.is_about_server() => read_once(pool, asked).await,
         other => other,
     }
 }
 
-async fn read_once(pool: &Pool, asked: &Asked, learned: &Learned) -> Result<Fetched, LiveError> {
-    let template = &asked.served.template;
+async fn read_once(pool: &Pool, asked: &Asked) -> Result<Fetched, LiveError> {
+    let (template, learned) = (&asked.served.template, &asked.served.learned);
     // The server itself keeps to it: a reader that goes away leaves no statement at work behind.
     let limit = pool.statement_limit(template.limits.timeout);
     let mut lease = pool.begin_within(limit).await.map_err(LiveError::Pool)?;

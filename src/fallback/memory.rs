@@ -1,7 +1,8 @@
 //! The memory: documents that were answered lately, ready to be sent.
 //!
 //! A document of the release is fresh for as long as the release shows those bytes, however long that is; an answer from
-//! the database for its template's time. What isn't fresh any more is kept for a day, for when nothing else answers.
+//! the database for its template's time. What isn't fresh any more is kept for a day, for when nothing else answers. What a
+//! release has removed is forgotten: nothing that was taken off the site comes back from here.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -40,6 +41,8 @@ pub struct Entry {
     pub as_of: HeaderValue,
     /// The longest time that it counts as fresh; none for a document that the release itself vouches for.
     fresh_until: Option<Instant>,
+    /// Whether a release has shown the path, so that it is over if the next one doesn't.
+    is_published: bool,
     /// The last site, by its number, that showed these bytes.
     confirmed: AtomicU64,
 }
@@ -65,8 +68,20 @@ impl Entry {
             cache_tags: (!tags.is_empty()).then(|| value(&tags)),
             as_of: value(&attributes.as_of),
             fresh_until: fresh_for.map(|length| Instant::now() + length),
+            is_published: fresh_for.is_none(),
             confirmed: AtomicU64::new(site.map_or(0, |site| site.number)),
         }
+    }
+
+    /// The same as one that stands for what a release shows, if it does.
+    #[must_use]
+    pub fn published(self, is_published: bool) -> Entry {
+        Entry { is_published, ..self }
+    }
+
+    /// Says whether this site has taken it off.
+    fn is_gone(&self, path: &str, site: Option<&Site>) -> bool {
+        self.is_published && site.is_some_and(|site| site.digest(path).is_none())
     }
 
     /// Says whether it may be sent without a further look, while this is the site.
@@ -78,7 +93,7 @@ impl Entry {
         // The first look after a release: what it hasn't changed stays fresh, and what it doesn't publish has its time.
         let is_right = match self.fresh_until {
             None => site.shows(path, &self.digest, &self.cache_control),
-            Some(_) => site.digest(path).is_none_or(|digest| digest == self.digest),
+            Some(_) => site.digest(path).map_or(!self.is_published, |digest| digest == self.digest),
         };
         if is_right {
             self.confirmed.store(site.number, Ordering::Relaxed);
@@ -145,6 +160,7 @@ impl Memory {
     pub fn get(&self, path: &str, site: Option<&Site>) -> Kept {
         match self.0.get(path) {
             Some(entry) if entry.is_fresh(path, site) => Kept::Fresh(entry),
+            Some(entry) if entry.is_gone(path, site) => Kept::Nothing,
             Some(entry) => Kept::Stale(entry),
             None => Kept::Nothing,
         }
@@ -153,6 +169,20 @@ impl Memory {
     /// Keeps a document in place of what is there.
     pub fn put(&self, path: &str, entry: &Arc<Entry>) {
         self.0.insert(path.into(), Arc::clone(entry));
+    }
+
+    /// Forgets what is kept of a path.
+    pub fn forget(&self, path: &str) {
+        self.0.invalidate(path);
+    }
+
+    /// Forgets what a database has answered for paths that are such. This looks at all that is kept.
+    pub fn forget_answers(&self, is_such: impl Fn(&str) -> bool) {
+        for (path, entry) in &self.0 {
+            if entry.fresh_until.is_some() && is_such(&path) {
+                self.0.invalidate(&**path);
+            }
+        }
     }
 
     /// Documents, and their bytes, about.

@@ -3,10 +3,10 @@
 use hyper::HeaderMap;
 use hyper::header::{self, HeaderName};
 
-/// Whether gzip is the better answer: it is accepted, and identity isn't asked for more strongly. Without the header it is not, since
-/// simple clients that send none rarely decompress.
+/// Whether gzip is the better answer: it is accepted, and identity isn't asked for more strongly. Without the header it is
+/// not, since simple clients that send none rarely decompress.
 pub fn accepts_gzip(headers: &HeaderMap) -> bool {
-    let (mut gzip, mut identity, mut any) = (None, None, None);
+    let (mut gzip, mut old_gzip, mut identity, mut any) = (None, None, None, None);
     for entry in entries(headers, &header::ACCEPT_ENCODING) {
         let mut parts = entry.split(';');
         let coding = parts.next().unwrap_or_default().trim().to_ascii_lowercase();
@@ -15,14 +15,19 @@ pub fn accepts_gzip(headers: &HeaderMap) -> bool {
             continue;
         };
         match coding.as_str() {
-            "gzip" | "x-gzip" => gzip = gzip.max(Some(weight)),
+            "gzip" => gzip = Some(weight),
+            "x-gzip" => old_gzip = Some(weight),
             "identity" => identity = Some(weight),
             "*" => any = Some(weight),
             _ => {}
         }
     }
-    let gzip = gzip.or(any).unwrap_or(0);
-    gzip > 0 && gzip >= identity.unwrap_or(0)
+    // The old name says nothing where the coding's own name was given.
+    match gzip.or(old_gzip).or(any) {
+        Some(gzip) => gzip > 0 && gzip >= identity.unwrap_or(0),
+        // Who refuses the plain body and names no other coding gets the only one that there is.
+        None => identity == Some(0),
+    }
 }
 
 /// Whether the client holds what `etag` names: weak comparison, as RFC 9110 asks for `If-None-Match`.
@@ -66,7 +71,7 @@ mod tests {
 
     #[test]
     fn gzip_by_weight() {
-        let cases: [(&[&str], bool); 20] = [
+        let cases: [(&[&str], bool); 25] = [
             (&[], false),
             (&[""], false),
             (&["gzip"], true),
@@ -87,6 +92,11 @@ mod tests {
             (&["gzip;q=2"], false),
             (&["gzip;q=nonsense"], false),
             (&["deflate, br"], false),
+            (&["gzip;q=0, x-gzip"], false),
+            (&["x-gzip, gzip;q=0"], false),
+            (&["identity;q=0"], true),
+            (&["identity;q=0, br"], true),
+            (&["identity;q=0, gzip;q=0"], false),
         ];
         for (values, wanted) in cases {
             assert_eq!(accepts_gzip(&headers(&header::ACCEPT_ENCODING, values)), wanted, "{values:?}");

@@ -70,7 +70,7 @@ pub fn reply(answer: &Answer, asked: &HeaderMap, begun: Instant) -> Reply {
         Answer::Limited(limited) => problem(
             StatusCode::TOO_MANY_REQUESTS,
             "too_many_requests",
-            "too many requests for documents that aren't published",
+            "too many requests for documents that the database has to be asked for",
             Some(limited.retry_after),
         ),
         Answer::Unavailable { retry_after, why } => problem(

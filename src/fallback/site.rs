@@ -3,7 +3,7 @@
 //! The documents of a release are known by their blobs, which never change and are never removed while the release is the
 //! active one. So one of them can be answered without asking whether the stable path shows it already.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +12,8 @@ use hyper::header::HeaderValue;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
+use super::families::{Families, Turned};
+use super::keys::{Named, Served};
 use super::memory::short;
 use crate::database::{Pool, PoolError};
 use crate::error::Error;
@@ -20,7 +22,6 @@ use crate::release::manifest::Manifest;
 use crate::release::{Row, document_of};
 use crate::snapshot::Digest;
 use crate::store::{Attributes, Store};
-use crate::template::Template;
 use crate::template::domain::OpenValues;
 
 /// Longest wait for the head and for a release.
@@ -44,21 +45,30 @@ pub struct Site {
     pub manifest: Arc<Manifest>,
     /// What its documents have in the open columns of each template, which no domain tells.
     open: HashMap<String, OpenValues>,
+    /// The templates whose documents can be answered beside it.
+    pub served: Vec<Arc<Served>>,
+    /// Templates that a release had before and this one has no more.
+    pub off: BTreeSet<String>,
 }
 
 impl Site {
     /// The release with this number. This looks at every row of a template with open columns.
-    fn new(number: u64, manifest: Manifest, templates: &[Arc<Template>]) -> Site {
-        let of = |template: &Arc<Template>| {
-            let entry = manifest.root.templates.get(&template.name)?;
+    pub fn new(number: u64, manifest: Manifest, served: Vec<Arc<Served>>, off: BTreeSet<String>) -> Site {
+        let of = |served: &Arc<Served>| {
+            let template = &served.template;
             // Keys of another form of the template would only mislead.
-            let is_alike = entry.path == template.pattern.as_str();
-            let rows = manifest.rows.get(&template.name).filter(|_| is_alike)?;
+            let rows = manifest.rows.get(&template.name).filter(|_| is_alike(&manifest, served))?;
             let keys = rows.iter().filter(|row| row.document.is_some()).map(|row| &row.key);
             Some((template.name.clone(), OpenValues::of(template, keys)?))
         };
-        let open = templates.iter().filter_map(of).collect();
-        Site { number, manifest: Arc::new(manifest), open }
+        let open = served.iter().filter_map(of).collect();
+        Site { number, manifest: Arc::new(manifest), open, served, off }
+    }
+
+    /// The path as that of its template, if this is served and has the keys that the release has.
+    pub fn named<'a>(&'a self, template: &str, path: &'a str) -> Option<Named<'a>> {
+        let served = self.served.iter().find(|served| served.template.name == template)?;
+        Named::of(served, path).filter(|_| is_alike(&self.manifest, served))
     }
 
     /// What was seen in the open columns of a template, if it has any.
@@ -71,10 +81,10 @@ impl Site {
         self.manifest.root.id.serial
     }
 
-    /// The document of a path, and what it is shown with.
-    pub fn document(&self, path: &str) -> Option<(Arc<Row>, Attributes)> {
-        let (row, attributes) = document_of(&self.manifest, path)?;
-        Some((Arc::clone(row), attributes))
+    /// The document of a path with the name of its template, and what it is shown with.
+    pub fn document(&self, path: &str) -> Option<(&str, Arc<Row>, Attributes)> {
+        let (template, row, attributes) = document_of(&self.manifest, path)?;
+        Some((template, Arc::clone(row), attributes))
     }
 
     /// The digest of what a path shows.
@@ -84,16 +94,22 @@ impl Site {
 
     /// Says whether a path shows these bytes under what is made of this `Cache-Control`.
     pub fn shows(&self, path: &str, digest: &Digest, cache_control: &HeaderValue) -> bool {
-        document_of(&self.manifest, path).is_some_and(|(row, attributes)| {
+        document_of(&self.manifest, path).is_some_and(|(_, row, attributes)| {
             row.digest() == Some(*digest) && short(&attributes.cache_control).as_bytes() == cache_control.as_bytes()
         })
     }
 }
 
+/// Says whether a template has the same keys in the same paths as the release.
+fn is_alike(manifest: &Manifest, served: &Served) -> bool {
+    let entry = manifest.root.templates.get(&served.template.name);
+    entry.is_some_and(|entry| entry.path == served.template.pattern.as_str())
+}
+
 /// Follows the head of a store.
 #[derive(Debug)]
 pub struct Followed {
-    templates: Vec<Arc<Template>>,
+    families: Arc<Families>,
     /// The pool to the server that keeps the head, if a database does and readers are answered from the same one.
     beside: Option<Pool>,
     site: ArcSwapOption<Site>,
@@ -104,14 +120,19 @@ pub struct Followed {
 
 impl Followed {
     /// Nothing was looked at yet.
-    pub fn new(templates: Vec<Arc<Template>>, beside: Option<Pool>) -> Followed {
+    pub fn new(families: Families, beside: Option<Pool>) -> Followed {
         let (site, health) = (ArcSwapOption::empty(), watch::Sender::new(None));
-        Followed { templates, beside, site, health, began: Instant::now() }
+        Followed { families: Arc::new(families), beside, site, health, began: Instant::now() }
     }
 
     /// The active release; none before one could be read.
     pub fn site(&self) -> Option<Arc<Site>> {
         self.site.load_full()
+    }
+
+    /// The templates whose documents can be answered beside this site, or without one.
+    pub fn served<'a>(&'a self, site: Option<&'a Site>) -> &'a [Arc<Served>] {
+        site.map_or(&self.families.first, |site| &site.served)
     }
 
     /// Whether the last look at the store succeeded; none before the first has ended.
@@ -129,15 +150,16 @@ impl Followed {
         self.is_up().is_some() || self.began.elapsed() >= READY_WITHOUT
     }
 
-    /// Looks at the head again and again, and reads the release that it names as active.
-    pub async fn follow(&self, store: &Store, every: Duration) {
+    /// Looks at the head again and again, and reads the release that it names as active. Of each new one `turned` is told,
+    /// right after it has become the site.
+    pub async fn follow(&self, store: &Store, every: Duration, turned: &(dyn Fn(&Turned) + Send + Sync)) {
         loop {
             let Ok(head) = self.head(store).await else {
                 // Readers have all connections, which says nothing about the store.
                 tokio::time::sleep(every.min(AGAIN)).await;
                 continue;
             };
-            let look = async { self.look(store, head?).await };
+            let look = async { self.look(store, head?, turned).await };
             let looked = tokio::time::timeout(LONGEST_READ, look).await;
             let reason = match looked {
                 Ok(Ok(())) => None,
@@ -174,23 +196,24 @@ impl Followed {
         Ok(read.map_err(silent).and_then(|read| Ok(read?.head)))
     }
 
-    async fn look(&self, store: &Store, head: Head) -> Result<(), Error> {
+    async fn look(&self, store: &Store, head: Head, turned: &(dyn Fn(&Turned) + Send + Sync)) -> Result<(), Error> {
         let Some(active) = head.active else { return Ok(()) };
         let known = self.site();
         if known.as_ref().is_some_and(|site| site.manifest.root.id == active) {
             return Ok(());
         }
         let manifest = Manifest::read(store, &active).await?;
-        let (number, templates) = (known.map_or(0, |site| site.number) + 1, self.templates.clone());
+        let families = Arc::clone(&self.families);
         // A million rows take a while, and readers are answered on this thread too.
-        let made = tokio::task::spawn_blocking(move || Site::new(number, manifest, &templates)).await;
-        let site = made.map_err(|error| Error::Local {
+        let made = tokio::task::spawn_blocking(move || families.turn(known.as_deref(), manifest)).await;
+        let (site, over) = made.map_err(|error| Error::Local {
             action: "look through",
             object: active.to_string(),
             reason: error.to_string(),
         })?;
         tracing::info!(release = %active, documents = site.manifest.count(), "serving release");
         let before = self.site.swap(Some(Arc::new(site)));
+        turned(&over);
         // So does letting go of them.
         tokio::task::spawn_blocking(move || drop(before));
         Ok(())

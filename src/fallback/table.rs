@@ -36,6 +36,17 @@ pub struct Row {
     pub attributes: Attributes,
 }
 
+/// What is at a path.
+#[derive(Debug, Clone)]
+pub enum Found {
+    /// A document.
+    Row(Box<Row>),
+    /// None.
+    Nothing,
+    /// A row that can't be shown, and why.
+    Broken(String),
+}
+
 impl Table {
     /// True unless nothing was published yet that would have made it.
     pub fn is_there(&self) -> bool {
@@ -43,34 +54,25 @@ impl Table {
     }
 
     /// The document at a path; none if there is none, or if the table shows another release than the one that is known to
-    /// be active. A row that is damaged, or isn't what that release has, is none either, and says nothing of the others.
-    pub async fn find(
-        &self,
-        path: &str,
-        active: Option<&str>,
-        published: Option<Digest>,
-    ) -> Result<Option<Row>, LiveError> {
+    /// be active. A row that is damaged, or isn't what that release has, says nothing of the others.
+    pub async fn find(&self, path: &str, active: Option<&str>, published: Option<Digest>) -> Result<Found, LiveError> {
+        // How long somebody waits for a connection is the pool's affair, and no word about the table.
+        let mut lease = self.pool.begin().await.map_err(LiveError::Pool)?;
         let find = async {
-            let mut lease = self.pool.begin().await.map_err(LiveError::Pool)?;
             let found = texts(lease.transaction(), &statement(path)).await.map_err(LiveError::Database)?;
             let _ = lease.finish().await;
             Ok::<_, LiveError>(found)
         };
         let found = tokio::time::timeout(LIMIT, find).await.map_err(|_| LiveError::TableTooSlow { limit: LIMIT })??;
-        let Some(row) = found.into_iter().next() else { return Ok(None) };
-        let row = self.row(path, row, active).and_then(|row| match (row, published) {
-            (Some(row), Some(digest)) if row.fetched.digest != digest => {
-                Err("holds another document than the release".to_owned())
+        let Some(row) = found.into_iter().next() else { return Ok(Found::Nothing) };
+        Ok(match (self.row(path, row, active), published) {
+            (Ok(Some(row)), Some(digest)) if row.fetched.digest != digest => {
+                Found::Broken("holds another document than the release".to_owned())
             }
-            (row, _) => Ok(row),
-        });
-        Ok(row.unwrap_or_else(|reason| {
-            tracing::error!(
-                path,
-                "a row of the fallback table {reason}; `tintype verify --table --deep --repair` mends it"
-            );
-            None
-        }))
+            (Ok(Some(row)), _) => Found::Row(Box::new(row)),
+            (Ok(None), _) => Found::Nothing,
+            (Err(reason), _) => Found::Broken(reason),
+        })
     }
 
     fn row(&self, path: &str, row: Vec<Option<String>>, active: Option<&str>) -> Result<Option<Row>, String> {

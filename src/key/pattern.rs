@@ -22,6 +22,14 @@ struct Segment {
     suffix: String,
 }
 
+impl Segment {
+    /// The slug in a segment that is one of these.
+    fn slug<'a>(&self, text: &'a str) -> Option<&'a str> {
+        let slug = text.strip_prefix(self.prefix.as_str())?.strip_suffix(self.suffix.as_str())?;
+        is_slug(slug).then_some(slug)
+    }
+}
+
 /// What is wrong with a path pattern, and where in its text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PatternError {
@@ -170,6 +178,31 @@ impl PathPattern {
         slugs.iter().all(|slug| is_slug(slug)).then_some(slugs)
     }
 
+    /// Says whether some path may be one of both patterns, given which slugs a column of this one and of the other may have.
+    pub fn meets(
+        &self,
+        other: &PathPattern,
+        may_be: &dyn Fn(usize, &str) -> bool,
+        may_other_be: &dyn Fn(usize, &str) -> bool,
+    ) -> bool {
+        let meet = |(one, two): (&Segment, &Segment)| match (one.column, two.column) {
+            (None, None) => one.prefix == two.prefix,
+            (Some(column), None) => one.slug(&two.prefix).is_some_and(|slug| may_be(column, slug)),
+            (None, Some(column)) => two.slug(&one.prefix).is_some_and(|slug| may_other_be(column, slug)),
+            (Some(_), Some(_)) => {
+                let (before, after) = ((&one.prefix, &two.prefix), (&one.suffix, &two.suffix));
+                let before =
+                    before.0.strip_prefix(before.1.as_str()).or_else(|| before.1.strip_prefix(before.0.as_str()));
+                let after = after.0.strip_suffix(after.1.as_str()).or_else(|| after.1.strip_suffix(after.0.as_str()));
+                // What one has more than the other has to be part of the other's slug.
+                let is_part =
+                    |text: &str| text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+                before.is_some_and(is_part) && after.is_some_and(is_part)
+            }
+        };
+        self.segments.len() == other.segments.len() && self.segments.iter().zip(&other.segments).all(meet)
+    }
+
     /// Like [`PathPattern::slugs`], for a path in which a segment may be a glob such as `*` or `cr*`.
     pub fn globs<'a>(&self, path: &'a str) -> Option<Vec<&'a str>> {
         self.split(path)
@@ -223,6 +256,32 @@ mod tests {
         let pattern = PathPattern::parse("totals.json").unwrap();
         assert_eq!(pattern.path::<&str>(&[]), "totals.json");
         assert_eq!(pattern.slugs("totals.json"), Some(vec![]));
+    }
+
+    #[test]
+    fn patterns_that_may_make_one_path() {
+        let meet = |one: &str, two: &str| {
+            let (one, two) = (PathPattern::parse(one).unwrap(), PathPattern::parse(two).unwrap());
+            let is_low = |_: usize, slug: &str| slug == "low";
+            let (there, back) = (one.meets(&two, &is_low, &is_low), two.meets(&one, &is_low, &is_low));
+            assert_eq!(there, back);
+            there
+        };
+        for (one, two, expected) in [
+            ("m/{a}/{b}.json", "m/all-{c}/{d}.json", true),
+            ("m/{a}/{b}.json", "m/{c}-all/{d}.json", true),
+            ("m/all-{a}.json", "m/{b}-x.json", true),
+            ("m/{a}.json", "m/low.json", true),
+            ("m/{a}.json", "m/all.json", false),
+            ("m/{a}.json", "n/{b}.json", false),
+            ("m/{a}.json", "m/{b}/{c}.json", false),
+            ("m/{a}.json", "m/all_{b}.json", false),
+            ("m/{a}.json", "m/{b}.x.json", false),
+            ("m/all-{a}.json", "m/any-{b}.json", false),
+            ("m.json", "m.json", true),
+        ] {
+            assert_eq!(meet(one, two), expected, "{one} {two}");
+        }
     }
 
     #[test]

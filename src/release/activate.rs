@@ -19,7 +19,7 @@ use super::catalogue;
 use super::id::ReleaseId;
 use super::manifest::{Manifest, Root, TemplateEntry};
 use super::progress::{Phase, Progress};
-use super::row::{DocumentRow, Row, blob_name, find};
+use super::row::{DocumentRow, Row, blob_name};
 use crate::error::Error;
 use crate::key::PathPattern;
 use crate::store::{Attributes, Store, StoreError};
@@ -132,14 +132,14 @@ impl<'a> Family<'a> {
 
 /// What the document of a path is shown with; none if the release has no such document.
 pub fn attributes(manifest: &Manifest, path: &str) -> Option<Attributes> {
-    document_of(manifest, path).map(|(_, attributes)| attributes)
+    document_of(manifest, path).map(|(_, _, attributes)| attributes)
 }
 
-/// The row of a path and what its document is shown with; none if the release has no such document.
-pub fn document_of<'a>(manifest: &'a Manifest, path: &str) -> Option<(&'a Arc<Row>, Attributes)> {
-    let (name, row) = manifest.rows.iter().find_map(|(name, rows)| Some((name, find(rows, path)?)))?;
+/// The row of a path with its template's name, and what its document is shown with; none if the release has no such document.
+pub fn document_of<'a>(manifest: &'a Manifest, path: &str) -> Option<(&'a str, &'a Arc<Row>, Attributes)> {
+    let (name, row) = manifest.named_row(path)?;
     let document = row.document.as_ref()?;
-    Some((row, Family::new(&manifest.root, manifest.root.templates.get(name)?).attributes(row, document)))
+    Some((name, row, Family::new(&manifest.root, manifest.root.templates.get(name)?).attributes(row, document)))
 }
 
 /// The cache tags that a document of a template has at a path.

@@ -206,7 +206,18 @@ impl Manifest {
 
     /// The row of a path.
     pub fn row(&self, path: &str) -> Option<&Arc<Row>> {
-        self.rows.values().find_map(|rows| find(rows, path))
+        self.named_row(path).map(|(_, row)| row)
+    }
+
+    /// The row of a path, and the name of its template. Where one template remembers that a key went whose path is another
+    /// one's document, it is that document's.
+    pub fn named_row(&self, path: &str) -> Option<(&str, &Arc<Row>)> {
+        let mut rows = self.rows.iter().filter_map(|(name, rows)| Some((name.as_str(), find(rows, path)?)));
+        let first = rows.next()?;
+        if first.1.document.is_some() {
+            return Some(first);
+        }
+        Some(rows.find(|(_, row)| row.document.is_some()).unwrap_or(first))
     }
 
     /// How many documents there are.

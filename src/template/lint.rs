@@ -13,6 +13,7 @@ mod guards;
 mod keyed;
 mod order;
 mod outline;
+mod overlap;
 mod refresh;
 mod sources;
 mod stability;
@@ -24,6 +25,7 @@ mod tests;
 pub use columns::lint_columns;
 pub use domains::{lint_domains, own_columns};
 pub use keyed::marker;
+pub use overlap::lint_overlaps;
 pub use refresh::volatile_refresh;
 
 use outline::Outline;

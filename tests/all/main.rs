@@ -74,6 +74,7 @@ mod serve_slow;
 mod serve_sources;
 mod serve_starts;
 mod serve_timeouts;
+mod serve_truth;
 mod shapes;
 mod single_publisher;
 mod size;

@@ -6,7 +6,7 @@ use super::super::context::{Project, run_id};
 use crate::config::{HeadConfig, TablePlace};
 use crate::database::{Database, Pool};
 use crate::error::Error;
-use crate::fallback::{Parts, Table};
+use crate::fallback::{Folder, Parts, Table};
 use crate::release::table_site;
 
 /// The pool of the fallback table, where that isn't the database's.
@@ -51,7 +51,8 @@ pub fn parts(project: &Project) -> Result<Parts, Error> {
     let pools = [(database, pool.clone()), (place, table.as_ref().map(|table| table.pool.clone()))];
     let head_pool = head_pool(project, pools)?;
     let (store, templates) = (Arc::clone(&project.store), project.templates.clone());
-    Ok(Parts { store, templates, pool, table, has_table_pool, head_pool })
+    let folder = Folder { path: config.paths.templates.clone(), shown: config.paths.templates_shown.clone() };
+    Ok(Parts { store, templates, folder, pool, table, has_table_pool, head_pool })
 }
 
 /// The first of some pools that is to the server that keeps the head of the store: a connection for the head counts

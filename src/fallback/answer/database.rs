@@ -21,9 +21,7 @@ impl Fallback {
     /// Asks the database for a valid key.
     pub(super) async fn ask_database(&self, wanted: &Wanted, asked: &Asked, pool: &Pool) -> Tried {
         let (path, template) = (wanted.path.as_str(), &asked.served.template);
-        let nothing_learned = live::Learned::default();
-        let learned = self.learned.get(&template.name).unwrap_or(&nothing_learned);
-        let error = match live::read(pool, asked, learned).await {
+        let error = match live::read(pool, asked).await {
             Ok(fetched) => {
                 let attributes = self.live_attributes(template, path, &fetched);
                 // What is published is answered so only until the store is back.
@@ -31,7 +29,8 @@ impl Fallback {
                 let ttl = if wanted.is_published() { own.min(table::TTL) } else { own };
                 let (ttl, site) = (spread(ttl, path), wanted.site.as_deref());
                 let entry = Entry::new(fetched.gzip, fetched.digest, &attributes, Some(ttl), site);
-                return Tried::over_a_lease(self.landed(path, entry, Source::Live));
+                let entry = entry.published(wanted.is_published());
+                return Tried::over_a_lease(self.landed(wanted, entry, Source::Live));
             }
             Err(error) => error,
         };

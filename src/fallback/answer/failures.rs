@@ -11,7 +11,7 @@ use super::{COME_BACK, Landed};
 use crate::database::PoolError;
 
 /// How often the log is told that a document can't be had.
-const TOLD: Duration = Duration::from_secs(10);
+pub const TOLD: Duration = Duration::from_secs(10);
 /// The first wait before a document that failed is tried again; it doubles up to the last.
 pub const FIRST_REST: Duration = Duration::from_secs(1);
 /// The last of these waits.

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use super::super::Fallback;
 use super::super::memory::Entry;
-use super::super::table::Table;
+use super::super::table::{Found, Table};
+use super::failures::TOLD;
 use super::{Landed, Source, Tried, Wanted};
 
 /// How long a document of the table stands, while the store that knows better is away.
@@ -26,14 +27,25 @@ impl Fallback {
         let active = wanted.site.as_ref().map(|site| site.manifest.root.id.to_string());
         let published = wanted.site.as_ref().and_then(|site| site.digest(&wanted.path));
         match table.find(&wanted.path, active.as_deref(), published).await {
-            Ok(Some(row)) => {
+            Ok(Found::Row(row)) => {
                 let (gzip, digest) = (row.fetched.gzip, row.fetched.digest);
                 let entry = Entry::new(gzip, digest, &row.attributes, Some(TTL), wanted.site.as_deref());
-                Tried::over_a_lease(self.landed(&wanted.path, entry, Source::Table))
+                Tried::over_a_lease(self.landed(wanted, entry.published(true), Source::Table))
             }
-            Ok(None) => Tried::over_a_lease(Landed::Missing),
+            Ok(Found::Nothing) => Tried::over_a_lease(Landed::Missing),
+            Ok(Found::Broken(reason)) => {
+                // One line says it for all of this moment.
+                if self.table_told.begin(TOLD) {
+                    let hint = "`tintype verify --table --deep --repair` mends it";
+                    tracing::error!(path = wanted.path, reason, hint, "a row of the fallback table can't be shown");
+                }
+                Tried::over_a_lease(Landed::Missing)
+            }
             Err(error) => {
-                self.table_rest.begin(REST);
+                // A crowd, and a server that is away, say nothing of the table: it has what is published when they are over.
+                if error.is_of_statement() {
+                    self.table_rest.begin(REST);
+                }
                 Tried { landed: self.failed(&wanted.path, &error), had_lease: error.had_lease() }
             }
         }
