@@ -215,7 +215,7 @@ impl Fallback {
 
     /// Asks the table, then the database.
     async fn fetch(&self, wanted: &Wanted) -> Tried {
-        let table = self.from_table(wanted).await;
+        let table = self.ask_table(wanted).await;
         match table.landed {
             Landed::Document(..) => return table,
             // The database is behind the same pool: there is nothing else to wait for.
@@ -225,7 +225,7 @@ impl Fallback {
         let (Some(asked), Some(pool)) = (&wanted.asked, &self.pool) else {
             return Tried { landed: self.without_database(wanted, table.landed), ..table };
         };
-        let database = self.from_database(wanted, asked, pool).await;
+        let database = self.ask_database(wanted, asked, pool).await;
         Tried { had_lease: table.had_lease || database.had_lease, ..database }
     }
 

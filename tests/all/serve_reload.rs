@@ -22,7 +22,6 @@ SELECT item, size FROM item ORDER BY item
 ";
 
 #[test]
-#[expect(clippy::print_stdout, reason = "figures for whoever runs it")]
 fn readers_are_answered_while_a_large_release_is_read() {
     let project = Project::sqlite(&format!(
         "CREATE TABLE item (item INTEGER PRIMARY KEY, size INTEGER NOT NULL); \

@@ -19,7 +19,7 @@ use crate::template::Template;
 
 impl Fallback {
     /// Asks the database for a valid key.
-    pub(super) async fn from_database(&self, wanted: &Wanted, asked: &Asked, pool: &Pool) -> Tried {
+    pub(super) async fn ask_database(&self, wanted: &Wanted, asked: &Asked, pool: &Pool) -> Tried {
         let (path, template) = (wanted.path.as_str(), &asked.served.template);
         let nothing_learned = live::Learned::default();
         let learned = self.learned.get(&template.name).unwrap_or(&nothing_learned);

@@ -19,7 +19,7 @@ impl Fallback {
     }
 
     /// Asks the table for what it may have.
-    pub(super) async fn from_table(&self, wanted: &Wanted) -> Tried {
+    pub(super) async fn ask_table(&self, wanted: &Wanted) -> Tried {
         // It has what is published, and nothing else; without a release any path may be.
         let may_have = wanted.is_published() || wanted.site.is_none();
         let Some(table) = self.table().filter(|_| may_have) else { return Tried::at_no_cost(Landed::Missing) };
