@@ -293,7 +293,7 @@ impl Daemon {
             }
             Err(error) => {
                 self.tell_of_store(name, &error);
-                tracing::warn!(schedule = name, %error, "the store doesn't take down what is run; trying again");
+                tracing::warn!(schedule = name, %error, "what is run can't be recorded in the store; trying again");
                 self.keeper.postpone(name, Utc::now());
                 return Err(error);
             }

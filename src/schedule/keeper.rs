@@ -40,7 +40,7 @@ const RENEW: TimeDelta = TimeDelta::minutes(1);
 const GONE: TimeDelta = TimeDelta::minutes(5);
 /// How soon a step that couldn't be carried out is tried again, and a claim of another looked at.
 const AGAIN: TimeDelta = TimeDelta::seconds(15);
-/// How late a run may be before people are told that the store keeps it from beginning.
+/// How late a run, or the record of its end, may be before people are told that the store keeps it off.
 const LATE: TimeDelta = TimeDelta::minutes(5);
 /// A claim that is further in the future than any clock is set back comes from a clock that was wrong.
 const WRONG_CLOCK: TimeDelta = TimeDelta::days(2);
@@ -56,6 +56,15 @@ pub enum Step {
     Begin(String, Run),
     /// End a run whose next attempt would begin too late, by [`Keeper::give_up`].
     GiveUp(String),
+}
+
+/// What a store that isn't there keeps a schedule from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kept {
+    /// A run that is due doesn't begin.
+    FromBeginning,
+    /// A run is over, and nobody else can know.
+    FromRecording,
 }
 
 /// Tells whether the process of an owner is there, if that can be told.
@@ -294,19 +303,21 @@ impl Keeper {
         untold.collect()
     }
 
-    /// True, once, if a run is late because the store doesn't take its claim.
-    pub fn is_kept_by_store(&mut self, name: &str, now: DateTime<Utc>) -> bool {
-        let due = match self.tasks.get(name).map(|task| (task, self.verdict(task, task.claim(), now))) {
-            Some((task, Verdict::Run(due))) if matches!(task.state, State::Idle) => due,
-            _ => return false,
-        };
-        let Some(task) = self.tasks.get_mut(name) else { return false };
-        let is_late = now - task.start(due) >= LATE;
-        let is_told = task.trouble().is_some();
-        if is_late && !is_told {
-            task.unwritten = Some(Trouble::Failure);
+    /// What the store has kept a schedule from for long, once, after it didn't take what was to be written.
+    pub fn kept_by_store(&mut self, name: &str, now: DateTime<Utc>) -> Option<Kept> {
+        let verdict = self.tasks.get(name).map(|task| self.verdict(task, task.claim(), now))?;
+        let task = self.tasks.get_mut(name)?;
+        match (&task.state, verdict) {
+            (State::Idle, Verdict::Run(due)) => {
+                let is_news = now - task.start(due) >= LATE && task.trouble().is_none();
+                is_news.then(|| {
+                    task.unwritten = Some(Trouble::Failure);
+                    Kept::FromBeginning
+                })
+            }
+            (State::Ending(..), _) => task.is_long_unrecorded(now).then_some(Kept::FromRecording),
+            _ => None,
         }
-        is_late && !is_told
     }
 
     /// Takes in that an attempt was begun.

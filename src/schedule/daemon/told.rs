@@ -11,7 +11,7 @@ use crate::notify::{self, Event, Signal};
 use crate::release::head::HeadRead;
 use crate::release::head::claim::{RunOutcome, Trouble};
 use crate::schedule::attempt::Ended;
-use crate::schedule::keeper::{Absence, After, Missed, News, Next};
+use crate::schedule::keeper::{Absence, After, Kept, Missed, News, Next};
 
 /// For how long the head is waited for that the metrics are made of.
 const METRICS_READ: Duration = Duration::from_secs(10);
@@ -59,11 +59,14 @@ impl Daemon {
         }
     }
 
-    /// Tells people, once, that the store keeps a run from beginning that is late by now.
+    /// Tells people, once, that the store has kept a run from beginning, or its end from being known, for long.
     pub(super) fn tell_of_store(&mut self, name: &str, error: &Error) {
-        if self.keeper.is_kept_by_store(name, Utc::now()) {
-            self.message(name, Event::Failure, &format!("can't begin: {error}"));
-        }
+        let what = match self.keeper.kept_by_store(name, Utc::now()) {
+            None => return,
+            Some(Kept::FromBeginning) => format!("can't begin: {error}"),
+            Some(Kept::FromRecording) => format!("is over, and its end can't be recorded: {error}"),
+        };
+        self.message(name, Event::Failure, &what);
     }
 
     /// Tells people, once, that the store hasn't said since the start what was run.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use sha2::{Digest as _, Sha256};
 
-use super::{AGAIN, RENEW};
+use super::{AGAIN, LATE, RENEW};
 use crate::release::head::claim::{Claim, RunOutcome, Trouble};
 use crate::schedule::Schedule;
 
@@ -119,6 +119,8 @@ pub struct Task {
     pub not_before: Option<DateTime<Utc>>,
     /// What people were told that no claim says yet.
     pub unwritten: Option<Trouble>,
+    /// Since when its end couldn't be recorded, and whether people were told.
+    unrecorded: Option<(DateTime<Utc>, bool)>,
     claim: Option<Claim>,
     /// For how long the claim was seen to be like that. Only looks that came off count, and no more for each than lies
     /// between two of them, because a clock may be set and a machine may sleep.
@@ -158,6 +160,7 @@ impl Task {
             is_asked_for: false,
             not_before: None,
             unwritten: None,
+            unrecorded: None,
             claim: None,
             unchanged: TimeDelta::zero(),
             looked_at: None,
@@ -184,6 +187,15 @@ impl Task {
         }
         self.looked_at = Some(now);
         self.claim = claim;
+        self.unrecorded = None;
+    }
+
+    /// True, once, if the end of its run couldn't be recorded for long.
+    pub fn is_long_unrecorded(&mut self, now: DateTime<Utc>) -> bool {
+        let (since, is_told) = self.unrecorded.get_or_insert((now, false));
+        let is_news = now - *since >= LATE && !*is_told;
+        *is_told |= is_news;
+        is_news
     }
 
     /// Counts anew how long the claim stays as it is: nobody could have renewed it.

@@ -81,6 +81,28 @@ fn a_store_that_goes_away_for_a_night_is_told_once() {
 }
 
 #[test]
+fn an_end_that_can_not_be_recorded_is_told_once() {
+    let mut world = World::new("2026-01-01T12:00");
+    world.takes(Duration::from_mins(10));
+    world.start("a", [nightly()]);
+    world.until("2026-01-02T02:35");
+    world.is_away = true;
+    world.until("2026-01-02T02:44");
+    assert_eq!(world.told, 0);
+    world.until("2026-01-02T12:00");
+    assert_eq!(world.told, 1);
+    world.is_away = false;
+    world.until("2026-01-02T12:10");
+    let claim = &world.claims["nightly"];
+    assert_eq!((claim.outcome, claim.trouble, world.told), (Some(RunOutcome::Done), None, 1));
+    // The next outage is news again.
+    world.until("2026-01-03T02:35");
+    world.is_away = true;
+    world.until("2026-01-03T12:00");
+    assert_eq!((world.runs().len(), world.told), (2, 2));
+}
+
+#[test]
 fn what_was_due_while_it_was_suspended_is_not_missed() {
     let suspended = || Schedule { suspend: true, ..schedule("often", "*/5 * * * *") };
     let often = || Schedule { suspend: false, jitter: Duration::from_mins(4), ..suspended() };

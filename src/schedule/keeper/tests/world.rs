@@ -33,7 +33,7 @@ pub struct World {
     pub written: usize,
     /// What was missed or lost.
     pub missed: Vec<String>,
-    /// How often people were told that runs are missed, lost, or can't begin.
+    /// How often people were told that runs are missed or lost, can't begin, or can't be recorded.
     pub told: usize,
     pub works: Vec<Work>,
     /// How often a run of a schedule began while another was under way.
@@ -193,7 +193,7 @@ impl World {
             }
             Step::Look => daemon.keeper.looked(&self.claims, now),
             Step::Write(name) if self.is_away => {
-                self.told += usize::from(daemon.keeper.is_kept_by_store(&name, now));
+                self.told += usize::from(daemon.keeper.kept_by_store(&name, now).is_some());
                 daemon.keeper.postpone(&name, now);
             }
             Step::Write(name) if self.is_leased => {
