@@ -30,16 +30,15 @@ const UNPUBLISHED: &str = "/places/united-states/noon/low.json";
 const TOPICS: usize = 60;
 /// A document that takes until its limit.
 const ENDLESS: &str = "/*---
-path = \"endless/{name}.json\"
+path = \"endless/{topic}.json\"
 [limits]
 per_minute = 60000
 timeout = \"6s\"
-[keys.name]
-values = [\"one\", \"two\", \"three\", \"four\"]
-publish = 0
+[keys.topic]
+sql = \"SELECT slug AS topic FROM topic ORDER BY slug\"
 ---*/
-SELECT 'one' AS name, (WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT max(i) FROM n) AS most
-WHERE 1 = 1 /*:keys name='one' */
+SELECT t.slug AS topic, (WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT max(i) FROM n) AS most
+FROM topic AS t WHERE 1 = 1 /*:keys topic=t.slug */ ORDER BY t.slug
 ";
 
 /// A file that hangs. What was there before comes back when it is dropped, and whoever waited reads nothing.
@@ -276,11 +275,11 @@ fn behind_a_store_that_hangs_a_full_pool_refuses_in_its_own_time() {
     let hung: Vec<Hung> = site.blobs().into_iter().map(Hung::file).collect();
     let ended = AtomicBool::new(false);
     std::thread::scope(|scope| {
-        for name in ["one", "two", "three", "four"] {
+        for topic in ["crispr", "malaria", "sepsis", "noon"] {
             let (site, server, ended) = (&site, &server, &ended);
             scope.spawn(move || {
                 while !ended.load(Ordering::Relaxed) {
-                    site.ask(server, &format!("/endless/{name}.json"));
+                    site.ask(server, &format!("/endless/{topic}.json"));
                     std::thread::sleep(Duration::from_millis(20));
                 }
             });
