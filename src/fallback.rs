@@ -9,6 +9,7 @@
 //! memory is known to be right by its digest, and a new release is noticed without a restart.
 
 mod answer;
+mod aside;
 mod body;
 mod client;
 mod descriptors;
@@ -26,6 +27,7 @@ mod peers;
 mod pool_metrics;
 mod respond;
 mod rest;
+mod silence;
 mod site;
 mod table;
 mod word;
@@ -47,6 +49,7 @@ use crate::store::Store;
 use crate::template::Template;
 
 use answer::{Answer, Failure, Landed};
+use aside::{Aside, Presence};
 use client::Client;
 pub use families::Folder;
 use families::{Families, Turned};
@@ -60,6 +63,7 @@ use peers::Peers;
 pub use respond::Origins;
 use respond::Reply;
 use rest::Rest;
+use silence::Silence;
 use site::Followed;
 pub use table::Table;
 use word::Word;
@@ -68,6 +72,8 @@ use word::Word;
 const MAX_PATH_BYTES: usize = 1024;
 /// Documents that are read from the store at a time, for readers.
 const STORE_TURNS: usize = 64;
+/// Threads for a folder: for these documents, the head, the record of the release and the table's file.
+const STORE_THREADS: usize = STORE_TURNS + 3;
 /// Documents that failed lately and are left alone for some seconds.
 const MAX_FAILURES: u64 = 10_000;
 /// How often clients are forgotten who have their whole share again.
@@ -143,15 +149,23 @@ pub struct Fallback {
     failures: Cache<Box<str>, Failure>,
     figures: Figures,
     /// Documents that are read from the store at a time.
-    store_turns: Semaphore,
-    /// After the store failed to give a document.
-    store_rest: Rest,
+    store_turns: Arc<Semaphore>,
+    /// What the store failed to give.
+    silence: Silence,
+    /// The threads in which a folder is read.
+    aside: Arc<Aside>,
+    /// Whether the table's file is there.
+    presence: Presence,
     /// After the table failed.
     table_rest: Rest,
     /// After the log was told of a row that is broken.
     table_told: Rest,
     /// After the log was told of a failure.
     told: Rest,
+    /// After it was told of a document that the store failed to give.
+    told_store: Rest,
+    /// After it was told of one that is damaged.
+    told_damage: Rest,
     /// Whether the database is there.
     word: Word,
     draining: AtomicBool,
@@ -179,11 +193,15 @@ impl Fallback {
             reads: Flights::default(),
             failures: Cache::builder().max_capacity(MAX_FAILURES).time_to_live(Duration::from_mins(2)).build(),
             figures: Figures::default(),
-            store_turns: Semaphore::new(STORE_TURNS),
-            store_rest: Rest::default(),
+            store_turns: Arc::new(Semaphore::new(STORE_TURNS)),
+            silence: Silence::default(),
+            aside: Arc::new(Aside::new(STORE_THREADS)),
+            presence: Presence::default(),
             table_rest: Rest::default(),
             table_told: Rest::default(),
             told: Rest::default(),
+            told_store: Rest::default(),
+            told_damage: Rest::default(),
             word: Word::default(),
             draining: AtomicBool::new(false),
         })
@@ -201,7 +219,8 @@ impl Fallback {
             let fallback = Arc::clone(&self);
             tokio::spawn(async move {
                 let turned = |turned: &Turned| fallback.turned(turned);
-                fallback.followed.follow(&fallback.store, fallback.settings.follow_every, &turned).await;
+                let (store, aside) = (&fallback.store, &fallback.aside);
+                fallback.followed.follow(store, aside, fallback.settings.follow_every, &turned).await;
             })
         };
         let sweeper = {

@@ -149,6 +149,16 @@ impl Store {
         }
     }
 
+    /// True if whoever asks it holds his thread until it answers, which a folder that hangs may never do.
+    pub fn holds_its_thread(&self) -> bool {
+        match self {
+            Store::Directory(_) => true,
+            Store::S3(_) => false,
+            #[cfg(test)]
+            Store::Faulty(_) => false,
+        }
+    }
+
     /// Requests so far.
     pub fn requests(&self) -> Requests {
         match self {

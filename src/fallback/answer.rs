@@ -170,7 +170,7 @@ impl Fallback {
                 meaning => {
                     is_settled = matches!(meaning, Meaning::Unknown);
                     // Nobody here knows what is published; a table may.
-                    if self.table().is_none() {
+                    if self.table().await.is_none() {
                         return self.nowhere(is_settled);
                     }
                     None

@@ -26,11 +26,6 @@ impl Rest {
         let until = now + u64::try_from(length.as_millis()).unwrap_or(u64::MAX / 2);
         self.until.swap(until, Ordering::Relaxed) <= now
     }
-
-    /// Ends it.
-    pub fn end(&self) {
-        self.until.store(0, Ordering::Relaxed);
-    }
 }
 
 fn now() -> u64 {

@@ -4,14 +4,16 @@
 //! active one. So one of them can be answered without asking whether the stable path shows it already.
 
 use std::collections::{BTreeSet, HashMap};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use hyper::header::HeaderValue;
 use tokio::sync::watch;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
+use super::aside::Aside;
 use super::families::{Families, Turned};
 use super::keys::{Named, Served};
 use super::memory::short;
@@ -26,6 +28,8 @@ use crate::template::domain::OpenValues;
 
 /// Longest wait for the head and for a release.
 const LONGEST_READ: Duration = Duration::from_mins(1);
+/// Longest wait for the head in a folder, which has no tries of its own behind it.
+const LONGEST_IN_FOLDER: Duration = Duration::from_secs(5);
 /// How soon it is tried again after a wait in vain.
 const AGAIN: Duration = Duration::from_secs(1);
 /// Longest wait for that connection, behind readers who have asked before.
@@ -152,57 +156,87 @@ impl Followed {
 
     /// Looks at the head again and again, and reads the release that it names as active. Of each new one `turned` is told,
     /// right after it has become the site.
-    pub async fn follow(&self, store: &Store, every: Duration, turned: &(dyn Fn(&Turned) + Send + Sync)) {
+    pub async fn follow(
+        &self,
+        store: &Arc<Store>,
+        aside: &Aside,
+        every: Duration,
+        turned: &(dyn Fn(&Turned) + Send + Sync),
+    ) {
         loop {
-            let Ok(head) = self.head(store).await else {
+            let Ok(head) = self.head(store, aside).await else {
                 // Readers have all connections, which says nothing about the store.
                 tokio::time::sleep(every.min(AGAIN)).await;
                 continue;
             };
-            let look = async { self.look(store, head?, turned).await };
-            let looked = tokio::time::timeout(LONGEST_READ, look).await;
-            let reason = match looked {
-                Ok(Ok(())) => None,
-                Ok(Err(error)) => Some(error.to_string()),
-                Err(_) => Some(format!("no answer for {LONGEST_READ:?}")),
-            };
-            let was_up = self.health.send_replace(Some(reason.is_none()));
-            match (&reason, was_up) {
-                (Some(reason), None | Some(true)) => {
-                    tracing::warn!(reason, store = store.describe(), "the store can't be read; answering without it");
-                }
-                (None, Some(false)) => tracing::info!(store = store.describe(), "the store can be read again"),
-                _ => {}
-            }
+            let looked = async { self.look(store, aside, head?, turned).await }.await;
+            self.tell(store, looked.err().map(|error| error.to_string()));
             tokio::time::sleep(every).await;
         }
     }
 
+    /// Keeps and tells how a look at the store went: why it failed, if it did.
+    fn tell(&self, store: &Store, reason: Option<String>) {
+        let was_up = self.health.send_replace(Some(reason.is_none()));
+        match (&reason, was_up) {
+            (Some(reason), None | Some(true)) => {
+                tracing::warn!(reason, store = store.describe(), "the store can't be read; answering without it");
+            }
+            (None, Some(false)) => tracing::info!(store = store.describe(), "the store can be read again"),
+            _ => {}
+        }
+    }
+
+    /// Waits for a read of the store. That of a folder goes on in its thread, and the next would hang as well: it is told
+    /// that the store is away, and this one is waited for all the same.
+    async fn patiently<T>(
+        &self,
+        store: &Store,
+        limit: Duration,
+        read: impl Future<Output = Option<Result<T, Error>>>,
+    ) -> Result<T, Error> {
+        let failed = |reason| Error::Local { action: "look at", object: store.describe(), reason };
+        let silent = || format!("no answer for {}", humantime::format_duration(limit));
+        let mut read = pin!(read);
+        let read = match timeout(limit, &mut read).await {
+            Ok(read) => read,
+            Err(_) if store.holds_its_thread() => {
+                self.tell(store, Some(failed(silent()).to_string()));
+                read.await
+            }
+            Err(_) => return Err(failed(silent())),
+        };
+        read.unwrap_or_else(|| Err(failed("its thread ended".to_owned())))
+    }
+
     /// Reads the head. One that a database keeps takes a connection of its own, which counts among those of the pool to
     /// the same server; an error if that has none to spare.
-    async fn head(&self, store: &Store) -> Result<Result<Head, Error>, PoolError> {
-        let room = match &self.beside {
+    async fn head(&self, store: &Arc<Store>, aside: &Aside) -> Result<Result<Head, Error>, PoolError> {
+        let _room = match &self.beside {
             Some(pool) => Some(pool.room(ROOM).await?),
             None => None,
         };
         // The head's own limits end it long before: its connection isn't left to a server that doesn't know of that.
-        let read = tokio::time::timeout(LONGEST_READ, HeadRead::read(store)).await;
-        drop(room);
-        let silent = |_| Error::Local {
-            action: "read the head of",
-            object: store.describe(),
-            reason: format!("no answer for {LONGEST_READ:?}"),
-        };
-        Ok(read.map_err(silent).and_then(|read| Ok(read?.head)))
+        let limit = if store.holds_its_thread() { LONGEST_IN_FOLDER } else { LONGEST_READ };
+        let read = aside.ask(store, |store| async move { Ok(HeadRead::read(&store).await?.head) });
+        Ok(self.patiently(store, limit, read).await)
     }
 
-    async fn look(&self, store: &Store, head: Head, turned: &(dyn Fn(&Turned) + Send + Sync)) -> Result<(), Error> {
+    async fn look(
+        &self,
+        store: &Arc<Store>,
+        aside: &Aside,
+        head: Head,
+        turned: &(dyn Fn(&Turned) + Send + Sync),
+    ) -> Result<(), Error> {
         let Some(active) = head.active else { return Ok(()) };
         let known = self.site();
         if known.as_ref().is_some_and(|site| site.manifest.root.id == active) {
             return Ok(());
         }
-        let manifest = Manifest::read(store, &active).await?;
+        let id = active.clone();
+        let read = aside.ask(store, |store| async move { Manifest::read(&store, &id).await });
+        let manifest = self.patiently(store, LONGEST_READ, read).await?;
         let families = Arc::clone(&self.families);
         // A million rows take a while, and readers are answered on this thread too.
         let made = tokio::task::spawn_blocking(move || families.turn(known.as_deref(), manifest)).await;

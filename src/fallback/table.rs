@@ -23,7 +23,7 @@ pub struct Table {
     pub pool: Pool,
     /// What it says of itself if it is this site's.
     pub site: String,
-    /// The file that it is in, if it is in one.
+    /// The file that it is in, if it is in one; it isn't there before something was published.
     pub file: Option<PathBuf>,
 }
 
@@ -48,11 +48,6 @@ pub enum Found {
 }
 
 impl Table {
-    /// True unless nothing was published yet that would have made it.
-    pub fn is_there(&self) -> bool {
-        self.file.as_ref().is_none_or(|file| file.exists())
-    }
-
     /// The document at a path; none if there is none, or if the table shows another release than the one that is known to
     /// be active. A row that is damaged, or isn't what that release has, says nothing of the others.
     pub async fn find(&self, path: &str, active: Option<&str>, published: Option<Digest>) -> Result<Found, LiveError> {

@@ -64,6 +64,7 @@ mod serve_bytes;
 mod serve_end;
 mod serve_faults;
 mod serve_front;
+mod serve_hangs;
 mod serve_health;
 mod serve_http;
 mod serve_limits;

@@ -67,6 +67,11 @@ impl Serving {
         std::fs::read_dir(format!("/proc/{}/fd", self.running.id())).expect("a running process").count()
     }
 
+    /// Threads that it has right now.
+    pub fn threads(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/task", self.running.id())).expect("a running process").count()
+    }
+
     /// Leases that all pools have given out: no statement reaches a database without one.
     pub fn leases(&self) -> u64 {
         let text = http::get(self.admin, "/metrics", &[]).text().to_owned();
