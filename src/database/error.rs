@@ -128,11 +128,6 @@ impl DatabaseError {
         }
     }
 
-    /// True if a statement ran out of time, or somebody else ended it.
-    pub fn is_too_slow(&self) -> bool {
-        matches!(self, DatabaseError::Statement { hint: Some(hint), .. } if hint == TOO_SLOW)
-    }
-
     /// True if the connection can't be used any more, so that no further template can be read.
     pub fn is_fatal(&self) -> bool {
         !matches!(self, DatabaseError::Statement { .. } | DatabaseError::Stopped)

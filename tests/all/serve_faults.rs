@@ -207,9 +207,9 @@ fn answers(status: u16, code: &'static str) -> What {
 
 /// Does the same with two servers at a time, one with the table and one without.
 fn with_both(servers: [&Serving; 2], each: impl Fn(&Serving, bool) + Sync) {
+    let each = &each;
     std::thread::scope(|scope| {
         for (server, has_table) in servers.into_iter().zip([true, false]) {
-            let each = &each;
             scope.spawn(move || each(server, has_table));
         }
     });

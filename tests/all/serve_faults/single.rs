@@ -52,7 +52,7 @@ impl Site {
 
     fn serving(&self, has_table: bool) -> Serving {
         let command = self.project().tintype(&["serve"]).env("TINTYPE_FALLBACK_TRUSTED_PROXIES", "192.0.2.1");
-        let command = command.env("TINTYPE_FALLBACK_FOLLOW", "1s");
+        let command = command.env("TINTYPE_FALLBACK_FOLLOW", "1s").env("TINTYPE_FALLBACK_REREAD", "1s");
         let server = Serving::of(command.env("TINTYPE_FALLBACK_TABLE", has_table.to_string()));
         assert_eq!(ask(&server, WARM).from, "store", "{}", self.engine());
         server
@@ -202,11 +202,11 @@ fn one_damaged_row_of_the_table_is_one_document_less() {
             Table::File(_) => "x'1f8b00'",
             Table::Server(_) => "'\\x1f8b00'::bytea",
         };
-        // Another one's body with its digest; another one's body; no gzip; no time.
+        // Another one's body with its digest; another one's body; no gzip; no digest.
         copy("body_gzip, digest", WARM, LOW);
         copy("body_gzip", WARM, MEDIUM);
         table.execute(&format!("UPDATE tintype_snapshot SET body_gzip = {garbage} {}", row(OTHERS[0])));
-        table.execute(&format!("UPDATE tintype_snapshot SET as_of = 'noon' {}", row(OTHERS[1])));
+        table.execute(&format!("UPDATE tintype_snapshot SET digest = 'x' {}", row(OTHERS[1])));
         site.bodies_are_away(true);
         for path in [LOW, MEDIUM, OTHERS[0], OTHERS[1]] {
             site.is_from(&server, path, "live", "its row is damaged");
