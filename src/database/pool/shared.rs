@@ -34,6 +34,8 @@ pub struct State {
     /// One for each target.
     pub breakers: Vec<Breaker>,
     pub figures: PoolFigures,
+    /// When a transaction last began.
+    pub last_read: Option<Instant>,
     pub sweeper: Option<AbortHandle>,
     watcher: Option<AbortHandle>,
     usage: Usage,
@@ -76,8 +78,9 @@ impl Shared {
         let targets = targets(database);
         let state = State {
             idle: Stack::default(),
-            breakers: targets.iter().map(|_| Breaker::default()).collect(),
+            breakers: targets.iter().map(|_| Breaker::new(settings.max)).collect(),
             figures: PoolFigures::default(),
+            last_read: None,
             sweeper: None,
             watcher: None,
             usage: Usage::default(),
