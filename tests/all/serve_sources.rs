@@ -48,14 +48,14 @@ impl Site {
         let head = self.ask("HEAD", &first, &[]);
         assert_eq!((head.status, head.header("x-tintype-source")), (200, source), "HEAD {first}");
         let body = self.ask("GET", &first, &[]);
-        self.agree(&head, &body, source);
+        Self::agree(&head, &body, source);
         assert!(head.body.is_empty(), "{source}: HEAD with a body");
 
         let gzip = [("Accept-Encoding", "gzip")];
         let head = self.ask("HEAD", &second, &gzip);
         assert_eq!((head.status, head.header("x-tintype-source")), (200, source), "HEAD {second}");
         let packed = self.ask("GET", &second, &gzip);
-        self.agree(&head, &packed, source);
+        Self::agree(&head, &packed, source);
         assert_eq!((head.header("content-encoding"), head.body.len()), ("gzip", 0), "{source}");
 
         // The reader has it by its digest, whoever has told him.
@@ -79,7 +79,7 @@ impl Site {
     }
 
     /// HEAD says what GET says, but for the time that it took and where it was found.
-    fn agree(&self, head: &Response, get: &Response, source: &str) {
+    fn agree(head: &Response, get: &Response, source: &str) {
         let told = |answer: &Response| {
             let mut headers = answer.headers.clone();
             headers.retain(|name, _| !["server-timing", "date", "x-tintype-source"].contains(&name.as_str()));
@@ -121,19 +121,19 @@ fn head_and_what_a_reader_has_already_are_answered_alike_by_every_source() {
     reads("live", &unpublished);
     // And if that is taken, there is what was said before.
     let digests = unpublished.clone().map(|path| etag(&site.project, &path));
-    let held = Locked::file(&site.file("file.db"));
+    let writer = Locked::file(&site.file("file.db"));
     for (path, digest) in unpublished.iter().zip(&digests) {
         let path = format!("/{path}");
         wait_until("the old answer", MINUTE, || site.ask("GET", &path, &[]).header("x-tintype-source") == "stale");
         let (head, whole) = (site.ask("HEAD", &path, &[]), site.ask("GET", &path, &[]));
         assert_eq!((head.header("x-tintype-source"), head.body.len()), ("stale", 0));
-        site.agree(&head, &whole, "stale");
+        Site::agree(&head, &whole, "stale");
         assert_eq!(whole.header("cache-control"), "public, max-age=0, s-maxage=10, stale-if-error=86400");
         let known = site.ask("GET", &path, &[("If-None-Match", &format!("\"{digest}\""))]);
         assert_eq!((known.status, known.header("x-tintype-source"), known.body.len()), (304, "stale", 0));
         assert_eq!(known.header("cache-control"), whole.header("cache-control"));
     }
-    drop(held);
+    drop(writer);
     let path = format!("/{}", unpublished[0]);
     wait_until("the database to be read again", MINUTE, || {
         site.ask("GET", &path, &[]).header("x-tintype-source") == "live"
