@@ -152,6 +152,8 @@ pub struct Fallback {
     told: Rest,
     /// Whether the database is there.
     word: Word,
+    /// Whether the table is there.
+    table_word: Word,
     draining: AtomicBool,
 }
 
@@ -185,6 +187,7 @@ impl Fallback {
             table_rest: Rest::default(),
             told: Rest::default(),
             word: Word::default(),
+            table_word: Word::default(),
             draining: AtomicBool::new(false),
         })
     }
@@ -303,7 +306,7 @@ impl Fallback {
             _ if !asked.is_addressed() => respond::not_addressed(),
             _ if !matches!(asked.method, Method::GET | Method::HEAD) => respond::other_method(&asked.method),
             (Some(probe), _) => self.probe(probe).await,
-            (None, "/metrics") => self.metrics(),
+            (None, "/metrics") => self.metrics().await,
             _ => respond::problem(StatusCode::NOT_FOUND, "not_found", "there are /metrics and /health here", None),
         }
     }

@@ -69,6 +69,7 @@ mod serve_http;
 mod serve_limits;
 mod serve_load;
 mod serve_open;
+mod serve_operator;
 mod serve_pool;
 mod serve_reload;
 mod serve_slow;
