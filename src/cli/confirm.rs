@@ -12,7 +12,10 @@ pub fn confirm(context: &Context, question: &str) -> Result<(), Error> {
         return Ok(());
     }
     if !(std::io::stdin().is_terminal() && std::io::stderr().is_terminal()) {
-        return Err(Error::usage(format!("{question} needs a yes, and there is no terminal to ask on"), "give --yes"));
+        return Err(Error::usage(
+            format!("to {question} needs a yes, and there is no terminal to ask on"),
+            "give --yes",
+        ));
     }
     print::prompt(&format!("{} {question}? [y/N] ", styled(print::YELLOW, "?")));
     let mut answer = String::new();

@@ -12,7 +12,7 @@ use super::table::{self, table_json};
 use super::{Outcome, context};
 use crate::error::Error;
 use crate::release::head::claim::{Claim, RunOutcome};
-use crate::release::head::{Checked, Head, HeadRead};
+use crate::release::head::{Checked, Head, HeadRead, Lease};
 use crate::release::manifest::{Root, Status as TemplateStatus};
 use crate::release::{Debt, Tabled, debt, standing};
 
@@ -119,13 +119,17 @@ fn show(head: &Head, root: &Root, project: &context::Project, debt: Option<&Debt
     print::line(&format!("release {}  {} ago{by}", styled(print::CYAN, &root.id), age(root.created_at, now)));
     if !is_finished(head) {
         let active = head.active.as_ref().map_or_else(|| "none".to_owned(), ToString::to_string);
+        let next = "`tintype resume` or the next publish finishes it";
+        let next = match &head.lease {
+            Some(Lease { holder, taken_at, .. }) => {
+                format!("{holder} has been at that for {}; if it is gone, {next}", age(*taken_at, now))
+            }
+            None => next.to_owned(),
+        };
         print::line(&print::as_typed(&format!(
-            "{}: it is committed but not every path shows it; active is {active}. `tintype resume` or the next publish finishes it",
+            "{}: it is committed but not every path shows it; active is {active}. {next}",
             styled(print::YELLOW, "unfinished")
         )));
-        if let Some(lease) = &head.lease {
-            print::line(&format!("lease: {}, for {}", lease.holder, age(lease.taken_at, now)));
-        }
     }
     if let Some(Debt { since, paths }) = debt {
         let paths = paths.map_or_else(String::new, |paths| format!(", {}", print::counted(paths, "path")));

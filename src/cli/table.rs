@@ -27,7 +27,11 @@ pub fn table_json(table: &Tabled) -> Value {
 pub fn warn(table: &Tabled) {
     let Some(error) = &table.error else { return };
     let warning = styled(print::YELLOW, "warning");
-    let left = "the site is live; the next publish or `tintype resume` writes it";
+    // What is wrong with the table itself has a hint of its own, and no publish mends it.
+    let left = match error {
+        Error::Table { .. } => "the site is live",
+        _ => "the site is live; the next publish or `tintype resume` writes it",
+    };
     print::note(&format!("{warning}: the fallback table isn't up to date: {error}; {left}"));
     if let Some(hint) = hint(error) {
         print::note(&format!("  {}: {hint}", styled(print::CYAN, "hint")));
@@ -67,9 +71,9 @@ pub fn line(table: &Tabled) -> Option<String> {
     let behind = styled(print::YELLOW, "fallback table behind");
     match (&table.error, table.is_pending()) {
         (Some(error), _) => Some(format!("{behind}: {error}")),
-        (None, true) => {
-            Some(format!("{behind}: it shows an older release. `tintype resume` or the next publish writes it"))
-        }
+        (None, true) => Some(format!(
+            "{behind}: it shows an older release, or isn't there yet. `tintype resume` or the next publish writes it"
+        )),
         (None, false) => None,
     }
 }

@@ -20,6 +20,9 @@ use crate::support::wait::wait_for;
 const READERS: usize = 4;
 /// One of so many documents is asked for gzipped as well.
 const EVERY: usize = 50;
+/// One of so many is asked of the database, which runs a query over 240,000 rows for each; all of them with
+/// `EVERY_KEY=1 cargo test --release --test all serve_bytes`.
+const LIVE: usize = 40;
 
 /// The demo on both engines, with a table and limits that let one reader ask for everything.
 fn demos() -> Vec<(&'static str, Project)> {
@@ -155,8 +158,14 @@ fn tags(path: &str) -> String {
     }
 }
 
+/// A figure for whoever runs the test.
+#[expect(clippy::print_stdout, reason = "a figure for whoever runs it")]
+fn tell(what: &str) {
+    println!("{what}");
+}
+
 #[test]
-fn every_key_of_the_demo_has_the_same_bytes_from_every_source_on_both_engines() {
+fn the_keys_of_the_demo_have_the_same_bytes_from_every_source_on_both_engines() {
     let mut digests: Option<BTreeMap<String, String>> = None;
     for (engine, project) in demos() {
         project.publish();
@@ -173,6 +182,13 @@ fn every_key_of_the_demo_has_the_same_bytes_from_every_source_on_both_engines() 
         }
         // Of the catalogue the database knows nothing.
         documents.retain(|path, _| !path.starts_with("index"));
+        let seen = documents.iter().map(|(path, document)| (path.clone(), document.etag.clone())).collect();
+        let step = if std::env::var_os("EVERY_KEY").is_some() { 1 } else { LIVE };
+        let mut at = 0;
+        documents.retain(|_, _| {
+            at += 1;
+            at % step == 0
+        });
         {
             let _site = Away::of(project.root(), &[".tintype", "public"]);
             let command = project.tintype(&["serve"]).env("TINTYPE_FALLBACK_TRUSTED_PROXIES", "192.0.2.1");
@@ -180,7 +196,7 @@ fn every_key_of_the_demo_has_the_same_bytes_from_every_source_on_both_engines() 
             all_come_from(&server, "live", &documents);
             server.end().expect(0);
         }
-        let seen = documents.into_iter().map(|(path, document)| (path, document.etag)).collect();
+        tell(&format!("{engine}: {} documents were asked of the database", documents.len()));
         match &digests {
             None => digests = Some(seen),
             Some(first) => assert!(*first == seen, "{engine}: other documents than on the first engine"),
