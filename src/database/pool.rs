@@ -89,7 +89,7 @@ pub struct PoolState {
     pub in_use: usize,
     /// Open and unused.
     pub idle: usize,
-    /// Being closed. In use, idle and closing together are never more than `max`.
+    /// Being closed, or left alone in the middle of a login. In use, idle and these together are never more than `max`.
     pub closing: usize,
     /// Readers in the queue.
     pub waiting: usize,

@@ -12,7 +12,6 @@ use crate::support::edge::Front;
 use crate::support::http;
 use crate::support::places;
 use crate::support::postgres;
-use crate::support::process::closed_port;
 use crate::support::project::Project;
 use crate::support::servers::Alone;
 use crate::support::serving::Serving;
@@ -36,8 +35,7 @@ fn what_is_away_shows_before_a_reader_has_met_it() {
     assert_eq!((status, &said["status"], &said["table"]["status"]), (200, &json!("healthy"), &json!("healthy")));
     server.end().expect(0);
 
-    let away = format!("postgres://nobody@127.0.0.1:{}/nothing", closed_port());
-    project.configure(&away, "");
+    project.configure("sqlite:nothing.db", "");
     let server = Serving::start(&project);
     assert_eq!(["tintype_db_up", "tintype_fallback_table_up"].map(|name| server.metric(name)), [0, 1]);
     let (status, said) = health(&server, "/health");
@@ -96,14 +94,17 @@ fn a_port_that_is_taken_is_told_with_what_names_it() {
     project.publish();
     let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = taken.local_addr().expect("its address").to_string();
-    let run = project.run(&["serve", "--listen", &address]).expect(1);
+    let serve = |arguments: &[&str]| {
+        project.tintype(arguments).env("TINTYPE_FALLBACK_TRUSTED_PROXIES", "192.0.2.1").run().expect(1)
+    };
+    let run = serve(&["serve", "--listen", &address]);
     run.explains(&[
         &format!("can't listen on {address}"),
         "another `tintype serve`",
         "`--listen`",
         "[fallback] listen",
     ]);
-    let run = project.run(&["serve", "--listen", "127.0.0.1:0", "--admin-listen", &address]).expect(1);
+    let run = serve(&["serve", "--listen", "127.0.0.1:0", "--admin-listen", &address]);
     run.explains(&[&format!("can't listen on {address}"), "`--admin-listen`", "[fallback] admin_listen"]);
 }
 

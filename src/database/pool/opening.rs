@@ -114,7 +114,7 @@ pub async fn connect(
 
 async fn open(
     shared: Arc<Shared>,
-    place: Place,
+    mut place: Place,
     target: usize,
     mut probe: Option<Probe>,
     tell: oneshot::Sender<Outcome>,
@@ -156,6 +156,7 @@ async fn open(
         }
         Err(_) => {
             let left = Left::new(&shared, target);
+            place.leave();
             let error = shared.targets[target].silent("no answer", limit);
             Probe::failed(probe, &shared, target, Cause::Connecting, &error);
             let _ = tell.send(Err((None, error)));
@@ -164,6 +165,7 @@ async fn open(
             if let Ok(connection) = connected {
                 shared.state().figures.opened += 1;
                 Probe::went_well(None, &shared, target, true);
+                place.return_to_use();
                 place.park(link(connection));
             }
         }

@@ -54,7 +54,8 @@ async fn logins_that_hang_never_take_more_than_the_pool_has() {
         // The server gives up.
         let gone: Vec<TcpStream> = std::mem::take(&mut *taken.lock().unwrap());
         drop(gone);
-        while pool.state().in_use > 0 {
+        assert!(pool.state().in_use == 0 && pool.state().closing > 0, "{:?}", pool.state());
+        while pool.state().closing > 0 {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         while taken.lock().unwrap().is_empty() {
