@@ -248,6 +248,12 @@ impl BuildConfig {
 }
 
 impl PoolConfig {
+    /// True if its settings decide which table a name means, and so could hide one that isn't the templates'.
+    pub fn moves_names(&self) -> bool {
+        let moves = |name: &str| ["search_path", "role"].iter().any(|one| name.eq_ignore_ascii_case(one));
+        self.settings.iter().any(|(name, _)| moves(name))
+    }
+
     /// What a pool with this name takes.
     pub fn pool_settings(&self, name: &'static str) -> PoolSettings {
         PoolSettings {

@@ -101,6 +101,16 @@ pub enum Error {
         /// The system's own words.
         reason: String,
     },
+    /// An address where nobody can be answered. Exit code 1.
+    #[error("can't listen on {address}: {reason}")]
+    Listen {
+        /// The address and port.
+        address: String,
+        /// The system's own words.
+        reason: String,
+        /// What to do next.
+        hint: String,
+    },
     /// Ctrl-C. Exit code 130.
     #[error("interrupted; {left}")]
     Interrupted {
@@ -195,6 +205,7 @@ impl Error {
     pub fn hint(&self) -> Option<String> {
         match self {
             Error::Usage { hint, .. } | Error::Table { hint, .. } => hint.clone(),
+            Error::Listen { hint, .. } => Some(hint.clone()),
             Error::Database(error) => error.hint(),
             Error::Store(error) => error.hint.clone(),
             Error::Cdn(error) => error.hint.clone(),

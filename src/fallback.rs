@@ -168,6 +168,8 @@ pub struct Fallback {
     told_damage: Rest,
     /// Whether the database is there.
     word: Word,
+    /// Whether the table is there.
+    table_word: Word,
     draining: AtomicBool,
 }
 
@@ -203,6 +205,7 @@ impl Fallback {
             told_store: Rest::default(),
             told_damage: Rest::default(),
             word: Word::default(),
+            table_word: Word::default(),
             draining: AtomicBool::new(false),
         })
     }
@@ -348,7 +351,7 @@ impl Fallback {
             _ if !asked.is_addressed() => respond::not_addressed(),
             _ if !matches!(asked.method, Method::GET | Method::HEAD) => respond::other_method(&asked.method),
             (Some(probe), _) => self.probe(probe).await,
-            (None, "/metrics") => self.metrics(),
+            (None, "/metrics") => self.metrics().await,
             _ => respond::problem(StatusCode::NOT_FOUND, "not_found", "there are /metrics and /health here", None),
         }
     }

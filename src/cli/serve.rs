@@ -1,5 +1,6 @@
 //! `serve`: the fallback server, until it is told to end.
 
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -23,6 +24,10 @@ use parts::parts;
 /// How long it lingers where others than this machine can reach it: a cluster tells its balancers of the end and the
 /// process at the same time.
 const LINGER: Duration = Duration::from_secs(5);
+/// What says where documents are answered.
+const LISTEN: &str = "`--listen`, or [fallback] listen,";
+/// What says where figures are answered.
+const ADMIN_LISTEN: &str = "`--admin-listen`, or [fallback] admin_listen,";
 
 /// Options of `serve`.
 #[derive(Debug, Args)]
@@ -41,7 +46,7 @@ impl Serve {
         let serve = &project.config.fallback.serve;
         let trusted_proxies = trusted_proxies(&project, serve)?;
         let parts = parts(&project)?;
-        let (public, address) = bind(self.listen.unwrap_or(serve.listen)).await?;
+        let (public, address) = bind(self.listen.unwrap_or(serve.listen), LISTEN).await?;
         let settings = Settings {
             trusted_proxies,
             origins: serve.cors_origins.clone().map_or(Origins::Any, Origins::These),
@@ -57,7 +62,7 @@ impl Serve {
             health_prefix: serve.health_prefix.clone(),
         };
         let admin = match self.admin_listen.or(serve.admin_listen) {
-            Some(address) => Some(bind(address).await?),
+            Some(address) => Some(bind(address, ADMIN_LISTEN).await?),
             None => None,
         };
         let admin_address = admin.as_ref().map(|(_, address)| *address);
@@ -67,7 +72,7 @@ impl Serve {
         context.progress.enter(Phase::Serve, 0);
         let served = Fallback::new(parts, settings).serve(public, admin.map(|(listener, _)| listener), order).await;
         hearing.abort();
-        served.map_err(|error| listening(address, &error))?;
+        served.map_err(|error| listening(address, LISTEN, &error))?;
         Ok(Outcome::Done)
     }
 
@@ -111,12 +116,19 @@ fn trusted_proxies(project: &Project, serve: &ServeConfig) -> Result<Vec<ipnet::
     }
 }
 
-async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), Error> {
-    let listener = TcpListener::bind(address).await.map_err(|error| listening(address, &error))?;
-    let bound = listener.local_addr().map_err(|error| listening(address, &error))?;
+async fn bind(address: SocketAddr, key: &str) -> Result<(TcpListener, SocketAddr), Error> {
+    let listener = TcpListener::bind(address).await.map_err(|error| listening(address, key, &error))?;
+    let bound = listener.local_addr().map_err(|error| listening(address, key, &error))?;
     Ok((listener, bound))
 }
 
-fn listening(address: SocketAddr, error: &std::io::Error) -> Error {
-    Error::Local { action: "listen on", object: address.to_string(), reason: error.to_string() }
+fn listening(address: SocketAddr, key: &str, error: &std::io::Error) -> Error {
+    let whose = match error.kind() {
+        ErrorKind::AddrInUse => "another program has it, perhaps another `tintype serve`",
+        ErrorKind::AddrNotAvailable => "this machine hasn't such an address",
+        ErrorKind::PermissionDenied => "ports below 1024 are for root",
+        _ => "it can't be had",
+    };
+    let hint = format!("{whose}; {key} says where to listen, and port 0 is any free one");
+    Error::Listen { address: address.to_string(), reason: error.to_string(), hint }
 }

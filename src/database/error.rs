@@ -110,6 +110,21 @@ impl DatabaseError {
         }
     }
 
+    /// True if a server has no connection free.
+    pub fn is_full(&self) -> bool {
+        matches!(self, DatabaseError::Connect { sqlstate: Some(code), .. } if code == "53300")
+    }
+
+    /// The same, of a connection that didn't come about, with another hint.
+    pub fn hinting(self, hint: String) -> DatabaseError {
+        match self {
+            DatabaseError::Connect { server, reason, sqlstate, .. } => {
+                DatabaseError::Connect { server, reason, sqlstate, hint }
+            }
+            other => other,
+        }
+    }
+
     /// True if a statement ran out of time, or somebody else ended it.
     pub fn is_too_slow(&self) -> bool {
         matches!(self, DatabaseError::Statement { hint: Some(hint), .. } if hint == TOO_SLOW)

@@ -9,8 +9,9 @@
 //!   database sees never exceeds the budget either.
 //! - **Nobody waits for long.** The queue for slots is short: whoever comes when it is full is sent away at once, and
 //!   whoever has waited for `acquire_timeout` too. Connections are opened in a task of their own, within which a slow
-//!   handshake goes on after its reader has left, and serves the next one. A server that can't be reached is asked by
-//!   one reader at a time, see [`breaker`]; all others are told so at once.
+//!   handshake goes on after its reader has left, and serves the next one. One that nobody waits for any more keeps its
+//!   slot until it ends, as it does at the server. A server that can't be reached is asked by one reader at a time, see
+//!   [`breaker`]; all others are told so at once.
 //! - **The last one back is the first one out.** So a quiet time needs one connection, and the others are closed after
 //!   `idle_timeout`. None gets older than `max_lifetime`, ten per cent more or less, so that they aren't renewed all at
 //!   once.
@@ -88,7 +89,7 @@ pub struct PoolState {
     pub in_use: usize,
     /// Open and unused.
     pub idle: usize,
-    /// Being closed. In use, idle and closing together are never more than `max`.
+    /// Being closed, or left alone in the middle of a login. In use, idle and these together are never more than `max`.
     pub closing: usize,
     /// Readers in the queue.
     pub waiting: usize,
@@ -141,6 +142,16 @@ impl Pool {
     /// them by itself before, one that is stopped or cut off never says a word.
     pub fn patience(limit: Duration) -> Duration {
         limit.saturating_add(SERVERS_WORD)
+    }
+
+    /// When a transaction last began.
+    pub fn last_read(&self) -> Option<Instant> {
+        self.0.state().last_read
+    }
+
+    /// True while none of its servers is known to be without trouble.
+    pub fn is_troubled(&self) -> bool {
+        self.0.state().breakers.iter().all(breaker::Breaker::is_troubled)
     }
 
     /// What has happened since it was made.

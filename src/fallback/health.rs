@@ -2,9 +2,12 @@
 //!
 //! *Live* is the process alone. *Ready* means that requests are worth sending here: a release was seen, or the keys are
 //! known, and the end wasn't asked for; a database that is down makes nobody unready who can still answer. The other two
-//! say what dashboards of connection pools have always asked for, and ask the database at most once in half a minute.
+//! say what dashboards of connection pools have always asked for, and which of the sources are away. They and a scrape of
+//! the figures ask the database and the table at most once in half a minute each, so that an outage shows before a reader
+//! has met it.
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use hyper::StatusCode;
 use serde_json::{Value, json};
@@ -12,6 +15,9 @@ use serde_json::{Value, json};
 use super::respond::{self, Reply};
 use super::{Fallback, pool_metrics};
 use crate::database::Pool;
+
+/// How long a scrape waits for them.
+const SCRAPE: Duration = Duration::from_secs(3);
 
 /// The names under `/health`, and `/metrics`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,29 +65,53 @@ impl Fallback {
                 respond::json(status, &json!({ "status": word, "draining": self.is_draining() }))
             }
             Probe::Health => {
-                if let Some(pool) = &self.pool {
-                    self.word.ask(pool).await;
-                }
-                let is_ready = self.is_ready();
+                self.look_around().await;
+                let (status, word) = self.health();
                 let site = self.followed.site();
                 let document = json!({
-                    "status": word_of(Some(is_ready)),
+                    "status": word,
                     "release": site.as_ref().map(|site| site.manifest.root.id.to_string()),
                     "documents": site.as_ref().map(|site| site.manifest.count()),
                     "store": { "status": word_of(self.followed.is_up()) },
+                    "table": self.table.as_ref().map(|_| json!({ "status": word_of(self.table_word.last()) })),
                     "database": self.pool.as_ref().map(|pool| self.database(pool)),
                 });
-                let status = if is_ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
                 respond::json(status, &document)
             }
             Probe::Database => match &self.pool {
                 None => respond::json(StatusCode::OK, &json!({ "status": "none" })),
                 Some(pool) => {
-                    let is_up = self.word.ask(pool).await;
+                    let is_up = self.word.of_database(pool).await;
                     let status = if is_up { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
                     respond::json(status, &json!({ "status": word_of(Some(is_up)), "database": self.database(pool) }))
                 }
             },
+        }
+    }
+
+    /// Asks those who can say only when they are asked whether they are there.
+    async fn look_around(&self) {
+        let database = async {
+            if let Some(pool) = &self.pool {
+                self.word.of_database(pool).await;
+            }
+        };
+        let table = async {
+            if let Some(table) = self.table.as_ref().filter(|table| table.is_there()) {
+                self.table_word.of_table(table).await;
+            }
+        };
+        tokio::join!(database, table);
+    }
+
+    /// How it is as a whole: degraded while one of its sources is away, and unhealthy where none is left but what it
+    /// remembers.
+    fn health(&self) -> (StatusCode, &'static str) {
+        let sources = [self.followed.is_up(), self.word.last(), self.table_word.last()];
+        match () {
+            () if !self.is_ready() || !sources.contains(&Some(true)) => (StatusCode::SERVICE_UNAVAILABLE, "unhealthy"),
+            () if sources.contains(&Some(false)) => (StatusCode::OK, "degraded"),
+            () => (StatusCode::OK, "healthy"),
         }
     }
 
@@ -110,7 +140,9 @@ impl Fallback {
     }
 
     /// `/metrics`
-    pub fn metrics(&self) -> Reply {
+    pub async fn metrics(&self) -> Reply {
+        // Whoever hasn't said anything by then is asked on, for the next scrape.
+        let _ = tokio::time::timeout(SCRAPE, self.look_around()).await;
         let mut text = String::new();
         self.figures.write(&mut text);
         let mut sample = |name: &str, kind: &str, help: &str, value: f64| {
@@ -143,7 +175,12 @@ impl Fallback {
         }
         if let Some(is_up) = self.word.last() {
             let is_up = f64::from(u8::from(is_up));
-            sample("tintype_db_up", "gauge", "Whether the database answered when a health probe last asked.", is_up);
+            sample("tintype_db_up", "gauge", "Whether the database answered when it was last asked.", is_up);
+        }
+        if let Some(is_up) = self.table_word.last() {
+            let is_up = f64::from(u8::from(is_up));
+            let help = "Whether the fallback table answered when it was last asked.";
+            sample("tintype_fallback_table_up", "gauge", help, is_up);
         }
         let table = self.table.as_ref().map(|table| &table.pool);
         let pools: Vec<(&str, &Pool)> = self

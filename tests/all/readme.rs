@@ -100,7 +100,7 @@ fn blocks_of(text: &str, file: &str) -> Vec<String> {
 #[test]
 fn configurations_are_the_files_that_are_tested() {
     let text = readme();
-    for folder in ["tests/caches", "tests/poolers"] {
+    for folder in ["tests/caches", "tests/poolers", "tests/alerts"] {
         let mut files = 0;
         let entries = std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(folder)).expect("list them");
         for entry in entries.map(|entry| entry.expect("an entry")) {

@@ -61,7 +61,10 @@ impl Budget {
             }
             return Ok(Outcome::Done);
         }
-        let found = Found::ask(&asked).await?;
+        let found = match Found::ask(&asked).await {
+            Err(Error::Database(error)) if error.is_full() => return Err(unseen(&asked, error)?),
+            found => found?,
+        };
         let is_fit = found.verdict() == Verdict::Fits;
         match context.is_json() {
             true => print::json(&found.document(context.command)),
@@ -83,7 +86,7 @@ impl Found {
         let server = watch.describe();
         watch.close().await;
         let config = &asked.project.config.budget;
-        let processes = counted(config, &own(asked)?, &activity);
+        let processes = counted(config, &own(asked)?, &activity.sessions);
         let (room, behind) = rooms(config, &activity, pooler.as_ref().ok());
         Ok(Found { server, activity, pooler, processes, room, behind })
     }
@@ -134,6 +137,22 @@ impl Found {
     }
 }
 
+/// The error of a server that lets nobody in any more, which is when this is asked most: with what the config alone says.
+fn unseen(asked: &Asked, error: DatabaseError) -> Result<Error, Error> {
+    let config = &asked.project.config.budget;
+    let processes: Vec<Process> =
+        counted(config, &own(asked)?, &[]).into_iter().map(|counted| counted.process).collect();
+    let names: Vec<&str> = processes.iter().map(|process| process.name.as_str()).collect();
+    let limit = config.limit.map(|limit| format!(", of the {limit} of [budget] limit")).unwrap_or_default();
+    let hint = format!(
+        "by the config alone, {} may have {} connections{limit}. A superuser is still let in, and sees who has the others: \
+         TINTYPE_DATABASE_URL=postgres://postgres:PASSWORD@HOST/DATABASE tintype db budget, or the same with `db connections`",
+        names.join(", "),
+        show::sum(&processes, config.reserved),
+    );
+    Ok(error.hinting(hint).into())
+}
+
 /// tintype's own connections to the server of its database, each process once.
 fn own(asked: &Asked) -> Result<[Process; 2], Error> {
     let config = &asked.project.config;
@@ -144,11 +163,11 @@ fn own(asked: &Asked) -> Result<[Process; 2], Error> {
         HeadConfig::Store | HeadConfig::SinglePublisher => false,
     };
     let serve = &config.database.serve;
-    // The table has a pool of its own, unless it is in the very database that is read, and read in the same way.
+    // The table has a pool of its own, unless it is in the very database that is read, and found there in the same way.
     let table = match &config.fallback.table {
         TablePlace::Database(url) => {
             let table = place(url)?;
-            is_here(&table) && (table.identity() != asked.database.identity() || !serve.settings.is_empty())
+            is_here(&table) && (table.identity() != asked.database.identity() || serve.moves_names())
         }
         TablePlace::Off | TablePlace::None | TablePlace::File(_) => false,
     };
@@ -160,13 +179,13 @@ fn own(asked: &Asked) -> Result<[Process; 2], Error> {
 }
 
 /// The processes that connect, tintype's own last unless the config names them.
-fn counted(config: &BudgetConfig, own: &[Process; 2], activity: &Activity) -> Vec<Counted> {
+fn counted(config: &BudgetConfig, own: &[Process; 2], sessions: &[Session]) -> Vec<Counted> {
     let named = config.processes.iter().map(|process| (process.clone(), false));
     let is_named = |name: &str| config.processes.iter().any(|process| process.name.eq_ignore_ascii_case(name));
     let assumed = own.iter().filter(|process| !is_named(&process.name)).cloned();
     let now = |process: &Process| {
         let is_its = |session: &&Session| !session.is_this && process.is_of(&session.application.replace('/', " "));
-        activity.sessions.iter().filter(is_its).count() as u64
+        sessions.iter().filter(is_its).count() as u64
     };
     named
         .chain(assumed.map(|process| (process, true)))

@@ -30,10 +30,10 @@ pub fn parts(project: &Project) -> Result<Parts, Error> {
         TablePlace::File(path) => Some(Database::Sqlite(path.clone())),
         TablePlace::Database(url) => Some(Database::from_url(url.expose(), &config.folder)?),
     };
-    // Settings are for the templates' statements: a search_path of theirs could hide the table.
+    // One database has one pool. But settings are for the templates' statements: a search_path of theirs could hide the table.
     let is_same = |place: &Database| {
-        let is_plain = config.database.serve.settings.is_empty();
-        is_plain && database.as_ref().is_some_and(|database| database.identity() == place.identity())
+        let finds_it = !config.database.serve.moves_names();
+        finds_it && database.as_ref().is_some_and(|database| database.identity() == place.identity())
     };
     let has_table_pool = place.as_ref().is_some_and(|place| !is_same(place));
     let table = match (&place, project.table()?) {

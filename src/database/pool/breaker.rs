@@ -3,6 +3,9 @@
 //! A server that is down answers slowly or not at all, so each reader who tried it would hold a slot for as long as an
 //! attempt may take. After a failure, further readers are therefore sent on, to the next server or away, for half a
 //! second; then one of them tries, and if that fails too, for twice as long, up to five seconds.
+//!
+//! An attempt that has taken too long isn't broken off, because the server may go on with it: see [`super::opening`]. While
+//! half of the pool's slots are taken by such attempts, nobody opens a connection.
 
 use std::time::Duration;
 
@@ -36,8 +39,14 @@ pub enum Door {
 }
 
 /// A server's troubles.
-#[derive(Debug, Default)]
-pub struct Breaker(Option<Outage>);
+#[derive(Debug)]
+pub struct Breaker {
+    outage: Option<Outage>,
+    /// Attempts to connect that go on behind everybody's back.
+    left: usize,
+    /// How many of them there may be for another attempt to begin, plus one.
+    enough: usize,
+}
 
 /// A trouble that lasts.
 #[derive(Debug, Clone)]
@@ -53,12 +62,17 @@ pub struct Outage {
 }
 
 impl Breaker {
+    /// A server without troubles, in a pool of this size.
+    pub fn new(max: usize) -> Breaker {
+        Breaker { outage: None, left: 0, enough: (max / 2).max(1) }
+    }
+
     /// Whether the server may be asked; `has_connection` if over a connection that is open already.
     pub fn door(&mut self, now: Instant, has_connection: bool) -> Door {
         if let Some(outage) = self.shut(now, has_connection) {
             return Door::Shut(Box::new(outage.clone()));
         }
-        match &mut self.0 {
+        match &mut self.outage {
             Some(outage) if !outage.lets(has_connection) => {
                 outage.is_probed = true;
                 Door::Probe
@@ -69,13 +83,15 @@ impl Breaker {
 
     /// The trouble for which nobody may ask now.
     pub fn shut(&self, now: Instant, has_connection: bool) -> Option<&Outage> {
-        self.0.as_ref().filter(|outage| !outage.lets(has_connection) && (outage.is_probed || now < outage.until))
+        let is_crowded = !has_connection && self.left >= self.enough;
+        let is_shut = |outage: &&Outage| outage.is_probed || now < outage.until || is_crowded;
+        self.outage.as_ref().filter(|outage| !outage.lets(has_connection)).filter(is_shut)
     }
 
     /// An attempt failed, which was the one that others wait for if `is_probe`. Returns true if that is news.
     pub fn failed(&mut self, cause: Cause, error: DatabaseError, now: Instant, is_probe: bool) -> bool {
-        let Some(outage) = &mut self.0 else {
-            self.0 = Some(Outage::new(cause, error, now));
+        let Some(outage) = &mut self.outage else {
+            self.outage = Some(Outage::new(cause, error, now));
             return true;
         };
         // Readers that were on their way when the first of them failed don't count again.
@@ -91,21 +107,41 @@ impl Breaker {
 
     /// An attempt hangs: it is the one that others wait for from now on. Returns true if that is news.
     pub fn hangs(&mut self, error: DatabaseError, now: Instant) -> bool {
-        let is_news = self.0.is_none();
-        self.0.get_or_insert_with(|| Outage::new(Cause::Connecting, error, now)).is_probed = true;
+        let is_news = self.outage.is_none();
+        self.outage.get_or_insert_with(|| Outage::new(Cause::Connecting, error, now)).is_probed = true;
         is_news
     }
 
     /// The probe came to no result.
     pub fn unproved(&mut self) {
-        if let Some(outage) = &mut self.0 {
+        if let Some(outage) = &mut self.outage {
             outage.is_probed = false;
         }
     }
 
-    /// An attempt went well. Returns what there was.
-    pub fn recovered(&mut self) -> Option<Outage> {
-        self.0.take()
+    /// An attempt went well, over a connection that was opened for it if `is_new`. Returns what there was.
+    pub fn recovered(&mut self, is_new: bool) -> Option<Outage> {
+        let hangs = |outage: &Outage| outage.cause == Cause::Connecting && (outage.is_probed || self.left > 0);
+        // One that was open before says nothing of those that hang.
+        if !is_new && self.outage.as_ref().is_some_and(hangs) {
+            return None;
+        }
+        self.outage.take()
+    }
+
+    /// An attempt is left to itself.
+    pub fn leave(&mut self) {
+        self.left += 1;
+    }
+
+    /// An attempt that was left to itself has ended.
+    pub fn left_ends(&mut self) {
+        self.left -= 1;
+    }
+
+    /// True while there is a trouble.
+    pub fn is_troubled(&self) -> bool {
+        self.outage.is_some()
     }
 }
 
@@ -140,7 +176,7 @@ mod tests {
     fn one_probe_at_a_time_and_longer_waits() {
         let start = Instant::now();
         let at = |millis| start + Duration::from_millis(millis);
-        let mut breaker = Breaker::default();
+        let mut breaker = Breaker::new(4);
         assert!(matches!(breaker.door(start, false), Door::Open));
         assert!(breaker.failed(Cause::Connecting, lost(), start, false));
         assert!(!breaker.failed(Cause::Connecting, lost(), at(10), false), "it was on its way");
@@ -157,14 +193,14 @@ mod tests {
             assert_eq!((shut.retry_after(now), shut.since), (Duration::from_millis(wait), start));
             now += Duration::from_millis(wait);
         }
-        assert!(breaker.recovered().is_some());
+        assert!(breaker.recovered(true).is_some());
         assert!(matches!(breaker.door(now, false), Door::Open));
     }
 
     #[test]
     fn an_attempt_that_hangs_keeps_the_others_out_until_it_ends() {
         let start = Instant::now();
-        let mut breaker = Breaker::default();
+        let mut breaker = Breaker::new(4);
         assert!(breaker.hangs(lost(), start));
         let later = start + LONGEST_WAIT;
         assert!(matches!(breaker.door(later, false), Door::Shut(outage) if outage.retry_after(later) == FIRST_WAIT));
@@ -173,9 +209,28 @@ mod tests {
     }
 
     #[test]
+    fn attempts_that_are_left_keep_others_from_beginning_and_open_connections_go_on() {
+        let start = Instant::now();
+        let mut breaker = Breaker::new(4);
+        breaker.failed(Cause::Connecting, lost(), start, false);
+        let later = start + LONGEST_WAIT;
+        breaker.leave();
+        assert!(matches!(breaker.door(later, false), Door::Probe), "half of the slots are free");
+        breaker.leave();
+        breaker.unproved();
+        assert!(matches!(breaker.door(later, false), Door::Shut(_)));
+        assert!(matches!(breaker.door(later, true), Door::Open));
+        assert!(breaker.recovered(false).is_none(), "an old connection says nothing of new ones");
+        assert!(matches!(breaker.door(later, false), Door::Shut(_)));
+        breaker.left_ends();
+        assert!(matches!(breaker.door(later, false), Door::Probe));
+        assert!(breaker.recovered(true).is_some());
+    }
+
+    #[test]
     fn a_server_that_is_not_fit_is_not_asked_over_an_open_connection_either() {
         let start = Instant::now();
-        let mut breaker = Breaker::default();
+        let mut breaker = Breaker::new(4);
         breaker.failed(Cause::Reading, lost(), start, false);
         assert!(matches!(breaker.door(start, true), Door::Shut(_)));
         assert!(matches!(breaker.door(start + FIRST_WAIT, true), Door::Probe));

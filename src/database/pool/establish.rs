@@ -112,7 +112,7 @@ impl Shared {
         if let Some(link) = lies_ready {
             match self.begin(place, link, settings, deadline, false).await {
                 Ok(established) => {
-                    Probe::went_well(probe, self, target);
+                    Probe::went_well(probe, self, target, false);
                     return Ok(established);
                 }
                 // Nothing was read yet, so a new connection does as well.
@@ -133,7 +133,7 @@ impl Shared {
         let (place, link, probe) = connect(self, place, target, probe, deadline).await?;
         match self.begin(place, link, settings, deadline, true).await {
             Ok(established) => {
-                Probe::went_well(probe, self, target);
+                Probe::went_well(probe, self, target, true);
                 Ok(established)
             }
             Err(not_begun) => Err(self.refused(not_begun, target, probe)),
@@ -164,7 +164,7 @@ impl Shared {
         let mut held = Held::new(place, link);
         held.is_busy = true;
         let begun = match held.link() {
-            Some(link) => timeout_at(deadline, target.begin(&mut link.connection, settings)).await,
+            Some(link) => timeout_at(deadline, target.begin(link, settings)).await,
             None => return Err(NotBegun::Refused(DatabaseError::Stopped)),
         };
         let Ok(begun) = begun else {

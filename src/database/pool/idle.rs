@@ -7,6 +7,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::figures::Closed;
 use super::shared::{Place, Shared};
+use super::target::FileId;
 use crate::database::Connection;
 
 /// The shortest time between two looks.
@@ -20,6 +21,8 @@ pub struct Link {
     pub target: usize,
     /// When it has lived for long enough.
     pub expires: Instant,
+    /// The file that was opened, if it is one.
+    pub file: Option<FileId>,
 }
 
 /// Those that lie ready, the one that came back last on top.

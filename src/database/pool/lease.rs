@@ -9,7 +9,7 @@ use super::breaker::Cause;
 use super::figures::Closed;
 use super::idle::Link;
 use super::shared::{Holder, Place};
-use super::target;
+use super::target::{self, FileId};
 use crate::database::{DatabaseError, ReadTransaction, Source};
 
 /// How long the end of a transaction may take.
@@ -69,6 +69,7 @@ struct Inner {
     transaction: ReadTransaction,
     target: usize,
     expires: Instant,
+    file: Option<FileId>,
     since: Instant,
 }
 
@@ -76,12 +77,14 @@ impl Lease {
     pub(super) fn new((place, link): (Place, Link), begun: Begun, holder: Holder, asked: Instant) -> Lease {
         let since = Instant::now();
         {
-            let figures = &mut place.shared().state().figures;
-            figures.acquires += 1;
-            figures.wait.add(since - asked);
+            let mut state = place.shared().state();
+            state.last_read = Some(since);
+            state.figures.acquires += 1;
+            state.figures.wait.add(since - asked);
         }
-        let transaction = ReadTransaction::new(link.connection, begun.as_of, begun.source);
-        let inner = Inner { place, transaction, target: link.target, expires: link.expires, since };
+        let Link { connection, target, expires, file } = link;
+        let transaction = ReadTransaction::new(connection, begun.as_of, begun.source);
+        let inner = Inner { place, transaction, target, expires, file, since };
         Lease { inner: Some(inner), _holder: holder }
     }
 
@@ -141,7 +144,8 @@ impl Inner {
                 state.breakers[self.target].failed(Cause::Reading, error, Instant::now(), false);
             }
         }
-        let link = Link { connection: self.transaction.connection, target: self.target, expires: self.expires };
+        let connection = self.transaction.connection;
+        let link = Link { connection, target: self.target, expires: self.expires, file: self.file };
         let mut held = Held::new(self.place, link);
         held.is_busy = condition.is_busy;
         (held, condition.is_sound())

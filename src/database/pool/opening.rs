@@ -1,10 +1,16 @@
 //! A connection is opened in a task of its own: a handshake that takes longer than its reader waits isn't thrown away,
 //! and a reader that leaves can't break one off half-way.
+//!
+//! Nor does anybody else break one off. A server that is in the middle of a login doesn't look whether its client is still
+//! there, and such a login takes one of its connections, though no view of it shows that. So an attempt that has taken
+//! longer than `connect_timeout` counts as failed, but goes on with its slot until the server has said something, or must
+//! have given it up.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::oneshot;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout_at};
 
 use super::breaker::Cause;
 use super::establish::Refused;
@@ -17,6 +23,8 @@ use crate::database::DatabaseError;
 
 /// Ten per cent of a lifetime, as a part of two of them: connections that were opened together aren't closed together.
 const SPREAD: f64 = 0.2;
+/// How long a login may take at the server, by its `authentication_timeout` of one minute unless somebody has changed that.
+const LONGEST_LOGIN: Duration = Duration::from_secs(70);
 
 /// The attempt that others wait for. Dropped without a verdict, the next reader makes another one.
 pub struct Probe {
@@ -30,9 +38,9 @@ impl Probe {
         Probe { shared: Arc::clone(shared), target, is_over: false }
     }
 
-    /// The server was read.
-    pub fn went_well(probe: Option<Probe>, shared: &Shared, target: usize) {
-        let outage = shared.state().breakers[target].recovered();
+    /// The server was read, over a connection that was opened just now if `is_new`.
+    pub fn went_well(probe: Option<Probe>, shared: &Shared, target: usize, is_new: bool) {
+        let outage = shared.state().breakers[target].recovered(is_new);
         if let Some(mut probe) = probe {
             probe.is_over = true;
         }
@@ -73,7 +81,8 @@ fn warn(shared: &Shared, error: &DatabaseError) {
 }
 
 /// What comes of an attempt.
-type Outcome = Result<(Held, Option<Probe>), (Place, DatabaseError)>;
+/// The slot is gone where the attempt goes on with it.
+type Outcome = Result<(Held, Option<Probe>), (Option<Place>, DatabaseError)>;
 
 /// Opens a connection for a slot. If that takes longer than until `deadline`, it goes on without the reader.
 pub async fn connect(
@@ -96,7 +105,7 @@ pub async fn connect(
             Some((place, link)) => Ok((place, link, probe)),
             None => Err(Refused::Failed(None, DatabaseError::Stopped)),
         },
-        Ok(Ok(Err((place, error)))) => Err(Refused::Failed(Some(place), error)),
+        Ok(Ok(Err((place, error)))) => Err(Refused::Failed(place, error)),
         // The runtime ends.
         Ok(Err(_)) => Err(Refused::Failed(None, DatabaseError::Stopped)),
         Err(_) => Err(Refused::Failed(None, shared.targets[target].silent("no answer", asked.elapsed()))),
@@ -105,46 +114,86 @@ pub async fn connect(
 
 async fn open(
     shared: Arc<Shared>,
-    place: Place,
+    mut place: Place,
     target: usize,
     mut probe: Option<Probe>,
     tell: oneshot::Sender<Outcome>,
 ) {
-    let patience = shared.settings.acquire_timeout;
-    let mut connecting = Box::pin(shared.targets[target].connect(&shared.settings.read, &shared.application));
-    let connected = if let Ok(connected) = timeout(patience, &mut connecting).await {
-        connected
-    } else {
+    let (patience, limit) = (shared.settings.acquire_timeout, shared.settings.read.connect_timeout);
+    let begun = Instant::now();
+    // Looked at before the file is opened: if it is replaced in between, that is noticed.
+    let file = shared.targets[target].file().await;
+    let longest = limit.max(LONGEST_LOGIN);
+    let mut connecting = Box::pin(shared.targets[target].connect(&shared.settings.read, longest, &shared.application));
+    let mut connected = timeout_at(begun + patience.min(limit), &mut connecting).await;
+    if connected.is_err() && patience < limit {
         let error = shared.targets[target].silent("no answer", patience);
         let is_news = shared.state().breakers[target].hangs(error.clone(), Instant::now());
         if is_news {
             warn(&shared, &error);
         }
         probe = probe.or_else(|| Some(Probe::new(&shared, target)));
-        connecting.await
+        connected = timeout_at(begun + limit, &mut connecting).await;
+    }
+    let link = |connection| {
+        let expires = Instant::now() + shared.settings.lifetime();
+        Link { connection, target, expires, file }
     };
     match connected {
-        Ok(connection) => {
+        Ok(Ok(connection)) => {
             shared.state().figures.opened += 1;
-            let link = Link { connection, target, expires: Instant::now() + shared.settings.lifetime() };
-            if let Err(Ok((held, probe))) = tell.send(Ok((Held::new(place, link), probe))) {
+            if let Err(Ok((held, probe))) = tell.send(Ok((Held::new(place, link(connection)), probe))) {
                 // The reader has left, and the connection lies ready for the next one.
-                Probe::went_well(probe, &shared, target);
+                Probe::went_well(probe, &shared, target, true);
                 if let Some((place, link)) = held.into_parts() {
                     place.park(link);
                 }
             }
         }
-        Err(error) => {
+        Ok(Err(error)) => {
             Probe::failed(probe, &shared, target, Cause::Connecting, &error);
-            let _ = tell.send(Err((place, error)));
+            let _ = tell.send(Err((Some(place), error)));
         }
+        Err(_) => {
+            let left = Left::new(&shared, target);
+            place.leave();
+            let error = shared.targets[target].silent("no answer", limit);
+            Probe::failed(probe, &shared, target, Cause::Connecting, &error);
+            let _ = tell.send(Err((None, error)));
+            let connected = connecting.await;
+            drop(left);
+            if let Ok(connection) = connected {
+                shared.state().figures.opened += 1;
+                Probe::went_well(None, &shared, target, true);
+                place.return_to_use();
+                place.park(link(connection));
+            }
+        }
+    }
+}
+
+/// An attempt that nobody waits for any more.
+struct Left {
+    shared: Arc<Shared>,
+    target: usize,
+}
+
+impl Left {
+    fn new(shared: &Arc<Shared>, target: usize) -> Left {
+        shared.state().breakers[target].leave();
+        Left { shared: Arc::clone(shared), target }
+    }
+}
+
+impl Drop for Left {
+    fn drop(&mut self) {
+        self.shared.state().breakers[self.target].left_ends();
     }
 }
 
 impl super::PoolSettings {
     /// How long a new connection may live.
-    fn lifetime(&self) -> std::time::Duration {
+    fn lifetime(&self) -> Duration {
         let part = f64::from(getrandom::u32().unwrap_or(u32::MAX / 2)) / f64::from(u32::MAX);
         self.max_lifetime.mul_f64(1.0 + SPREAD * (part - 0.5))
     }

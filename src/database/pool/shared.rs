@@ -34,6 +34,8 @@ pub struct State {
     /// One for each target.
     pub breakers: Vec<Breaker>,
     pub figures: PoolFigures,
+    /// When a transaction last began.
+    pub last_read: Option<Instant>,
     pub sweeper: Option<AbortHandle>,
     watcher: Option<AbortHandle>,
     usage: Usage,
@@ -76,8 +78,9 @@ impl Shared {
         let targets = targets(database);
         let state = State {
             idle: Stack::default(),
-            breakers: targets.iter().map(|_| Breaker::default()).collect(),
+            breakers: targets.iter().map(|_| Breaker::new(settings.max)).collect(),
             figures: PoolFigures::default(),
+            last_read: None,
             sweeper: None,
             watcher: None,
             usage: Usage::default(),
@@ -203,6 +206,22 @@ impl Place {
         &self.shared
     }
 
+    /// No reader has it any more, and its slot isn't free yet.
+    pub fn leave(&mut self) {
+        let mut state = self.shared.state();
+        state.in_use -= 1;
+        state.closing += 1;
+        self.counts = Counts::Closing;
+    }
+
+    /// It is of use after all.
+    pub fn return_to_use(&mut self) {
+        let mut state = self.shared.state();
+        state.closing -= 1;
+        state.in_use += 1;
+        self.counts = Counts::InUse;
+    }
+
     /// Puts a connection on the stack, if it has any time left, and frees the slot.
     pub fn park(mut self, link: Link) {
         let now = Instant::now();
@@ -228,13 +247,8 @@ impl Place {
 
     /// Closes a connection. It is no longer in use at once, and the slot is free when the server has noticed.
     pub fn close(mut self, connection: Connection, reason: Closed, is_busy: bool) {
-        {
-            let mut state = self.shared.state();
-            state.figures.count_closed(reason);
-            state.in_use -= 1;
-            state.closing += 1;
-        }
-        self.counts = Counts::Closing;
+        self.shared.state().figures.count_closed(reason);
+        self.leave();
         // Without a runtime everything ends, and the socket is closed when it is dropped.
         if let Ok(runtime) = Handle::try_current() {
             runtime.spawn(async move {

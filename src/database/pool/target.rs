@@ -1,10 +1,12 @@
 //! A server or file that a lease may read, whatever the engine: opened, begun, ended, closed.
 
+use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
+use super::idle::Link;
 use crate::database::postgres::connect::{self, Role, Server};
 use crate::database::{Connection, Database, DatabaseError, ReadSettings, postgres, sqlite};
 
@@ -15,6 +17,13 @@ const HINT: &str =
 pub const NOTICED: Duration = Duration::from_millis(50);
 /// How long it takes where a statement runs: it looks once a second, by `client_connection_check_interval`.
 const NOTICED_AT_WORK: Duration = Duration::from_millis(1200);
+
+/// A file, whatever it is called. Who puts another one under its name leaves this one to those who have it open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FileId {
+    device: u64,
+    inode: u64,
+}
 
 /// A server or file.
 pub enum Target {
@@ -43,11 +52,16 @@ impl Target {
         }
     }
 
-    /// Opens a connection, within `settings.connect_timeout`.
-    pub async fn connect(&self, settings: &ReadSettings, application: &str) -> Result<Connection, DatabaseError> {
+    /// Opens a connection, within `longest` if a server has to answer.
+    pub async fn connect(
+        &self,
+        settings: &ReadSettings,
+        longest: Duration,
+        application: &str,
+    ) -> Result<Connection, DatabaseError> {
         match self {
             Target::Server(server, _) => {
-                let connected = server.connect(application, settings.connect_timeout, HINT).await;
+                let connected = server.connect(application, longest, HINT).await;
                 Ok(Connection::Postgres(Box::new(connected.map_err(|refusal| refusal.error)?)))
             }
             Target::File(path) => {
@@ -57,14 +71,24 @@ impl Target {
         }
     }
 
-    /// Begins a transaction, unless the server isn't fit to be read. Returns the instant that it sees, and true on a
-    /// standby.
+    /// Which file it is; none for a server, and where there is no file.
+    pub async fn file(&self) -> Option<FileId> {
+        let Target::File(path) = self else { return None };
+        let found = tokio::fs::metadata(path).await.ok()?;
+        Some(FileId { device: found.dev(), inode: found.ino() })
+    }
+
+    /// Begins a transaction, unless the server isn't fit to be read, or the file is another one by now. Returns the
+    /// instant that it sees, and true on a standby.
     pub async fn begin(
         &self,
-        connection: &mut Connection,
+        link: &mut Link,
         settings: &ReadSettings,
     ) -> Result<(DateTime<Utc>, bool), DatabaseError> {
-        match (self, connection) {
+        if self.file().await != link.file {
+            return Err(DatabaseError::Lost { reason: format!("{} is another file than before", self.describe()) });
+        }
+        match (self, &mut link.connection) {
             (Target::Server(server, role), Connection::Postgres(connection)) => {
                 server.begin(connection, *role, settings).await.map_err(|refusal| refusal.error)
             }

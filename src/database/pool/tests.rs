@@ -11,7 +11,9 @@ use crate::database::{Database, DatabaseError, ReadSettings};
 use crate::template::scope::{Bind, Statement};
 
 mod log;
+mod replaced;
 mod rounds;
+mod silent;
 mod stack;
 
 /// What an engine needs for a test, kept until the test ends.

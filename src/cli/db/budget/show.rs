@@ -10,7 +10,7 @@ use crate::database::Pooler;
 use crate::database::budget::{self, Bound, Process, Room, SHARE_PERCENT, Verdict};
 
 /// `18 × 60 = 1080`: processes with pools of one size together.
-fn sum(processes: &[Process], reserved: u64) -> String {
+pub(super) fn sum(processes: &[Process], reserved: u64) -> String {
     let mut sizes: Vec<(u64, u64)> = Vec::new();
     for process in processes.iter().filter(|process| process.count > 0) {
         match sizes.iter_mut().find(|(pool, _)| *pool == process.pool) {

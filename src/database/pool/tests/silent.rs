@@ -1,0 +1,66 @@
+//! A server that takes connections and never says a word, as one does in the middle of a login that takes long: what was
+//! begun there counts for as long as the server may be busy with it.
+
+use std::sync::{Arc, Mutex};
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::Instant;
+
+use super::*;
+
+/// Such a server, and what it has taken.
+async fn silent() -> (Database, Arc<Mutex<Vec<TcpStream>>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("postgres://nobody@{}/nothing?sslmode=disable", listener.local_addr().unwrap());
+    let taken = Arc::new(Mutex::new(Vec::new()));
+    let keeps = Arc::clone(&taken);
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            keeps.lock().unwrap().push(stream);
+        }
+    });
+    (Database::from_url(&url, Path::new("/")).unwrap(), taken)
+}
+
+#[tokio::test]
+async fn logins_that_hang_never_take_more_than_the_pool_has() {
+    for max in [1, 4] {
+        let (database, taken) = silent().await;
+        let (patience, limit) = (Duration::from_millis(100), Duration::from_millis(200));
+        let read = ReadSettings { connect_timeout: limit, ..settings().read };
+        let pool = Pool::new(
+            &database,
+            PoolSettings { max, queue: 16, acquire_timeout: patience, read, ..settings() },
+            "tintype/test/silent",
+        );
+        let begun = Instant::now();
+        let mut at_once = 0;
+        while begun.elapsed() < Duration::from_secs(4) {
+            let asked = Instant::now();
+            let readers: [_; 3] = std::array::from_fn(|_| {
+                let pool = pool.clone();
+                tokio::spawn(async move { pool.begin().await.map(drop) })
+            });
+            for reader in readers {
+                reader.await.unwrap().unwrap_err();
+            }
+            at_once += usize::from(asked.elapsed() < Duration::from_millis(50));
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        let count = taken.lock().unwrap().len();
+        assert!((1..=max).contains(&count), "a pool of {max} has begun {count} logins");
+        assert!(at_once > 50, "readers wait for a server that is known to be silent: {at_once}");
+        assert!(matches!(pool.begin().await, Err(PoolError::Down { .. })));
+        // The server gives up.
+        let gone: Vec<TcpStream> = std::mem::take(&mut *taken.lock().unwrap());
+        drop(gone);
+        assert!(pool.state().in_use == 0 && pool.state().closing > 0, "{:?}", pool.state());
+        while pool.state().closing > 0 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        while taken.lock().unwrap().is_empty() {
+            let _ = pool.begin().await;
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
