@@ -97,7 +97,7 @@ impl Fallback {
             }
         };
         let table = async {
-            if let Some(table) = self.table.as_ref().filter(|table| table.is_there()) {
+            if let Some(table) = self.made_table().await {
                 self.table_word.of_table(table).await;
             }
         };

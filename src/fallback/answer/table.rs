@@ -14,9 +14,9 @@ pub const TTL: Duration = Duration::from_secs(30);
 const REST: Duration = Duration::from_secs(5);
 
 impl Fallback {
-    /// The table, once it was made, unless it failed a moment ago.
-    pub(super) async fn table(&self) -> Option<&Table> {
-        let table = self.table.as_ref().filter(|_| !self.table_rest.is_on())?;
+    /// The table, once it was made.
+    pub(in super::super) async fn made_table(&self) -> Option<&Table> {
+        let table = self.table.as_ref()?;
         let is_there = match &table.file {
             Some(file) => self.presence.of(file, &self.aside).await,
             None => true,
@@ -24,11 +24,17 @@ impl Fallback {
         is_there.then_some(table)
     }
 
+    /// The same, unless it failed a moment ago.
+    pub(super) async fn table(&self) -> Option<&Table> {
+        if self.table_rest.is_on() { None } else { self.made_table().await }
+    }
+
     /// Asks the table for what it may have.
     pub(super) async fn ask_table(&self, wanted: &Wanted) -> Tried {
         // It has what is published, and nothing else; without a release any path may be.
         let may_have = wanted.is_published() || wanted.site.is_none();
-        let Some(table) = self.table().await.filter(|_| may_have) else { return Tried::at_no_cost(Landed::Missing) };
+        let table = if may_have { self.table().await } else { None };
+        let Some(table) = table else { return Tried::at_no_cost(Landed::Missing) };
         let active = wanted.site.as_ref().map(|site| site.manifest.root.id.to_string());
         let published = wanted.site.as_ref().and_then(|site| site.digest(&wanted.path));
         match table.find(&wanted.path, active.as_deref(), published).await {
