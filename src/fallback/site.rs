@@ -170,15 +170,15 @@ impl Followed {
                 continue;
             };
             let looked = async { self.look(store, aside, head?, turned).await }.await;
-            self.tell(store, looked.err().map(|error| error.to_string()));
+            self.tell(store, looked.err().map(|error| error.to_string()).as_deref());
             tokio::time::sleep(every).await;
         }
     }
 
     /// Keeps and tells how a look at the store went: why it failed, if it did.
-    fn tell(&self, store: &Store, reason: Option<String>) {
+    fn tell(&self, store: &Store, reason: Option<&str>) {
         let was_up = self.health.send_replace(Some(reason.is_none()));
-        match (&reason, was_up) {
+        match (reason, was_up) {
             (Some(reason), None | Some(true)) => {
                 tracing::warn!(reason, store = store.describe(), "the store can't be read; answering without it");
             }
@@ -201,7 +201,7 @@ impl Followed {
         let read = match timeout(limit, &mut read).await {
             Ok(read) => read,
             Err(_) if store.holds_its_thread() => {
-                self.tell(store, Some(failed(silent()).to_string()));
+                self.tell(store, Some(&failed(silent()).to_string()));
                 read.await
             }
             Err(_) => return Err(failed(silent())),
