@@ -209,7 +209,10 @@ fn a_server_that_stops_is_told_at_once_and_found_again() {
     tell("while it started", &while_away);
     println!("recovered after {:?}", recovered(&server, world.url()));
     // Once more, with readers in the middle of it.
+    let leases = || server.metric("db_pool_acquires_total{pool=\"serve\"}");
     let seen = while_asked(server.address, || {
+        let before = leases();
+        wait_until("readers with answers", MINUTE, || leases() >= before + 20);
         world.servers.command("stop primary");
         world.servers.command("start primary");
     });
