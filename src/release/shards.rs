@@ -79,12 +79,13 @@ fn patch(name: &str, rows: &[Arc<Row>], base: &Manifest) -> Option<(String, Vec<
 
 #[cfg(test)]
 mod tests {
-    use super::super::lines::RowReader;
+    use super::super::lines::{RowReader, write_rows};
     use super::super::manifest::patched;
     use super::super::row::{DocumentRow, Origin};
     use super::*;
     use crate::key::{Key, KeyValue};
     use crate::snapshot::Digest;
+    use crate::store::{Directory, Store};
     use chrono::DateTime;
     use proptest::prelude::*;
 
@@ -136,5 +137,26 @@ mod tests {
             let read = RowReader::default().inline("root", &rows_inline(&Lines::Some(lines.clone()))).unwrap();
             prop_assert_eq!(read, lines);
         }
+    }
+
+    #[tokio::test]
+    async fn other_tasks_go_on_while_a_long_list_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::Directory(Directory::new(folder.path().join("public"), folder.path().join("control")));
+        let rows: Rows = (0..10_000).map(|at| row(&format!("{at:05}"), &at.to_string())).collect::<Vec<_>>().into();
+        write_rows(&store, "manifest/long.gz", &Lines::All(Arc::clone(&rows))).await.unwrap();
+        let mut reader = RowReader::default();
+        let mut reading = std::pin::pin!(reader.read(&store, "manifest/long.gz"));
+        let mut turns = 0;
+        let read = loop {
+            // Read on this thread, it would be ready at the first look.
+            tokio::select! {
+                biased;
+                read = &mut reading => break read.unwrap(),
+                () = tokio::task::yield_now() => turns += 1,
+            }
+        };
+        assert!(turns > 0);
+        assert_eq!(patched(read, Vec::new()), *rows);
     }
 }

@@ -71,7 +71,6 @@ mod serve_limits;
 mod serve_load;
 mod serve_open;
 mod serve_pool;
-mod serve_reload;
 mod serve_slow;
 mod serve_sources;
 mod serve_starts;
