@@ -1,5 +1,7 @@
 //! `tintype serve` among people who don't speak HTTP well, or speak it too well: refused, and the next is served as ever.
 
+use std::time::Instant;
+
 use crate::support::http;
 use crate::support::places;
 use crate::support::project::Project;
@@ -17,6 +19,7 @@ pub struct Site {
     body: Vec<u8>,
     leases: u64,
     memory: u64,
+    since: Instant,
 }
 
 impl Site {
@@ -31,7 +34,7 @@ impl Site {
         assert_eq!(server.get("/places/atlantis/crispr/low.json").status, 404);
         let body = server.get(PATH).body;
         let (leases, memory) = (server.leases(), server.memory_bytes());
-        Site { project, server, body, leases, memory }
+        Site { project, server, body, leases, memory, since: Instant::now() }
     }
 
     /// It serves as ever, has asked no database, and holds no more memory.
@@ -40,7 +43,10 @@ impl Site {
         let answer = self.server.get(PATH);
         assert_eq!(answer.status, 200, "after {after}");
         assert!(answer.body == self.body, "after {after}: another body");
-        assert_eq!(self.server.leases(), self.leases, "after {after}: a database was asked");
+        // Whoever reads the metrics has the database asked whether it is there, and its table, every 30 seconds.
+        let probes = self.since.elapsed().as_secs() / 30 * 2;
+        let leases = self.server.leases();
+        assert!(leases <= self.leases + probes, "after {after}: a database was asked, {leases} and {}", self.leases);
         let memory = self.server.memory_bytes();
         assert!(memory < self.memory + BREATH, "after {after}: {memory} bytes, {} before", self.memory);
     }

@@ -54,6 +54,8 @@ CONF
   pids+=($!)
 }
 is_up() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
+# Another's server may answer at the port, while nginx tries for seconds to have it; its pid is written once it has.
+has_ports() { [ -s "$home/origin/pid" ] && { [ "$kind" != nginx ] || [ -s "$home/cache/pid" ]; }; }
 
 for _ in 1 2 3 4 5 6 7 8 9 10; do
   ports=($((15000 + RANDOM % 8000)) $((23000 + RANDOM % 4000)) $((27000 + RANDOM % 5000)))
@@ -73,7 +75,7 @@ for _ in 1 2 3 4 5 6 7 8 9 10; do
     alive=0
     for pid in "${pids[@]}"; do ! kill -0 "$pid" 2>/dev/null || alive=$((alive + 1)); done
     [ $alive = ${#pids[@]} ] || break
-    if is_up "${ports[0]}" && is_up "${ports[1]}"; then
+    if has_ports && is_up "${ports[0]}" && is_up "${ports[1]}"; then
       printf '%s\n' "${ports[@]}" "$home/origin.log"
       while read -r _; do :; done
       exit 0
@@ -81,6 +83,7 @@ for _ in 1 2 3 4 5 6 7 8 9 10; do
     sleep 0.05
   done
   stop
+  rm -f "$home/origin/pid" "$home/cache/pid"
   grep -qi 'in use' "$home"/*.err "$home"/*.out 2>/dev/null || break
 done
 cat "$home"/*.err "$home"/*.out >&2
