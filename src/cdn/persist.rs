@@ -15,6 +15,8 @@ use crate::http::{Answer, in_words};
 const EXCHANGE: Duration = Duration::from_secs(30);
 /// The longest wait between two attempts that no server has asked for.
 const LONGEST_WAIT: Duration = Duration::from_secs(15);
+/// With less time left nothing is sent: an answer could hardly come, and its absence would hide why it was refused before.
+const SHORTEST: Duration = Duration::from_millis(100);
 /// So much of what a server says is shown.
 const SHOWN_CHARS: usize = 300;
 
@@ -71,14 +73,18 @@ pub async fn persist(patience: Patience, mut attempt: impl AsyncFnMut(Duration) 
         // A server that says "now" isn't believed more than once in a while.
         let pause = asked.map_or(own, |asked| asked.max(patience.first_wait));
         // A server may name any number of seconds, also one that no clock gets to.
-        if pause >= end.saturating_duration_since(Instant::now()) {
+        let has_time = pause.saturating_add(SHORTEST) < end.saturating_duration_since(Instant::now());
+        if has_time {
+            tracing::debug!(reason = refusal.reason, wait_seconds = pause.as_secs_f64(), "a purge is sent again");
+            tokio::time::sleep(pause).await;
+        }
+        // A busy machine sleeps longer than it was asked to.
+        if !has_time || end.saturating_duration_since(Instant::now()) < SHORTEST {
             let limit = in_words(patience.limit);
             let asks = asked.map(|asked| format!(", and asks to wait for {}", in_words(asked)));
             let reason = format!("{}{}; [cdn] purge_timeout is {limit}", refusal.reason, asks.unwrap_or_default());
             return Err(Refusal { reason, ..refusal });
         }
-        tracing::debug!(reason = refusal.reason, wait_seconds = pause.as_secs_f64(), "a purge is sent again");
-        tokio::time::sleep(pause).await;
         wait = (wait * 2).min(LONGEST_WAIT);
     }
 }
@@ -178,6 +184,18 @@ mod tests {
         assert!(at.windows(2).all(|two| two[1] <= two[0] + LONGEST_WAIT), "{at:?}");
         assert!(at.windows(2).all(|two| two[1] >= two[0] + PATIENCE.first_wait / 2), "{at:?}");
         assert!(began.elapsed() < PATIENCE.limit && began.elapsed() + LONGEST_WAIT > PATIENCE.limit);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_attempt_is_made_that_has_no_time_for_an_answer() {
+        let mut attempts = 0;
+        let patience = Patience { limit: Duration::from_millis(1050), ..PATIENCE };
+        let done = persist(patience, async |_| {
+            attempts += 1;
+            later(Some(1))
+        });
+        assert!(done.await.unwrap_err().reason.starts_with("busy, and asks to wait for 1s"));
+        assert_eq!(attempts, 1);
     }
 
     #[tokio::test(start_paused = true)]
