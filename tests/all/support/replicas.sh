@@ -16,6 +16,7 @@ wal_keep_size = '256MB'
 max_standby_streaming_delay = 0    # A conflict comes at once, and no test waits for it.
 wal_receiver_status_interval = '1s'
 wal_retrieve_retry_interval = '200ms'
+synchronous_commit = on            # A stopped server is one that crashed, and what a test has written is there again after.
 CONF
 start_server primary
 declare -A ports=([primary]=$port)
