@@ -19,7 +19,7 @@ use crate::database::{PoolSettings, ReadFrom, ReadSettings};
 use crate::diagnostic::Diagnostic;
 use crate::error::Error;
 use crate::release::prune::Retention;
-use crate::store::{Location, S3Settings};
+use crate::store::S3Settings;
 use crate::template::guard::{GuardSettings, size_bytes};
 
 mod budget;
@@ -32,6 +32,7 @@ mod head;
 mod keys;
 mod masked;
 mod notify;
+mod reader;
 mod settings;
 mod store;
 #[cfg(test)]
@@ -44,13 +45,11 @@ pub use keys::file_text;
 pub use masked::holds_password;
 pub use notify::NotifyConfig;
 
-use keys::{Key, Kind};
-use values::{Origin, Refusal, Value, Values};
+use reader::Reader;
+use values::{Origin, Refusal};
 
 /// The file's name where none is given.
 pub const FILE_NAME: &str = "tintype.toml";
-/// The folder beside the public one that keeps releases and blobs.
-const CONTROL_NAME: &str = ".tintype";
 
 /// Everything that can be configured, understood and with defaults filled in.
 #[derive(Debug, Clone)]
@@ -338,14 +337,6 @@ fn report(path: &Path, text: &str, refusals: Vec<Refusal>) -> Error {
     Error::Invalid(findings.into_iter().map(|(_, finding)| finding).collect())
 }
 
-/// Understands values, gathering everything that is wrong on the way.
-struct Reader<'a> {
-    folder: &'a Path,
-    path: &'a Path,
-    values: Values,
-    refusals: Vec<Refusal>,
-}
-
 impl Reader<'_> {
     fn config(&mut self) -> Config {
         let database = self.database();
@@ -367,96 +358,6 @@ impl Reader<'_> {
             notify: self.notify(),
             paths: self.paths(),
         }
-    }
-
-    fn refuse(&mut self, origin: Origin, (reason, hint): (String, String)) {
-        self.refusals.push(Refusal { origin, reason, hint });
-    }
-
-    /// The value of a key as `understand` takes it; what it can't take is reported with its place.
-    fn understood<T>(
-        &mut self,
-        key: &'static Key,
-        understand: impl Fn(&str, &Path) -> Result<T, (String, String)>,
-    ) -> Option<T> {
-        let Value { text, origin } = self.values.get(key)?;
-        let understood = match text.trim().is_empty() {
-            true => Err((format!("{} is empty", key.label()), format!("write for example {}", key.example()))),
-            false => understand(&text, self.folder),
-        };
-        understood.map_err(|refusal| self.refuse(origin, refusal)).ok()
-    }
-
-    fn duration(&mut self, key: &'static Key) -> Duration {
-        self.maybe_duration(key).unwrap_or_default()
-    }
-
-    /// The same of a key without a default.
-    fn maybe_duration(&mut self, key: &'static Key) -> Option<Duration> {
-        let Kind::Duration { min, max } = key.kind else { return None };
-        let shown = humantime::format_duration;
-        let range = (format!("{} is {} to {}", key.label(), shown(min), shown(max)), key.example());
-        self.understood(key, |text, _| match humantime::parse_duration(text) {
-            Err(error) => {
-                Err((format!("`{text}` isn't a duration: {error}"), format!("write for example {}", key.example())))
-            }
-            Ok(found) if found < min => Err((format!("`{text}` is too short"), range.0.clone())),
-            Ok(found) if found > max => Err((format!("`{text}` is too long"), range.0.clone())),
-            Ok(found) => Ok(found),
-        })
-    }
-
-    fn number(&mut self, key: &'static Key) -> usize {
-        let Kind::Number { min, max } = key.kind else { return 0 };
-        let hint = || format!("{} is {min} to {max}: {}", key.label(), key.example());
-        let number = self.understood(key, |text, _| match text.trim().parse::<usize>() {
-            Ok(number) if (min..=max).contains(&number) => Ok(number),
-            Ok(_) => Err((format!("{} can't be {text}", key.label()), hint())),
-            Err(_) => Err((format!("`{text}` isn't a whole number"), hint())),
-        });
-        number.unwrap_or(min)
-    }
-
-    fn store(&mut self, database: Option<&Secret>) -> StoreConfig {
-        let url = self.understood(&keys::STORE_URL, store::url);
-        let control = match &url {
-            None | Some(store::Url::Directory(_)) => None,
-            Some(store::Url::S3(public)) => {
-                // What AWS's other tools take is no business of a directory.
-                self.values.take_aws_endpoint();
-                self.understood(&keys::STORE_CONTROL, |text, _| store::control_of_bucket(text, public))
-            }
-        };
-        // Read for a directory as well, so that a wrong value is told before the store is another one.
-        let settings = |public: Location, control: Location, reader: &mut Self| S3Settings {
-            public,
-            control,
-            endpoint: reader.understood(&keys::STORE_ENDPOINT, |text, _| store::endpoint(text)),
-            region: reader.understood(&keys::STORE_REGION, |text, _| store::region(text)),
-            concurrency: reader.number(&keys::STORE_CONCURRENCY),
-            timeout: reader.duration(&keys::STORE_TIMEOUT),
-        };
-        let place = match url {
-            Some(store::Url::S3(public)) => {
-                let control = control.unwrap_or_else(|| public.default_control());
-                StorePlace::S3(settings(public, control, self))
-            }
-            folder => {
-                let unused = Location { bucket: String::new(), prefix: String::new() };
-                settings(unused.clone(), unused, self);
-                let public = match folder {
-                    Some(store::Url::Directory(public)) => public,
-                    _ => PathBuf::new(),
-                };
-                let control =
-                    self.understood(&keys::STORE_CONTROL, |text, folder| store::control_of(text, folder, &public));
-                let control = control.unwrap_or_else(|| public.with_file_name(CONTROL_NAME));
-                StorePlace::Directory { public, control }
-            }
-        };
-        let (lease_wait, lease_ttl) = (self.duration(&keys::LEASE_WAIT), self.duration(&keys::LEASE_TTL));
-        let head = self.head(&place, database);
-        StoreConfig { place, lease_wait, lease_ttl, head }
     }
 
     fn guard(&mut self) -> GuardSettings {

@@ -48,6 +48,7 @@ mod resume;
 mod rollback;
 mod row;
 mod shards;
+mod side_by_side;
 mod staged;
 mod table;
 mod timing;

@@ -3,7 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use super::keys;
-use crate::store::{Location, normal};
+use super::{Reader, Secret, StoreConfig, StorePlace};
+use crate::store::{Location, S3Settings, normal};
+
+/// The folder beside the public one that keeps releases and blobs.
+const CONTROL_NAME: &str = ".tintype";
 
 /// A URL of a store.
 pub enum Url {
@@ -11,6 +15,50 @@ pub enum Url {
     Directory(PathBuf),
     /// The bucket and prefix that readers see.
     S3(Location),
+}
+
+impl Reader<'_> {
+    /// The store; `database` is where a head may be kept.
+    pub(super) fn store(&mut self, database: Option<&Secret>) -> StoreConfig {
+        let url = self.understood(&keys::STORE_URL, url);
+        let control = match &url {
+            None | Some(Url::Directory(_)) => None,
+            Some(Url::S3(public)) => {
+                // What AWS's other tools take is no business of a directory.
+                self.values.take_aws_endpoint();
+                self.understood(&keys::STORE_CONTROL, |text, _| control_of_bucket(text, public))
+            }
+        };
+        // Read for a directory as well, so that a wrong value is told before the store is another one.
+        let settings = |public: Location, control: Location, reader: &mut Self| S3Settings {
+            public,
+            control,
+            endpoint: reader.understood(&keys::STORE_ENDPOINT, |text, _| endpoint(text)),
+            region: reader.understood(&keys::STORE_REGION, |text, _| region(text)),
+            concurrency: reader.number(&keys::STORE_CONCURRENCY),
+            timeout: reader.duration(&keys::STORE_TIMEOUT),
+        };
+        let place = match url {
+            Some(Url::S3(public)) => {
+                let control = control.unwrap_or_else(|| public.default_control());
+                StorePlace::S3(settings(public, control, self))
+            }
+            folder => {
+                let unused = Location { bucket: String::new(), prefix: String::new() };
+                settings(unused.clone(), unused, self);
+                let public = match folder {
+                    Some(Url::Directory(public)) => public,
+                    _ => PathBuf::new(),
+                };
+                let control = self.understood(&keys::STORE_CONTROL, |text, folder| control_of(text, folder, &public));
+                let control = control.unwrap_or_else(|| public.with_file_name(CONTROL_NAME));
+                StorePlace::Directory { public, control }
+            }
+        };
+        let (lease_wait, lease_ttl) = (self.duration(&keys::LEASE_WAIT), self.duration(&keys::LEASE_TTL));
+        let head = self.head(&place, database);
+        StoreConfig { place, lease_wait, lease_ttl, head }
+    }
 }
 
 /// Reads the URL of a store; a relative folder counts from `folder`.

@@ -319,7 +319,7 @@ fn the_environment_outranks_the_file() {
 
 #[test]
 fn every_variable_of_the_table_is_taken() {
-    let set = |case: Case, key: &&Key| match key.variable() {
+    let set = |case: Case, key: &&keys::Key| match key.variable() {
         Some(name) => case.with(&name, key.example().split_once(" = ").unwrap().1.replace(['[', ']', '"'], "")),
         None => case,
     };

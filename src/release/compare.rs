@@ -3,7 +3,6 @@
 //! The rows of the manifests tell all of that but the contents. What has changed within a document takes reading its
 //! blob in either release, and is done only for those that somebody wants to look into.
 
-use std::cmp::Ordering;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -12,6 +11,7 @@ use serde::Serialize;
 use super::catalogue;
 use super::manifest::{Manifest, TemplateEntry};
 use super::row::Row;
+use super::side_by_side::side_by_side;
 use crate::template::Shape;
 
 mod contents;
@@ -120,21 +120,10 @@ fn differences<'a>(
     before: impl Iterator<Item = &'a Arc<Row>>,
     after: impl Iterator<Item = &'a Arc<Row>>,
 ) -> Vec<Differing> {
-    let (mut before, mut after) = (before.peekable(), after.peekable());
-    let mut found = Vec::new();
-    loop {
-        let order = match (before.peek(), after.peek()) {
-            (None, None) => return found,
-            (Some(_), None) => Ordering::Less,
-            (None, Some(_)) => Ordering::Greater,
-            (Some(old), Some(new)) => old.path.cmp(&new.path),
-        };
-        let old = (order != Ordering::Greater).then(|| before.next()).flatten();
-        let new = (order != Ordering::Less).then(|| after.next()).flatten();
-        let is_same = matches!((old, new), (Some(old), Some(new))
-            if old.digest() == new.digest() && old.origin.policy == new.origin.policy);
-        if !is_same {
-            found.push(Differing { before: old.cloned(), after: new.cloned() });
-        }
-    }
+    let is_same = |(old, new): &(Option<&Arc<Row>>, Option<&Arc<Row>>)| {
+        matches!((old, new), (Some(old), Some(new))
+            if old.digest() == new.digest() && old.origin.policy == new.origin.policy)
+    };
+    let differing = side_by_side(before, after).filter(|pair| !is_same(pair));
+    differing.map(|(old, new)| Differing { before: old.cloned(), after: new.cloned() }).collect()
 }

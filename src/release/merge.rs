@@ -6,7 +6,6 @@
 //!
 //! A key that a rollback holds stays as the rollback left it, gone or there, until somebody republishes it by name.
 
-use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -15,6 +14,7 @@ use chrono::{DateTime, Utc};
 use super::broken::{Safeguard, is_out};
 use super::manifest::{Change, ChangeKind};
 use super::row::{Origin, Row};
+use super::side_by_side::side_by_side;
 use crate::template::scope::Scope;
 
 /// What a run saw of one template.
@@ -57,18 +57,10 @@ pub fn merge(committed: &[Arc<Row>], checked: Option<DateTime<Utc>>, seen: &Obse
     let merged = Merged { rows: Vec::with_capacity(most), changes: Vec::with_capacity(new), ..Merged::default() };
     let mut merging =
         Merging { seen, merged, observed: HashMap::new(), rewritten: HashMap::new(), let_go: HashMap::new() };
-    let (mut old, mut new) = (committed.iter().peekable(), seen.rows.iter().peekable());
-    loop {
-        let order = match (old.peek(), new.peek()) {
-            (None, None) => return merging.merged,
-            (Some(_), None) => Ordering::Less,
-            (None, Some(_)) => Ordering::Greater,
-            (Some(old), Some(new)) => old.path.cmp(&new.path),
-        };
-        let before = (order != Ordering::Greater).then(|| old.next()).flatten();
-        let after = (order != Ordering::Less).then(|| new.next()).flatten();
+    for (before, after) in side_by_side(committed, seen.rows) {
         merging.one(before, after, checked);
     }
+    merging.merged
 }
 
 /// A merge at work.

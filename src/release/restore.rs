@@ -3,7 +3,6 @@
 //! A document that the committed release shows with the same bytes and headers stays as it is, with the newer instant
 //! that it was seen at. Everything else comes back with the blob that the older release names.
 
-use std::cmp::Ordering;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
@@ -18,6 +17,7 @@ use super::merge::Merged;
 use super::report::{TemplateReport, counts, differences, listed};
 use super::rollback::is_kept;
 use super::row::{Origin, Row};
+use super::side_by_side::side_by_side;
 use crate::error::Error;
 
 /// What is to come back.
@@ -110,17 +110,8 @@ impl Restoring {
     /// Walks along the committed rows and the wanted ones, both in the order of their paths.
     fn merge(&self, name: &str, committed: &[Arc<Row>], wanted: &[Arc<Row>]) -> Merged {
         let mut merging = Walk { restoring: self, merged: Merged::default(), restored: HashMap::new() };
-        let mut old = committed.iter().peekable();
-        let mut new = wanted.iter().filter(|row| row.document.is_some()).peekable();
-        loop {
-            let order = match (old.peek(), new.peek()) {
-                (None, None) => return merging.merged,
-                (Some(_), None) => Ordering::Less,
-                (None, Some(_)) => Ordering::Greater,
-                (Some(old), Some(new)) => old.path.cmp(&new.path),
-            };
-            let before = (order != Ordering::Greater).then(|| old.next()).flatten();
-            let after = (order != Ordering::Less).then(|| new.next()).flatten();
+        let wanted = wanted.iter().filter(|row| row.document.is_some());
+        for (before, after) in side_by_side(committed, wanted) {
             // The catalogue itself names the release that it belongs to, so it is made anew.
             let is_made_anew =
                 name == catalogue::NAME && before.or(after).is_some_and(|row| *row.path == *catalogue::PATH);
@@ -130,6 +121,7 @@ impl Restoring {
                 (false, _) => merging.one(before, after),
             }
         }
+        merging.merged
     }
 }
 

@@ -1,6 +1,6 @@
 //! Measuring: both sets of rows are walked once, side by side, and counted within the scope of the run.
 
-use std::cmp::{Ordering, Reverse};
+use std::cmp::Reverse;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::super::row::{DocumentRow, Row};
+use super::super::side_by_side::side_by_side;
 use crate::template::guard::Guard;
 use crate::template::scope::Scope;
 
@@ -114,16 +115,7 @@ fn pairs<'a>(
     scope: &Scope,
     mut show: impl FnMut(&'a Arc<str>, Option<&'a DocumentRow>, Option<&'a DocumentRow>),
 ) {
-    let (mut old, mut new) = (before.iter().peekable(), after.iter().peekable());
-    loop {
-        let order = match (old.peek(), new.peek()) {
-            (None, None) => return,
-            (Some(_), None) => Ordering::Less,
-            (None, Some(_)) => Ordering::Greater,
-            (Some(old), Some(new)) => old.path.cmp(&new.path),
-        };
-        let before = (order != Ordering::Greater).then(|| old.next()).flatten();
-        let after = (order != Ordering::Less).then(|| new.next()).flatten();
+    for (before, after) in side_by_side(before, after) {
         let Some(row) = after.or(before) else { return };
         if scope.contains(&row.key) {
             let document = |row: Option<&'a Arc<Row>>| row.and_then(|row| row.document.as_ref());
