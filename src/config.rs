@@ -203,7 +203,7 @@ pub struct ServeConfig {
     pub linger: Option<Duration>,
     /// How often the store is asked for a new release, 1 s to 1 hour. Default 10 s.
     pub follow: Duration,
-    /// How often a path that nobody knows may have the keys read again, 1 s to 1 day. Default 10 minutes.
+    /// How often a path that no release shows may have the keys read again, 1 s to 1 day. Default 10 minutes.
     pub reread: Duration,
     /// A further path for the health probes, as `/api/v1/hc`.
     pub health_prefix: Option<String>,

@@ -158,6 +158,8 @@ pub struct Fallback {
     presence: Presence,
     /// After the table failed.
     table_rest: Rest,
+    /// After it hadn't what is published: looking there costs the client's share until it may have it again.
+    table_doubt: Rest,
     /// After the log was told of a row that is broken.
     table_told: Rest,
     /// After the log was told of a failure.
@@ -200,6 +202,7 @@ impl Fallback {
             aside: Arc::new(Aside::new(STORE_THREADS)),
             presence: Presence::default(),
             table_rest: Rest::default(),
+            table_doubt: Rest::default(),
             table_told: Rest::default(),
             told: Rest::default(),
             told_store: Rest::default(),

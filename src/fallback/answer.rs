@@ -83,17 +83,17 @@ pub enum Landed {
 /// What came of asking, and what it cost.
 struct Tried {
     landed: Landed,
-    /// False if nobody was asked, because no lease was to be had for example.
-    had_lease: bool,
+    /// Whether it is of the client's share; not if nobody was asked, because no lease was to be had for example.
+    is_due: bool,
 }
 
 impl Tried {
     fn at_no_cost(landed: Landed) -> Tried {
-        Tried { landed, had_lease: false }
+        Tried { landed, is_due: false }
     }
 
     fn over_a_lease(landed: Landed) -> Tried {
-        Tried { landed, had_lease: true }
+        Tried { landed, is_due: true }
     }
 }
 
@@ -208,8 +208,9 @@ impl Fallback {
 
     /// Waits for the flight, which `began` says was begun here.
     async fn board(self: &Arc<Self>, wanted: &Arc<Wanted>, began: &AtomicBool) -> Result<Option<Landed>, Refused> {
-        // What is published costs its readers nothing, unless the template's own query has to be run for it.
-        let is_counted = !wanted.is_published();
+        // What is published costs its readers nothing, unless the template's own query has to be run for it. Where the table
+        // was seen not to have it, a look at it is what costs, so the share is taken before.
+        let is_counted = !wanted.is_published() || self.table_doubt.is_on();
         let may_begin = || {
             // Looked at while nobody else can begin: what has just landed isn't fetched again.
             if let Kept::Fresh(entry) = self.memory.get(&wanted.path, self.followed.site().as_deref()) {
@@ -224,8 +225,8 @@ impl Fallback {
         let fetch = || {
             let (fallback, wanted) = (Arc::clone(self), Arc::clone(wanted));
             async move {
-                let Tried { landed, had_lease } = fallback.fetch(&wanted).await;
-                if is_counted && !had_lease {
+                let Tried { landed, is_due } = fallback.fetch(&wanted, is_counted).await;
+                if is_counted && !is_due {
                     fallback.limits.give_back(&wanted.template, wanted.client);
                 }
                 landed
@@ -247,8 +248,8 @@ impl Fallback {
         keys::meaning(named, path, pool, site).await
     }
 
-    /// Asks the table, then the database.
-    async fn fetch(&self, wanted: &Wanted) -> Tried {
+    /// Asks the table, then the database. `is_counted` says whether a share was taken for it.
+    async fn fetch(&self, wanted: &Wanted, is_counted: bool) -> Tried {
         let table = self.ask_table(wanted).await;
         match table.landed {
             Landed::Document(..) => return table,
@@ -261,15 +262,15 @@ impl Fallback {
         let (Some(asked), Some(pool)) = (&wanted.asked, &self.pool) else {
             return Tried { landed: self.without_database(wanted, table.landed), ..table };
         };
-        let is_published = wanted.is_published();
-        if let Some(limited) = is_published.then(|| self.limits.take(&wanted.template, wanted.client).err()).flatten() {
+        let share = (!is_counted).then(|| self.limits.take(&wanted.template, wanted.client));
+        if let Some(Err(limited)) = share {
             return Tried { landed: Landed::Limited(limited), ..table };
         }
         let database = self.ask_database(wanted, asked, pool).await;
-        if is_published && !database.had_lease {
+        if !is_counted && !database.is_due {
             self.limits.give_back(&wanted.template, wanted.client);
         }
-        Tried { had_lease: table.had_lease || database.had_lease, ..database }
+        Tried { is_due: table.is_due || database.is_due, ..database }
     }
 
     /// What is left where the table had nothing, and there is no database to ask.

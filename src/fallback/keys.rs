@@ -1,9 +1,10 @@
 //! Which keys are valid: from a request's path to a template and a key, without a statement.
 //!
 //! A path is a document of the release, or its slugs stand in the domains of a template, or it is unknown. Domains are
-//! read when the server starts. A slug that isn't in them may be new, so a miss has them read again, but no oftener than
-//! every ten minutes or so, whoever asks for what: nobody can make the database work by inventing names. What a release
-//! doesn't show any more may be no key any more either, so it isn't believed to be one until they were read again.
+//! read when the server starts. A slug that isn't in them may be new, and a key that no release shows may have ended
+//! without any telling so; either has them read again, but no oftener than every ten minutes or so, whoever asks for what:
+//! nobody can make the database work by inventing names. What a release doesn't show any more may be no key any more
+//! either, so it isn't believed to be one until they were read again.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -230,7 +231,9 @@ pub async fn meaning(named: &[Named<'_>], path: &str, pool: &Pool, site: Option<
         all
     };
     let known = now();
-    if matches!(known, Meaning::Valid(_)) {
+    if let Meaning::Valid(asked) = &known {
+        // It may have ended since, and no release would say so of a key that none shows. Nobody waits for it.
+        let _ = asked.served.reread(pool);
         return known;
     }
     let readings: Vec<_> = live.iter().filter_map(|named| named.served.reread(pool)).collect();

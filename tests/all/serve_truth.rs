@@ -237,3 +237,40 @@ fn a_row_of_the_table_that_is_another_document_is_not_shown() {
     expect(&server.get(&format!("/{other}")), 200, "table");
     server.end().expect(0);
 }
+
+#[test]
+fn who_has_had_its_share_costs_no_lease_where_the_table_has_nothing() {
+    for world in fallback::worlds() {
+        let project = &world.project;
+        project.template("places", &TEMPLATE.replace("---*/", "[limits]\nper_minute = 2\n---*/"));
+        project.publish();
+        let paths: Vec<String> = project.public().paths().into_iter().map(|path| format!("/{path}")).collect();
+        fs::rename(project.root().join(".tintype/blob"), project.root().join("blob")).expect("no bodies any more");
+        // As it is while a run couldn't write it.
+        world.table.execute("UPDATE tintype_release SET release = '0-20200101T000000Z-00000000'");
+        let server = serve(project);
+        let statuses: Vec<u16> = paths.iter().chain(&paths).map(|path| server.get(path).status).collect();
+        assert_eq!(statuses.iter().filter(|status| **status == 429).count(), 2 * paths.len() - 4, "{statuses:?}");
+        // One finds out; each of its two answers takes a look at the table and a query; and the keys are read.
+        let leases = server.metrics("db_pool_acquires_total");
+        assert!(leases <= 7, "{}: {leases} leases for two answers", world.engine);
+        server.end().expect(0);
+    }
+}
+
+#[test]
+fn a_key_that_no_build_makes_ends_with_its_slug() {
+    let project = places::sqlite();
+    project.template("places", &some_topics("per_minute = 1000\nttl = \"1s\""));
+    project.publish();
+    let command = project.tintype(&["serve"]).env("TINTYPE_FALLBACK_TRUSTED_PROXIES", "192.0.2.1");
+    let server = Serving::of(command.env("TINTYPE_FALLBACK_REREAD", "1s"));
+    let path = "/places/united-states/sepsis/low.json";
+    expect(&server.get(path), 200, "live");
+    project.execute("DELETE FROM fact WHERE topic = 'sepsis'; DELETE FROM topic WHERE slug = 'sepsis'");
+    wait_until("the key to be none any more", MINUTE, || server.get(path).status == 404);
+    let held = Locked::file(&project.root().join("file.db"));
+    assert_eq!(server.get(path).status, 404, "what was shown before is no answer");
+    drop(held);
+    server.end().expect(0);
+}

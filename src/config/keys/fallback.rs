@@ -150,8 +150,8 @@ pub static REREAD: Key = Key {
     default: Some("10m"),
     shown: "\"10m\"",
     comment: &[
-        "How often a path that nobody knows may have the domains read again, for a key that is new. Names that are made up",
-        "cost one reading in this time, however many they are.",
+        "How often a path that no release shows may have the domains read again, for keys that are new or gone. Names that",
+        "are made up cost one reading in this time, however many they are.",
     ],
 };
 

@@ -34,7 +34,7 @@ impl Fallback {
             }
             Err(error) => error,
         };
-        let had_lease = error.had_lease();
+        let is_due = error.had_lease();
         let failed = self.failed(path, &error);
         let landed = match error {
             // It may be what the statement does to its server. It may be the server, too, so not for long.
@@ -45,7 +45,7 @@ impl Fallback {
             }
             _ => self.rest(path, failed),
         };
-        Tried { landed, had_lease }
+        Tried { landed, is_due }
     }
 
     /// What a document from the database is shown with: readers and edges keep it no longer than this server does, because

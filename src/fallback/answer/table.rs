@@ -12,6 +12,8 @@ use super::{Landed, Source, Tried, Wanted};
 pub const TTL: Duration = Duration::from_secs(30);
 /// How long a table that failed isn't asked again.
 const REST: Duration = Duration::from_secs(5);
+/// How long one that hadn't what is published is asked only by who has a share left.
+const DOUBT: Duration = Duration::from_secs(5);
 
 impl Fallback {
     /// The table, once it was made.
@@ -41,24 +43,35 @@ impl Fallback {
             Ok(Found::Row(row)) => {
                 let (gzip, digest) = (row.fetched.gzip, row.fetched.digest);
                 let entry = Entry::new(gzip, digest, &row.attributes, Some(TTL), wanted.site.as_deref());
-                Tried::over_a_lease(self.landed(wanted, entry.published(true), Source::Table))
+                let landed = self.landed(wanted, entry.published(true), Source::Table);
+                // What is published costs its readers nothing.
+                Tried { landed, is_due: !wanted.is_published() }
             }
-            Ok(Found::Nothing) => Tried::over_a_lease(Landed::Missing),
+            Ok(Found::Nothing) => self.table_misses(wanted),
             Ok(Found::Broken(reason)) => {
                 // One line says it for all of this moment.
                 if self.table_told.begin(TOLD) {
                     let hint = "`tintype verify --table --deep --repair` mends it";
                     tracing::error!(path = wanted.path, reason, hint, "a row of the fallback table can't be shown");
                 }
-                Tried::over_a_lease(Landed::Missing)
+                self.table_misses(wanted)
             }
             Err(error) => {
                 // A crowd, and a server that is away, say nothing of the table: it has what is published when they are over.
                 if error.is_of_statement() {
                     self.table_rest.begin(REST);
                 }
-                Tried { landed: self.failed(&wanted.path, &error), had_lease: error.had_lease() }
+                Tried { landed: self.failed(&wanted.path, &error), is_due: error.had_lease() }
             }
         }
+    }
+
+    /// The table was asked for something that it hasn't. If that is published, so may all of it be: without this nothing
+    /// would bound what somebody whose share is used up can have looked up in vain.
+    fn table_misses(&self, wanted: &Wanted) -> Tried {
+        if wanted.is_published() {
+            self.table_doubt.begin(DOUBT);
+        }
+        Tried::over_a_lease(Landed::Missing)
     }
 }

@@ -55,6 +55,13 @@ impl Serving {
         line.unwrap_or_else(|| panic!("no metric {name} in:\n{text}")).parse().expect("a whole number")
     }
 
+    /// The sum of a metric over its labels.
+    pub fn metrics(&self, name: &str) -> u64 {
+        let text = http::get(self.admin, "/metrics", &[]).text().to_owned();
+        let samples = text.lines().filter_map(|line| line.strip_prefix(name)?.strip_prefix('{')?.split_once("} "));
+        samples.map(|(_, value)| value.parse::<u64>().expect("a whole number")).sum()
+    }
+
     /// The memory that it holds right now.
     pub fn memory_bytes(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.running.id())).expect("a running process");
