@@ -112,7 +112,7 @@ pub struct Settings {
     pub linger: Duration,
     /// How often the store is asked for a new release.
     pub follow_every: Duration,
-    /// How often a path that nobody knows may have the keys read again.
+    /// How often a path that no release shows may have the keys read again.
     pub reread: Duration,
     /// The path under which the documents lie at the edge, as `/data`; requests may have it or not.
     pub prefix: Option<String>,
