@@ -5,8 +5,9 @@
 //! long anybody waited. What this one promises:
 //!
 //! - **Never more than `max`.** Whoever wants a connection first gets one of `max` slots, in the order of asking. A
-//!   connection that is being closed keeps its slot until the server has most likely noticed, so that what the
-//!   database sees never exceeds the budget either.
+//!   connection that is being closed keeps its slot until the server has most likely noticed, and one on which the
+//!   server keeps silent until it speaks (see [`silence`]), so that what the database sees never exceeds the budget
+//!   either.
 //! - **Nobody waits for long.** The queue for slots is short: whoever comes when it is full is sent away at once, and
 //!   whoever has waited for `acquire_timeout` too. Connections are opened in a task of their own, within which a slow
 //!   handshake goes on after its reader has left, and serves the next one. One that nobody waits for any more keeps its
@@ -38,6 +39,7 @@ mod lease;
 mod opening;
 mod room;
 mod shared;
+mod silence;
 mod target;
 
 #[cfg(test)]
@@ -89,7 +91,8 @@ pub struct PoolState {
     pub in_use: usize,
     /// Open and unused.
     pub idle: usize,
-    /// Being closed, or left alone in the middle of a login. In use, idle and these together are never more than `max`.
+    /// Being closed, or left alone where the server keeps silent. In use, idle and these together are never more than
+    /// `max`.
     pub closing: usize,
     /// Readers in the queue.
     pub waiting: usize,

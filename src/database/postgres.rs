@@ -49,6 +49,11 @@ pub async fn close(connection: PgConnection) -> Result<(), DatabaseError> {
     }
 }
 
+/// Waits for the end of what was sent, whoever sent it; an error if the server hangs up, or the network gives up.
+pub async fn hear(connection: &mut PgConnection) -> Result<(), DatabaseError> {
+    connection.ping().await.map_err(|error| statement_error(&error, ""))
+}
+
 /// Runs a statement of the transaction itself.
 pub async fn execute(connection: &mut PgConnection, sql: &'static str) -> Result<(), DatabaseError> {
     connection.execute(sql).await.map(|_| ()).map_err(|error| statement_error(&error, ""))

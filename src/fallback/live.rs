@@ -145,10 +145,12 @@ async fn read_once(pool: &Pool, asked: &Asked) -> Result<Fetched, LiveError> {
     let mut lease = pool.begin_within(limit).await.map_err(LiveError::Pool)?;
     let as_of = lease.transaction().as_of;
     let too_slow = || LiveError::TooSlow { template: template.name.clone(), limit };
-    // A server that is stopped or cut off would keep the lease for good. One that is dropped in the middle closes its
-    // connection.
+    // A server that is stopped or cut off would keep the lease for good.
     let read = tokio::time::timeout(Pool::patience(limit), document(lease.transaction(), asked, learned)).await;
-    let read = read.map_err(|_| too_slow())?;
+    let Ok(read) = read else {
+        lease.give_up();
+        return Err(too_slow());
+    };
     // What was read is whole, and what failed has failed; whether the connection can be used again is the pool's affair.
     let _ = lease.finish().await;
     match read {

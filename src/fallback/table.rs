@@ -52,13 +52,17 @@ impl Table {
     /// be active. A row that is damaged, or isn't what that release has, says nothing of the others.
     pub async fn find(&self, path: &str, active: Option<&str>, published: Option<Digest>) -> Result<Found, LiveError> {
         // How long somebody waits for a connection is the pool's affair, and no word about the table.
-        let mut lease = self.pool.begin().await.map_err(LiveError::Pool)?;
-        let find = async {
-            let found = texts(lease.transaction(), &statement(path)).await.map_err(LiveError::Database)?;
-            let _ = lease.finish().await;
-            Ok::<_, LiveError>(found)
+        let mut lease = self.pool.begin_within(LIMIT).await.map_err(LiveError::Pool)?;
+        let find = async { texts(lease.transaction(), &statement(path)).await };
+        let Ok(found) = tokio::time::timeout(Pool::patience(LIMIT), find).await else {
+            lease.give_up();
+            return Err(LiveError::TableTooSlow { limit: LIMIT });
         };
-        let found = tokio::time::timeout(LIMIT, find).await.map_err(|_| LiveError::TableTooSlow { limit: LIMIT })??;
+        let _ = lease.finish().await;
+        let found = found.map_err(|error| match error.is_too_slow() {
+            true => LiveError::TableTooSlow { limit: LIMIT },
+            false => LiveError::Database(error),
+        })?;
         let Some(row) = found.into_iter().next() else { return Ok(Found::Nothing) };
         Ok(match (self.row(path, row, active), published) {
             (Ok(Some(row)), Some(digest)) if row.fetched.digest != digest => {

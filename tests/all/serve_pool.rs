@@ -14,6 +14,7 @@ use crate::support::servers::{Bouncer, Replicas, one};
 use crate::support::serving::Serving;
 use crate::support::wait::{wait_for, wait_until};
 
+mod frozen;
 mod others;
 
 const MINUTE: Duration = Duration::from_mins(1);
@@ -96,8 +97,6 @@ impl World {
     fn start() -> Option<Self> {
         let servers = Replicas::start()?;
         postgres::execute(&servers.primary, &rows());
-        // What a standby has is written for good; the server would lose it otherwise when it is stopped at once.
-        servers.execute(&["SELECT 1"]);
         let project = Project::at(&servers.primary);
         project.template("places", &template());
         Some(Self { servers, project })
@@ -133,6 +132,11 @@ fn quiet(server: &Serving, url: &str) {
 
 /// Has eight readers ask for documents that nobody has asked for, while `trouble` is made; what they got.
 fn while_asked(address: SocketAddr, trouble: impl FnOnce()) -> Vec<Seen> {
+    while_asked_for(address, &cold, trouble)
+}
+
+/// The same of these documents.
+fn while_asked_for(address: SocketAddr, cold: &(dyn Fn() -> String + Sync), trouble: impl FnOnce()) -> Vec<Seen> {
     /// Ends the readers whatever happens, or the scope would wait for them for good.
     struct Stop<'a>(&'a AtomicBool);
     impl Drop for Stop<'_> {

@@ -168,7 +168,7 @@ impl Shared {
             None => return Err(NotBegun::Refused(DatabaseError::Stopped)),
         };
         let Ok(begun) = begun else {
-            held.close(Closed::Invalid);
+            held.give_up();
             return Err(NotBegun::Silent(
                 target.silent("it takes connections, but answers no statement", asked.elapsed()),
             ));

@@ -41,8 +41,10 @@ pub enum Closed {
     Unfinished,
     /// Its lease was finished, and something had happened that leaves doubts: an error, or a COPY.
     Unclean,
-    /// It was dead, or the server didn't answer.
+    /// It was dead.
     Invalid,
+    /// The server didn't answer in time.
+    Silent,
     /// Its place was needed for a connection to another server, or its server isn't fit to be read.
     Replaced,
     /// The pool was closed.
@@ -51,12 +53,13 @@ pub enum Closed {
 
 impl Closed {
     /// All reasons.
-    pub const ALL: [Closed; 7] = [
+    pub const ALL: [Closed; 8] = [
         Closed::Idle,
         Closed::Age,
         Closed::Unfinished,
         Closed::Unclean,
         Closed::Invalid,
+        Closed::Silent,
         Closed::Replaced,
         Closed::Drained,
     ];
@@ -69,6 +72,7 @@ impl Closed {
             Closed::Unfinished => "unfinished",
             Closed::Unclean => "unclean",
             Closed::Invalid => "invalid",
+            Closed::Silent => "silent",
             Closed::Replaced => "replaced",
             Closed::Drained => "drained",
         }
@@ -136,7 +140,7 @@ mod tests {
         for (number, reason) in Closed::ALL.into_iter().enumerate() {
             assert_eq!(figures.closed(reason), number as u64 + 1, "{}", reason.name());
         }
-        assert_eq!(figures.closed_in_all(), 28);
+        assert_eq!(figures.closed_in_all(), 36);
     }
 
     #[test]

@@ -39,6 +39,13 @@ impl Held {
         self.end(reason);
     }
 
+    /// The server didn't answer.
+    pub fn give_up(mut self) {
+        if let Some((place, link)) = self.inner.take() {
+            place.give_up(link.connection);
+        }
+    }
+
     fn end(&mut self, reason: Closed) {
         if let Some((place, link)) = self.inner.take() {
             place.close(link.connection, reason, self.is_busy);
@@ -105,20 +112,30 @@ impl Lease {
         held.is_busy = true;
         let Some(link) = held.link() else { return Ok(()) };
         let ended = timeout(END_TIMEOUT, target::end(&mut link.connection)).await;
-        let error = match ended {
+        match ended {
             Ok(Ok(())) => {
                 if let Some((place, link)) = held.into_parts() {
                     place.park(link);
                 }
-                return Ok(());
+                Ok(())
             }
-            Ok(Err(error)) => error,
+            Ok(Err(error)) => {
+                held.close(Closed::Invalid);
+                Err(error)
+            }
             Err(_) => {
-                DatabaseError::Lost { reason: "the server didn't end the transaction within a second".to_owned() }
+                held.give_up();
+                Err(DatabaseError::Lost { reason: "the server didn't end the transaction within a second".to_owned() })
             }
-        };
-        held.close(Closed::Invalid);
-        Err(error)
+        }
+    }
+
+    /// Gives it up: the server didn't answer within [`Pool::patience`](super::Pool::patience), though it should have ended
+    /// the statement itself before.
+    pub fn give_up(mut self) {
+        if let Some(inner) = self.inner.take() {
+            inner.ended().0.give_up();
+        }
     }
 }
 

@@ -15,7 +15,7 @@ use super::events::{self, Usage};
 use super::figures::{Closed, PoolFigures};
 use super::idle::{Link, Stack, sweep};
 use super::target::{self, Target, targets};
-use super::{PoolError, PoolSettings, PoolState};
+use super::{PoolError, PoolSettings, PoolState, silence};
 use crate::database::{Connection, Database};
 
 /// A pool.
@@ -25,6 +25,8 @@ pub struct Shared {
     pub targets: Vec<Target>,
     /// One for every connection that is in use or being closed. There are never more idle ones than free slots.
     slots: Arc<Semaphore>,
+    /// One for every connection that has lost its slot, and on which the server still keeps silent.
+    beside: Arc<Semaphore>,
     state: Mutex<State>,
 }
 
@@ -90,8 +92,9 @@ impl Shared {
             holders: HashSet::new(),
             is_closed: false,
         };
-        let slots = Arc::new(Semaphore::new(settings.max));
-        let shared = Arc::new(Shared { settings, application, targets, slots, state: Mutex::new(state) });
+        let permits = || Arc::new(Semaphore::new(settings.max));
+        let (slots, beside, state) = (permits(), permits(), Mutex::new(state));
+        let shared = Arc::new(Shared { settings, application, targets, slots, beside, state });
         events::configured(&shared);
         let watch = events::watch(Arc::downgrade(&shared));
         shared.state().watcher = Handle::try_current().ok().map(|runtime| runtime.spawn(watch).abort_handle());
@@ -255,6 +258,16 @@ impl Place {
                 target::close(connection, is_busy).await;
                 drop(self);
             });
+        }
+    }
+
+    /// Gives a connection up on which the server keeps silent. The slot is free when the server has said something.
+    pub fn give_up(mut self, connection: Connection) {
+        self.shared.state().figures.count_closed(Closed::Silent);
+        self.leave();
+        if let Ok(runtime) = Handle::try_current() {
+            let beside = Arc::clone(&self.shared.beside);
+            runtime.spawn(silence::keep(silence::word(connection), self, beside));
         }
     }
 }

@@ -1,0 +1,127 @@
+//! Connections on which the server keeps silent: a reader has given up, and nothing says that the server has.
+//!
+//! One that is well notices within moments that a connection was closed. One whose processes hang, because its disk does
+//! for example, notices nothing; if each that was given up made room for another one, it would soon have none left for
+//! anybody. So such a connection isn't closed but listened to, and its slot is free when the server has said something, or
+//! has hung up. A server that was cut off never does, and after a failover nothing is left to wait for: after a while there
+//! may be another connection all the same, but no more of them beside the silent ones than the pool has.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, sleep, timeout_at};
+
+use super::target::NOTICED;
+use crate::database::{Connection, postgres, sqlite};
+
+/// How long a slot waits for a word.
+const PATIENCE: Duration = Duration::from_secs(70);
+/// How long a connection counts as one that the server may have. By then Linux has given up one that was cut off
+/// (`tcp_retries2`, about a quarter of an hour).
+const LONGEST: Duration = Duration::from_mins(16);
+
+/// Listens until the server has said something, or has hung up.
+pub async fn word(connection: Connection) {
+    match connection {
+        Connection::Postgres(mut connection) => {
+            if postgres::hear(&mut connection).await.is_ok() {
+                let _ = postgres::close(*connection).await;
+                sleep(NOTICED).await;
+            }
+        }
+        // What runs in this process ends when it is told to.
+        Connection::Sqlite(connection, _) => {
+            let _ = sqlite::close(connection).await;
+        }
+    }
+}
+
+/// Keeps a slot until the word has come, or for as long as that is worth waiting for. Beside those that wait longer there
+/// are never more than `beside` has permits.
+pub async fn keep(word: impl Future<Output = ()>, slot: impl Sized, beside: Arc<Semaphore>) {
+    let mut word = std::pin::pin!(word);
+    let silent_since = Instant::now();
+    if timeout_at(silent_since + PATIENCE, &mut word).await.is_ok() {
+        return;
+    }
+    let longest = silent_since + LONGEST;
+    let room = tokio::select! {
+        // The semaphore is never closed.
+        room = timeout_at(longest, beside.acquire()) => room,
+        () = &mut word => return,
+    };
+    drop(slot);
+    let _ = timeout_at(longest, word).await;
+    drop(room);
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::oneshot;
+    use tokio::time::advance;
+
+    use super::*;
+
+    const MAX: usize = 2;
+
+    /// A pool whose server falls silent on every connection; what it has open, and how to have it speak.
+    struct World {
+        slots: Arc<Semaphore>,
+        beside: Arc<Semaphore>,
+        silent: Vec<oneshot::Sender<()>>,
+    }
+
+    impl World {
+        fn new() -> World {
+            World { slots: Arc::new(Semaphore::new(MAX)), beside: Arc::new(Semaphore::new(MAX)), silent: Vec::new() }
+        }
+
+        /// As many connections as there are slots, each of which falls silent.
+        async fn open_all(&mut self) {
+            while let Ok(slot) = Arc::clone(&self.slots).try_acquire_owned() {
+                let (speaks, word) = oneshot::channel::<()>();
+                self.silent.push(speaks);
+                let word = async move { drop(word.await) };
+                tokio::spawn(keep(word, slot, Arc::clone(&self.beside)));
+            }
+            tokio::task::yield_now().await;
+        }
+
+        async fn after(&mut self, time: Duration) -> usize {
+            advance(time).await;
+            for _ in 0..10 {
+                tokio::task::yield_now().await;
+            }
+            self.open_all().await;
+            self.silent.len()
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_never_speaks_has_twice_the_pool_at_most() {
+        let mut world = World::new();
+        world.open_all().await;
+        assert_eq!(world.after(Duration::from_secs(69)).await, MAX);
+        assert_eq!(world.after(Duration::from_secs(2)).await, 2 * MAX, "one that was cut off is found again");
+        for _ in 0..14 {
+            assert_eq!(world.after(Duration::from_mins(1)).await, 2 * MAX);
+        }
+        let later = world.after(Duration::from_mins(1)).await;
+        assert_eq!(later, 3 * MAX, "the first ones are gone whatever became of them");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_word_frees_what_it_is_about() {
+        let mut world = World::new();
+        world.open_all().await;
+        world.silent.remove(0).send(()).unwrap();
+        assert_eq!(world.after(Duration::ZERO).await, MAX, "a slot for the one that spoke");
+        world.after(Duration::from_secs(71)).await;
+        assert_eq!(world.silent.len(), 2 * MAX);
+        // Those that count beside, and those in slots.
+        world.silent.drain(..).for_each(drop);
+        assert_eq!(world.after(Duration::ZERO).await, MAX);
+        assert_eq!((world.slots.available_permits(), world.beside.available_permits()), (0, MAX));
+    }
+}
