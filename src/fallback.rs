@@ -10,6 +10,7 @@
 
 mod answer;
 mod aside;
+mod bodies;
 mod body;
 mod client;
 mod descriptors;
@@ -50,6 +51,7 @@ use crate::template::Template;
 
 use answer::{Answer, Failure, Landed};
 use aside::{Aside, Presence};
+use bodies::Bodies;
 use client::Client;
 pub use families::Folder;
 use families::{Families, Turned};
@@ -140,6 +142,8 @@ pub struct Fallback {
     settings: Settings,
     followed: Followed,
     memory: Memory,
+    /// What it holds, and what is being sent besides.
+    bodies: Bodies,
     limits: Limits,
     peers: Arc<Peers>,
     /// Documents on their way from a table or a database.
@@ -168,6 +172,8 @@ pub struct Fallback {
     told_store: Rest,
     /// After it was told of one that is damaged.
     told_damage: Rest,
+    /// After it was told of readers who hold too much.
+    told_room: Rest,
     /// Whether the database is there.
     word: Word,
     /// Whether the table is there.
@@ -189,6 +195,7 @@ impl Fallback {
             table,
             has_table_pool,
             memory: Memory::new(settings.memory_bytes),
+            bodies: Bodies::beside(settings.memory_bytes),
             settings: Settings { connections, ..settings },
             followed: Followed::new(families, head_pool),
             limits,
@@ -207,6 +214,7 @@ impl Fallback {
             told: Rest::default(),
             told_store: Rest::default(),
             told_damage: Rest::default(),
+            told_room: Rest::default(),
             word: Word::default(),
             table_word: Word::default(),
             draining: AtomicBool::new(false),

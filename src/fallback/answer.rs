@@ -152,6 +152,10 @@ impl Fallback {
             let _ = tokio::time::timeout(store::LONGEST, self.followed.looked()).await;
         }
         let site = self.followed.site();
+        let digest = || site.as_ref()?.digest(path);
+        if !self.has_room() && digest().and_then(|digest| self.bodies.find(&digest)).is_none() {
+            return self.no_room(path);
+        }
         let named = keys::named(self.followed.served(site.as_deref()), path);
         let published = site.as_ref().and_then(|site| site.document(path));
         let mut is_settled = true;
@@ -241,6 +245,28 @@ impl Fallback {
             true => Answer::Unknown,
             false => Answer::Unavailable { retry_after: COME_BACK, why: Shed::Unsettled },
         }
+    }
+
+    /// Says whether another document may be fetched beside those that are in memory or being sent.
+    fn has_room(&self) -> bool {
+        if !self.bodies.has_room() {
+            self.memory.settle();
+        }
+        self.bodies.has_room()
+    }
+
+    /// The answer while readers hold as much as they may.
+    fn no_room(&self, path: &str) -> Answer {
+        if self.told_room.begin(failures::TOLD) {
+            let (bytes, hint) = (self.bodies.bytes(), "a larger [fallback] memory has room for more of them");
+            tracing::warn!(
+                path,
+                bytes,
+                hint,
+                "readers are slow to take what they are being sent; nothing more is fetched"
+            );
+        }
+        Answer::Unavailable { retry_after: COME_BACK, why: Shed::Memory }
     }
 
     async fn meaning(&self, named: &[Named<'_>], path: &str, site: Option<&Site>) -> Meaning {

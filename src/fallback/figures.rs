@@ -21,10 +21,13 @@ pub enum Shed {
     Store,
     /// Which keys are valid isn't known yet.
     Unsettled,
+    /// Readers who are still being sent large documents hold as many bytes as there may be.
+    Memory,
 }
 
 impl Shed {
-    const ALL: [Shed; 6] = [Shed::Busy, Shed::Down, Shed::Slow, Shed::Failed, Shed::Store, Shed::Unsettled];
+    const ALL: [Shed; 7] =
+        [Shed::Busy, Shed::Down, Shed::Slow, Shed::Failed, Shed::Store, Shed::Unsettled, Shed::Memory];
 
     /// In a word.
     pub fn name(self) -> &'static str {
@@ -35,6 +38,7 @@ impl Shed {
             Shed::Failed => "failed",
             Shed::Store => "store",
             Shed::Unsettled => "unsettled",
+            Shed::Memory => "memory",
         }
     }
 }

@@ -151,6 +151,8 @@ impl Fallback {
         let (entries, bytes) = self.memory.size();
         sample("tintype_fallback_memory_entries", "gauge", "Documents in memory.", entries as f64);
         sample("tintype_fallback_memory_bytes", "gauge", "Bytes that they take, about.", bytes as f64);
+        let in_hand = self.bodies.bytes() as f64;
+        sample("tintype_fallback_held_bytes", "gauge", "Bytes of documents in memory or being sent.", in_hand);
         let shared = self.flights.shared() + self.reads.shared();
         sample("tintype_fallback_flights_shared_total", "counter", "Requests that joined another's.", shared as f64);
         let flights = self.flights.count() + self.reads.count();

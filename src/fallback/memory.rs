@@ -185,8 +185,14 @@ impl Memory {
         }
     }
 
+    /// Lets go of what it has no room for, which is done on the way of other readers otherwise.
+    pub fn settle(&self) {
+        self.0.run_pending_tasks();
+    }
+
     /// Documents, and their bytes, about.
     pub fn size(&self) -> (u64, u64) {
+        self.settle();
         (self.0.entry_count(), self.0.weighted_size())
     }
 }

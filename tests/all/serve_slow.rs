@@ -125,6 +125,54 @@ fn more_than_there_is_room_for_wait_and_are_served() {
 }
 
 #[test]
+fn who_takes_large_documents_slowly_holds_no_copy_of_his_own() {
+    const DOCUMENTS: usize = 14;
+    const READERS: usize = 6;
+    let large = format!(
+        "CREATE TABLE large (name TEXT, text TEXT);
+         WITH RECURSIVE number(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM number WHERE n < {DOCUMENTS})
+         INSERT INTO large SELECT 'd' || n, hex(randomblob(6000000)) FROM number"
+    );
+    let project = Project::sqlite(&large);
+    project.template(
+        "large",
+        "/*---\npath = \"large/{name}.json\"\n[keys.name]\nsql = \"SELECT name FROM large ORDER BY name\"\n---*/\n\
+         SELECT name, text FROM large WHERE 1 = 1 /*:keys name=name */ ORDER BY name\n",
+    );
+    project.configure("sqlite:file.db", "[fallback]\nmemory = \"1MiB\"\ntable = false\n");
+    project.publish();
+    let command = project.tintype(&["serve"]).env("TINTYPE_FALLBACK_TRUSTED_PROXIES", "192.0.2.1");
+    let server = Serving::of(command);
+    let held = || server.metric("tintype_fallback_held_bytes");
+    let path = |n: usize| format!("/large/d{}.json", n % DOCUMENTS + 1);
+    let before = server.memory_bytes();
+    let begin = |n: usize| {
+        let mut raw = Raw::narrow(server.address);
+        raw.say(format!("GET {} HTTP/1.1\r\nHost: x\r\nAccept-Encoding: gzip\r\n\r\n", path(n)).as_bytes());
+        let status = raw.status();
+        (raw, status)
+    };
+    // Some readers of each, none of whom reads on.
+    let readers: Vec<(Raw, u16)> = (0..READERS * DOCUMENTS).map(begin).collect();
+    let statuses: Vec<u16> = readers.iter().map(|(_, status)| *status).collect();
+    let refused = statuses.iter().filter(|status| **status == 503).count();
+    // All readers of one document get the same answer: what is being sent to one is there for the next.
+    assert!(
+        (READERS..READERS * DOCUMENTS).contains(&refused) && statuses.iter().all(|status| [200, 503].contains(status)),
+        "{statuses:?}"
+    );
+    assert!(statuses.chunks(DOCUMENTS).all(|round| round == &statuses[..DOCUMENTS]), "{statuses:?}");
+    assert!(held() > 48 << 20, "{} bytes are held", held());
+    let grown = server.memory_bytes().saturating_sub(before);
+    assert!(grown < 200 << 20, "{} MiB for {} MiB of documents", grown >> 20, held() >> 20);
+    drop(readers);
+    wait_until("what they held to be let go of", Duration::from_secs(20), || held() < 32 << 20);
+    let last = server.get(&path(DOCUMENTS - 1));
+    assert_eq!((last.status, last.header("x-tintype-source")), (200, "store"));
+    server.end().expect(0);
+}
+
+#[test]
 fn one_address_gets_a_quarter_and_is_told_so() {
     let site = Site::start("\n[fallback]\nconnections = 64\n", |_| {});
     let ask = |raw: &mut Raw| raw.say(format!("GET {PATH} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes());

@@ -28,7 +28,8 @@ impl Fallback {
                 let own = template.limits.ttl;
                 let ttl = if wanted.is_published() { own.min(table::TTL) } else { own };
                 let (ttl, site) = (spread(ttl, path), wanted.site.as_deref());
-                let entry = Entry::new(fetched.gzip, fetched.digest, &attributes, Some(ttl), site);
+                let gzip = self.bodies.hold(fetched.digest, fetched.gzip);
+                let entry = Entry::new(gzip, fetched.digest, &attributes, Some(ttl), site);
                 let entry = entry.published(wanted.is_published());
                 return Tried::over_a_lease(self.landed(wanted, entry, Source::Live));
             }

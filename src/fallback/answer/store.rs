@@ -7,6 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, timeout, timeout_at};
 
@@ -45,6 +46,10 @@ impl Fallback {
     ) -> Landed {
         if row.document.is_none() {
             return Landed::Missing;
+        }
+        if let Some(gzip) = row.digest().and_then(|digest| self.bodies.find(&digest)) {
+            // It is being sent to somebody.
+            return self.shown(row, gzip, attributes, site, Source::Memory);
         }
         match self.silence.turn(path) {
             Turn::Ask => {}
@@ -85,9 +90,8 @@ impl Fallback {
                     self.tell_damaged(path, &reason);
                     return Landed::Missing;
                 }
-                let entry = Arc::new(Entry::new(gzip.into(), digest, attributes, None, site.map(AsRef::as_ref)));
-                self.memory.put(path, &entry);
-                Landed::Document(entry, Source::Store)
+                let gzip = self.bodies.hold(digest, gzip.into());
+                self.shown(row, gzip, attributes, site, Source::Store)
             }
             Ok(Ok(None)) => {
                 self.store_gave(path);
@@ -97,6 +101,21 @@ impl Fallback {
             Ok(Err(Broken::Failed(error))) => self.silent(path, &error.to_string(), error.is_general, site),
             Err(_) => self.silent(path, &format!("no answer for {LONGEST:?}"), false, site),
         }
+    }
+
+    /// Keeps the body of what the release shows.
+    fn shown(
+        &self,
+        row: &Row,
+        gzip: Bytes,
+        attributes: &Attributes,
+        site: Option<&Arc<Site>>,
+        source: Source,
+    ) -> Landed {
+        let Some(digest) = row.digest() else { return Landed::Missing };
+        let entry = Arc::new(Entry::new(gzip, digest, attributes, None, site.map(AsRef::as_ref)));
+        self.memory.put(&row.path, &entry);
+        Landed::Document(entry, source)
     }
 
     /// Reads a blob. What a folder is asked for holds its turn for as long as the folder holds the thread.

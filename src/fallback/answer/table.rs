@@ -41,7 +41,8 @@ impl Fallback {
         let published = wanted.site.as_ref().and_then(|site| site.digest(&wanted.path));
         match table.find(&wanted.path, active.as_deref(), published).await {
             Ok(Found::Row(row)) => {
-                let (gzip, digest) = (row.fetched.gzip, row.fetched.digest);
+                let digest = row.fetched.digest;
+                let gzip = self.bodies.hold(digest, row.fetched.gzip);
                 let entry = Entry::new(gzip, digest, &row.attributes, Some(TTL), wanted.site.as_deref());
                 let landed = self.landed(wanted, entry.published(true), Source::Table);
                 // What is published costs its readers nothing.

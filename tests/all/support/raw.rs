@@ -19,6 +19,13 @@ impl Raw {
         Self(stream)
     }
 
+    /// Opens one to whom the network may bring a few KiB at a time, and no more before those are read.
+    pub fn narrow(address: SocketAddr) -> Self {
+        let raw = Self::open(address);
+        rustix::net::sockopt::set_socket_recv_buffer_size(&raw.0, 4096).expect("set a size");
+        raw
+    }
+
     /// Sends bytes. A server that has closed meanwhile is no fault: it says so to whoever reads.
     pub fn say(&mut self, bytes: &[u8]) {
         let _ = self.0.write_all(bytes);
@@ -51,6 +58,13 @@ impl Raw {
         let mut body = vec![0; length.expect("its length").expect("a number")];
         self.0.read_exact(&mut body).expect("read the body");
         head + &String::from_utf8(body).expect("the body is text")
+    }
+
+    /// Reads the status of an answer and nothing more.
+    pub fn status(&mut self) -> u16 {
+        let mut line = [0; "HTTP/1.1 200".len()];
+        self.0.read_exact(&mut line).expect("read the status");
+        String::from_utf8_lossy(&line)[9..].parse().expect("a status")
     }
 
     /// Sends the same again and again, until the server takes no more for some time or has closed.
