@@ -64,7 +64,7 @@ use memory::Memory;
 use peers::Peers;
 pub use respond::Origins;
 use respond::Reply;
-use rest::Rest;
+use rest::{Rest, Trial};
 use silence::Silence;
 use site::Followed;
 pub use table::Table;
@@ -160,8 +160,8 @@ pub struct Fallback {
     aside: Arc<Aside>,
     /// Whether the table's file is there.
     presence: Presence,
-    /// After the table failed.
-    table_rest: Rest,
+    /// Whether the table works.
+    table_trial: Trial,
     /// After it hadn't what is published: looking there costs the client's share until it may have it again.
     table_doubt: Rest,
     /// After the log was told of a row that is broken.
@@ -208,7 +208,7 @@ impl Fallback {
             silence: Silence::default(),
             aside: Arc::new(Aside::new(STORE_THREADS)),
             presence: Presence::default(),
-            table_rest: Rest::default(),
+            table_trial: Trial::default(),
             table_doubt: Rest::default(),
             table_told: Rest::default(),
             told: Rest::default(),

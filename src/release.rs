@@ -57,7 +57,7 @@ mod unpack;
 pub mod verify;
 
 pub use activate::{attributes, document_of, tags};
-pub use build::{BuildError, key_columns, listed_domains, read_domains, statement_error};
+pub use build::{BuildError, checked_key_columns, listed_domains, read_domains, statement_error};
 pub use check::check_template;
 pub use debt::{Debt, debt, forgotten};
 pub use guard::{Moved, MovedUnit, Verdict, grouped};

@@ -13,11 +13,11 @@ use tokio::sync::mpsc;
 use super::keys::Asked;
 use crate::database::{DatabaseError, KeyColumns, Pool, PoolError, ReadTransaction, Rows};
 use crate::diagnostic::Diagnostic;
-use crate::release::{BuildError, key_columns, statement_error};
+use crate::release::{BuildError, checked_key_columns, statement_error};
 use crate::snapshot::{Digest, Gzip, Snapshot, Splitter};
 use crate::template::Template;
 use crate::template::domain::Domains;
-use crate::template::scope::{Scope, Statement, keyed};
+use crate::template::scope::{Scope, Statement, keyed, whole};
 
 /// Batches of rows between the connection and the splitter.
 const BATCHES: usize = 4;
@@ -196,7 +196,13 @@ async fn document(
     let columns = if let Some(columns) = learned.get() {
         columns
     } else {
-        let columns = Arc::new(key_columns(transaction, template, &domains).await?);
+        let all = whole(template);
+        let columns = match transaction.columns(&all).await {
+            Ok(columns) => columns,
+            Err(error) if error.is_too_slow() => return Err(Broken::TooSlow),
+            Err(error) => return Err(statement_error(template, &all, error).into()),
+        };
+        let columns = Arc::new(checked_key_columns(template, &columns, &domains)?);
         learned.set(Some(Arc::clone(&columns)));
         columns
     };

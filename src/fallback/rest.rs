@@ -1,7 +1,7 @@
 //! Rests: something that failed is left alone for a while.
 
 use std::sync::LazyLock;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// When the process began to count.
@@ -28,6 +28,56 @@ impl Rest {
     }
 }
 
+/// Something that failed, is left alone for a while, and then tried by one before all use it again.
+#[derive(Debug, Default)]
+pub struct Trial {
+    rest: Rest,
+    has_failed: AtomicBool,
+}
+
+impl Trial {
+    /// Says whether it is left alone.
+    pub fn rests(&self) -> bool {
+        self.rest.is_on()
+    }
+
+    /// Says whether this one may use it. After a failure that is one at a time, each as long after the one before.
+    pub fn may_try(&self, length: Duration) -> bool {
+        !self.has_failed.load(Ordering::Relaxed) || self.rest.begin(length)
+    }
+
+    /// It failed, and is left alone for so long.
+    pub fn failed(&self, length: Duration) {
+        self.has_failed.store(true, Ordering::Relaxed);
+        self.rest.begin(length);
+    }
+
+    /// It works.
+    pub fn went_well(&self) {
+        if self.has_failed.swap(false, Ordering::Relaxed) {
+            self.rest.until.store(0, Ordering::Relaxed);
+        }
+    }
+}
+
 fn now() -> u64 {
     u64::try_from(BEGAN.elapsed().as_millis()).unwrap_or(u64::MAX / 2) + 1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LONG: Duration = Duration::from_hours(1);
+
+    #[test]
+    fn after_a_failure_one_tries() {
+        let trial = Trial::default();
+        assert!((0..3).all(|_| trial.may_try(LONG)) && !trial.rests());
+        trial.failed(Duration::ZERO);
+        let tried = (0..3).filter(|_| trial.may_try(LONG)).count();
+        assert_eq!((tried, trial.rests()), (1, true));
+        trial.went_well();
+        assert!((0..3).all(|_| trial.may_try(LONG)) && !trial.rests());
+    }
 }

@@ -91,7 +91,12 @@ impl Table {
         };
         let serial: u64 = serial.parse().map_err(|_| "has no serial".to_owned())?;
         let format: u32 = format.parse().map_err(|_| "has no format".to_owned())?;
-        if site != self.site || format > TABLE_FORMAT || active.is_some_and(|active| active != release) {
+        if site != self.site {
+            // The address of a bucket is a part of its name: two that are one to people aren't to us.
+            let named = |site: &str| if site.is_empty() { "of its folder".to_owned() } else { format!("`{site}`") };
+            return Err(format!("is of the site {}, and this one is {}", named(&site), named(&self.site)));
+        }
+        if format > TABLE_FORMAT || active.is_some_and(|active| active != release) {
             return Ok(None);
         }
         let gzip = STANDARD.decode(body).map_err(|error| error.to_string())?;

@@ -15,7 +15,7 @@ use super::pipeline::{self, Running, Work};
 use super::progress::Progress;
 use super::refresh::{Consulted, Decision, LeftOut, Records, Why};
 use super::row::{Origin, Row};
-use crate::database::{DatabaseError, KeyColumns, ReadTransaction};
+use crate::database::{DatabaseError, KeyColumns, ReadTransaction, ResultColumn};
 use crate::diagnostic::Diagnostic;
 use crate::error::Error;
 use crate::key::Key;
@@ -333,7 +333,16 @@ pub async fn key_columns(
 ) -> Result<KeyColumns, BuildError> {
     let all = whole(template);
     let columns = transaction.columns(&all).await.map_err(|error| statement_error(template, &all, error))?;
-    let columns = KeyColumns::new(template, &columns).map_err(|name| {
+    checked_key_columns(template, &columns, domains)
+}
+
+/// The key columns among those that a template's query returns, if these keys can be compared with them.
+pub fn checked_key_columns(
+    template: &Template,
+    columns: &[ResultColumn],
+    domains: &Domains,
+) -> Result<KeyColumns, BuildError> {
+    let columns = KeyColumns::new(template, columns).map_err(|name| {
         template.error(format!("the query doesn't return the key column `{name}`, which the path names"))
     })?;
     // A full build would stumble over the first row; a statement for such a key would just find none.

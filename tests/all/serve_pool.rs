@@ -15,6 +15,7 @@ use crate::support::serving::Serving;
 use crate::support::wait::{wait_for, wait_until};
 
 mod frozen;
+mod locked;
 mod others;
 
 const MINUTE: Duration = Duration::from_mins(1);
@@ -254,65 +255,6 @@ fn a_server_that_hangs_keeps_no_lease_and_no_reader() {
     wait_until("the leases to be given up", Duration::from_secs(10), || in_use(&server) == 0);
     world.servers.command("thaw primary");
     println!("recovered after {:?}", recovered(&server, world.url()));
-    server.end().expect(0);
-}
-
-#[test]
-fn a_table_that_is_locked_holds_up_nobody_for_long() {
-    let Some(database) = postgres::database() else { return };
-    database.execute(&rows());
-    let project = Project::postgres(database);
-    project.template("places", &template());
-    let server = serving(&project);
-    let mut locker = project.database().connect();
-    locker.query("BEGIN");
-    locker.query("LOCK TABLE fact IN ACCESS EXCLUSIVE MODE");
-    let seen = while_asked(server.address, || {
-        wait_until("the old answer", MINUTE, || ask(server.address, WARM).source == "stale");
-        wait_until("a reader that was sent away", MINUTE, || {
-            server.metric("db_pool_connection_timeouts_total{pool=\"serve\"}") > 0
-        });
-    });
-    tell("while the table was locked", &seen);
-    locker.query("ROLLBACK");
-    println!("recovered after {:?}", recovered(&server, &project.database().url()));
-    // It got full many times, and that is told once.
-    let ended = server.end().expect(0);
-    for event in ["db_pool_configured", "db_pool_high_usage", "db_pool_critical_usage"] {
-        assert_eq!(ended.stderr.matches(event).count(), 1, "{event} in {ended}");
-    }
-}
-
-#[test]
-fn while_the_data_is_locked_the_fallback_table_answers() {
-    let Some(database) = postgres::database() else { return };
-    database.execute(places::ROWS);
-    let url = database.url();
-    let project = Project::postgres(database);
-    project.configure(&url, &format!("[fallback]\ntable_url = \"{url}\"\n"));
-    project.template("places", &template());
-    project.publish();
-    let server = Serving::of(command(&project));
-    let path = |topic: &str| format!("/places/united-states/{topic}/low.json");
-    assert_eq!(ask(server.address, &path("crispr")).source, "store");
-    // The records of the store are gone, and so are the bodies.
-    let (records, away) = (project.root().join(".tintype"), project.root().join("away"));
-    std::fs::rename(&records, &away).expect("move the records away");
-    let lock = |table: &str| {
-        let mut locker = project.database().connect();
-        locker.query("BEGIN");
-        locker.query(&format!("LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE"));
-        locker
-    };
-    let _data = lock("fact");
-    let answered = ask(server.address, &path("malaria"));
-    assert!(answered.source == "table" && answered.took < Duration::from_secs(2), "{answered:?}");
-    let table = lock("tintype_snapshot");
-    let seen = ask(server.address, &path("sepsis"));
-    assert_eq!((seen.status, ask(server.address, &path("malaria")).source.as_str()), (503, "memory"), "{seen:?}");
-    drop(table);
-    wait_until("the table to answer again", MINUTE, || ask(server.address, &path("sepsis")).source == "table");
-    quiet(&server, &url);
     server.end().expect(0);
 }
 

@@ -13,7 +13,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::super::Fallback;
 use super::super::figures::Shed;
-use super::super::memory::Entry;
+use super::super::memory::{Entry, Kept};
 use super::super::silence::{Said, Turn};
 use super::super::site::Site;
 use super::{COME_BACK, Landed, Source};
@@ -47,8 +47,9 @@ impl Fallback {
         if row.document.is_none() {
             return Landed::Missing;
         }
-        if let Some(gzip) = row.digest().and_then(|digest| self.bodies.find(&digest)) {
-            // It is being sent to somebody.
+        let is_kept = !matches!(self.memory.get(path, site.map(AsRef::as_ref)), Kept::Nothing);
+        if let Some(gzip) = row.digest().and_then(|digest| self.bodies.find(&digest)).filter(|_| !is_kept) {
+            // The memory has no room for it, and it is being sent to somebody.
             return self.shown(row, gzip, attributes, site, Source::Memory);
         }
         match self.silence.turn(path) {
@@ -78,7 +79,8 @@ impl Fallback {
         let until = Instant::now() + LONGEST;
         // So many bodies are on their way at most.
         let Ok(Ok(turn)) = timeout_at(until, Arc::clone(&self.store_turns).acquire_owned()).await else {
-            return self.silent(path, &format!("no turn to ask it for {LONGEST:?}"), false, site);
+            // Those who have a turn find out how the store is. That there are many of them says nothing of it.
+            return FAILED;
         };
         if self.silence.is_in_doubt_or_away() {
             return FAILED;

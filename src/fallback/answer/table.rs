@@ -28,7 +28,7 @@ impl Fallback {
 
     /// The same, unless it failed a moment ago.
     pub(super) async fn table(&self) -> Option<&Table> {
-        if self.table_rest.is_on() { None } else { self.made_table().await }
+        if self.table_trial.rests() { None } else { self.made_table().await }
     }
 
     /// Asks the table for what it may have.
@@ -36,10 +36,17 @@ impl Fallback {
         // It has what is published, and nothing else; without a release any path may be.
         let may_have = wanted.is_published() || wanted.site.is_none();
         let table = if may_have { self.table().await } else { None };
-        let Some(table) = table else { return Tried::at_no_cost(Landed::Missing) };
+        // One that was locked takes a lease for as long as it may take: one finds out whether it still is.
+        let Some(table) = table.filter(|_| self.table_trial.may_try(REST)) else {
+            return Tried::at_no_cost(Landed::Missing);
+        };
         let active = wanted.site.as_ref().map(|site| site.manifest.root.id.to_string());
         let published = wanted.site.as_ref().and_then(|site| site.digest(&wanted.path));
-        match table.find(&wanted.path, active.as_deref(), published).await {
+        let found = table.find(&wanted.path, active.as_deref(), published).await;
+        if found.is_ok() {
+            self.table_trial.went_well();
+        }
+        match found {
             Ok(Found::Row(row)) => {
                 let digest = row.fetched.digest;
                 let gzip = self.bodies.hold(digest, row.fetched.gzip);
@@ -52,7 +59,8 @@ impl Fallback {
             Ok(Found::Broken(reason)) => {
                 // One line says it for all of this moment.
                 if self.table_told.begin(TOLD) {
-                    let hint = "`tintype verify --table --deep --repair` mends it";
+                    let hint = "`tintype verify --table --deep --repair` mends it; where the site is another one, let [store] \
+                                url and endpoint be written as they are where it is published";
                     tracing::error!(path = wanted.path, reason, hint, "a row of the fallback table can't be shown");
                 }
                 self.table_misses(wanted)
@@ -60,7 +68,7 @@ impl Fallback {
             Err(error) => {
                 // A crowd, and a server that is away, say nothing of the table: it has what is published when they are over.
                 if error.is_of_statement() {
-                    self.table_rest.begin(REST);
+                    self.table_trial.failed(REST);
                 }
                 Tried { landed: self.failed(&wanted.path, &error), is_due: error.had_lease() }
             }

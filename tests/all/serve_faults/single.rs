@@ -181,7 +181,8 @@ fn a_table_that_shows_something_else_is_passed_over() {
         }
         site.bodies_are_away(false);
         site.is_from(&server, OTHERS[2], "store", "the bodies are back");
-        server.end().expect(0);
+        let ended = server.end().expect(0);
+        assert!(ended.stderr.contains("is of the site `s3://somebody/else`, and this one is"), "{ended}");
     }
 }
 
