@@ -5,11 +5,14 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
+use crate::support::bucket::Bucket;
 use crate::support::cdn_api::{CdnApi, Play};
 use crate::support::night::{CHECK, HOOK, child_of, is_gone, night, night_until, told, write_schedule};
+use crate::support::places;
 use crate::support::postgres::{self, Session};
 use crate::support::process::Running;
 use crate::support::project::Project;
+use crate::support::s3_server::{Asked, Fault, Kind, What};
 use crate::support::wait::wait_until;
 
 /// Before the `time_limit` of these tests is over, the query stands at the gate, also on a machine that is busy.
@@ -149,4 +152,38 @@ fn a_run_that_does_not_even_hear_is_killed_and_tried_again() {
     }
     assert!(well.contains("schedule nightly is well again, release 2-"), "{well}");
     assert_eq!(project.public().document("gated/1.json")["rows"][0]["v"], 2);
+}
+
+#[test]
+fn a_run_that_is_frozen_with_the_lease_does_not_keep_it() {
+    let listener = CdnApi::start(|_| Play::Say(200, Vec::new(), "ok".to_owned()));
+    let (bucket, mut project) = (Bucket::new(), places::sqlite());
+    project.publish_to(&bucket, "lease_ttl = \"10s\"\n");
+    project.configure("sqlite:file.db", &format!("[notify]\nwebhook = \"{}{HOOK}\"\n", listener.url()));
+    project.publish();
+    project.execute("UPDATE fact SET city = 'Dallas' WHERE city_id = 2");
+    schedule(&project, &listener, &format!("{LIMIT}retries = 20\n"));
+    let is_copy = |asked: &Asked| asked.kind == Kind::Copy;
+    let slow = bucket.server.play(Fault::new(What::Wait(Duration::from_mins(10)), is_copy));
+    let mut running = project.tintype(&["schedule", "--once", "nightly", "-v"]).timeout(Duration::from_mins(5)).start();
+    running.wait_for("the first copy", |_| (slow.struck() > 0).then_some(()));
+    kill_process(child_of(&running), Signal::STOP).expect("freeze the run");
+    bucket.server.heal();
+    assert!(!bucket.head()["lease"].is_null(), "it is in the middle of its activation");
+    let said = running.finish().expect(0);
+    assert_eq!(times(&said.stderr, "took longer than its time_limit"), 1, "{said}");
+    let head = bucket.head();
+    let claim = &head["schedules"]["nightly"];
+    // The lease of the dead one is left to run out, and the next attempt comes after that: none is lost on it.
+    assert_eq!(
+        (&head["lease"], &claim["outcome"], &claim["attempts"]),
+        (&Value::Null, &json!("done"), &json!(2)),
+        "{said}"
+    );
+    assert_eq!(head["active"], head["desired"]);
+    let (pings, messages) = told(&listener);
+    assert_eq!(pings, ["/start", ""]);
+    let [fails, well] = messages.as_slice() else { panic!("{messages:?}") };
+    assert!(fails.contains("stopped after its time_limit of 10s") && well.contains("well again"), "{messages:?}");
+    assert!(project.run(&["get", "places/united-states/crispr/low"]).expect(0).text().contains("Dallas"));
 }
