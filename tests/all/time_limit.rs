@@ -1,5 +1,6 @@
 //! Runs that don't come to an end: a query that waits for a lock that nobody gives free, and a process that is frozen.
 
+use std::fs;
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -83,7 +84,9 @@ fn a_query_without_an_end_is_stopped_and_told_once() {
     let Some((project, listener, mut gate)) = gated() else { return };
     schedule(&project, &listener, &format!("{LIMIT}retries = 1\n"));
     let mut attempts: Vec<(Pid, String)> = Vec::new();
-    let said = night_until(&project, &[], "two attempts that were stopped", |daemon| {
+    let file = project.root().join("tintype.prom");
+    let metrics = ["--metrics-file", file.to_str().expect("a path")];
+    let said = night_until(&project, &metrics, "two attempts that were stopped", |daemon| {
         let at_work = attempts.len();
         if times(&daemon.stderr(), "attempt=") > at_work {
             // Whatever was before this attempt has come to its end, in the database too.
@@ -108,6 +111,15 @@ fn a_query_without_an_end_is_stopped_and_told_once() {
         assert!(message.contains(part), "no {part} in {message}");
     }
     assert_eq!(times(&said.stderr, "took longer than its time_limit"), 2, "{said}");
+
+    // Whoever looks at the metrics sees that it is tried, and in vain.
+    let text = fs::read_to_string(&file).expect("read the metrics");
+    let [attempt, success] = ["attempt", "success"].map(|what| {
+        let sample = format!("tintype_last_{what}_timestamp_seconds{{template=\"gated\"}} ");
+        let value = text.lines().find_map(|line| line.strip_prefix(&sample)?.parse::<f64>().ok());
+        value.unwrap_or_else(|| panic!("no {sample} in {text}"))
+    });
+    assert!(attempt - success > 20.0, "twice the limit of 10 s: {success} and {attempt}");
 
     // Nobody is kept off.
     let head = project.head();
