@@ -32,6 +32,8 @@ pub struct Ended<'a> {
     pub code: u8,
     /// What it said, if it got that far.
     pub document: Option<&'a Value>,
+    /// The templates that it was to read, where it came to its end before it could say what became of each.
+    pub tried: Vec<String>,
     /// When.
     pub at: DateTime<Utc>,
 }
@@ -54,6 +56,9 @@ impl Site {
 }
 
 type Labels = Vec<(&'static str, String)>;
+
+/// The metric that a run moves which came to nothing.
+const LAST_ATTEMPT: &str = "tintype_last_attempt_timestamp_seconds";
 
 /// Some metrics of one name.
 struct Family {
@@ -88,9 +93,31 @@ fn text(run: &Ended<'_>, site: &Site, before: &str) -> String {
             family.samples.clear();
             kept = file::samples(before, family.name, |of| of.is_none_or(|of| site.has(of)));
         }
+        // Where the store doesn't answer, nothing gets as far as an attempt.
+        if family.name == LAST_ATTEMPT && site.head.is_some() {
+            add_attempts(&mut family, run, before);
+        }
         push(&mut text, &family, &kept);
     }
     text
+}
+
+/// Adds what a run has tried in vain. Without the database it leaves nothing in the head, so that the file alone remembers
+/// it, until the head knows of a later attempt.
+fn add_attempts(family: &mut Family, run: &Ended<'_>, before: &str) {
+    let now = seconds(run.at);
+    let earlier = file::samples(before, LAST_ATTEMPT, |_| true);
+    for (labels, value) in &mut family.samples {
+        let sample = format!("{LAST_ATTEMPT}{} ", shown(labels));
+        let known = earlier.iter().find_map(|line| line.strip_prefix(&sample)?.parse::<f64>().ok());
+        // One that is still to come is the mistake of a clock.
+        *value = known.filter(|known| *known <= now).map_or(*value, |known| value.max(known));
+    }
+    for name in &run.tried {
+        let labels = vec![("template", name.clone())];
+        family.samples.retain(|(known, _)| *known != labels);
+        family.samples.push((labels, now));
+    }
 }
 
 /// Adds a family, with lines that stay as they were.
@@ -178,11 +205,7 @@ fn of_head(head: &Head, site: &Site) -> Vec<Family> {
             "When a template was last read whole.",
             of_checked(|checked| checked.at),
         ),
-        family(
-            "tintype_last_attempt_timestamp_seconds",
-            "When that was last tried, or found to be needless.",
-            attempts,
-        ),
+        family(LAST_ATTEMPT, "When that was last tried, or found to be needless.", attempts),
         family(
             "tintype_data_as_of_timestamp_seconds",
             "The instant whose data a template shows.",

@@ -49,7 +49,7 @@ pub struct Schedule {
     pub retry_after: Duration,
     /// How long a run may go on after a SIGTERM to whoever started it. Default 1 minute.
     pub grace: Duration,
-    /// How long an attempt may take, 1 minute to 7 days. Default 6 hours. Longer, it is stopped and has failed: something
+    /// How long an attempt may take, 1 second to 7 days. Default 6 hours. Longer, it is stopped and has failed: something
     /// that hangs would otherwise keep every later run away, unseen. Short: a slow day is taken for that.
     pub time_limit: Duration,
     /// Whether a good run is followed by a prune.

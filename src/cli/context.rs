@@ -26,6 +26,8 @@ pub struct Context {
     pub progress: Arc<Progress>,
     /// What the run says of itself, for its metrics.
     told: OnceLock<Value>,
+    /// The templates that it is to read, for the same if it never gets to say anything.
+    tries: OnceLock<Vec<String>>,
 }
 
 /// A config with all that it names.
@@ -38,7 +40,13 @@ pub struct Project {
 
 impl Context {
     pub fn new(global: Global, command: &'static str) -> Context {
-        Context { global, command, progress: Arc::new(Progress::default()), told: OnceLock::new() }
+        Context {
+            global,
+            command,
+            progress: Arc::new(Progress::default()),
+            told: OnceLock::new(),
+            tries: OnceLock::new(),
+        }
     }
 
     /// True where stdout takes one JSON document.
@@ -59,6 +67,17 @@ impl Context {
     /// What the run has said of itself.
     pub fn told(&self) -> Option<Value> {
         self.told.get().cloned()
+    }
+
+    /// Keeps which templates a run is to read.
+    pub fn try_templates(&self, templates: Vec<String>) {
+        let _ = self.tries.set(templates);
+    }
+
+    /// The templates that the run was to read, if it hasn't said what became of them.
+    pub fn tried(&self) -> Vec<String> {
+        let is_untold = self.told.get().is_none();
+        self.tries.get().filter(|_| is_untold).cloned().unwrap_or_default()
     }
 
     /// Reads the config file and what the environment says.

@@ -35,7 +35,8 @@ pub async fn measured(
     let code = result.as_ref().map_or_else(Error::exit_code, |outcome| outcome.exit_code());
     let site = tokio::time::timeout(PATIENCE, site(context)).await.unwrap_or_default();
     let document = context.told();
-    let run = Ended { command: context.command, schedule: None, code, document: document.as_ref(), at: Utc::now() };
+    let (document, tried) = (document.as_ref(), context.tried());
+    let run = Ended { command: context.command, schedule: None, code, document, tried, at: Utc::now() };
     if let Err(error) = metrics::write(&file, &run, &site) {
         print::note(&format!("{}: {error}", styled(print::YELLOW, "warning")));
     }

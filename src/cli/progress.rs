@@ -29,9 +29,9 @@ impl Bar {
         let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
         let (shown, progress) = (bar.clone(), Arc::clone(&context.progress));
         let follower = tokio::spawn(async move {
-            let mut phase = None;
+            let mut shown_phase = None;
             loop {
-                update(&shown, &progress, &mut phase);
+                update(&shown, &progress, &mut shown_phase);
                 tokio::time::sleep(TICK).await;
             }
         });
@@ -48,14 +48,19 @@ impl Drop for Bar {
     }
 }
 
-fn update(bar: &ProgressBar, progress: &Progress, shown: &mut Option<(Phase, u64)>) {
+/// What decides the form of the bar: the phase, how many documents are expected, and the other publisher that is waited
+/// for.
+type Form = (Phase, u64, Option<String>);
+
+fn update(bar: &ProgressBar, progress: &Progress, shown: &mut Option<Form>) {
     let phase = progress.phase();
     let (done, expected) = progress.documents();
-    if *shown != Some((phase, expected)) {
-        *shown = Some((phase, expected));
+    let form = (phase, expected, progress.waits_for());
+    if shown.as_ref() != Some(&form) {
         bar.reset();
-        let template = match (phase, expected) {
-            (Phase::Build | Phase::Activate | Phase::Verify | Phase::Remove, 1..) => {
+        let template = match &form {
+            (.., Some(_)) => "{prefix:>9} {spinner} {msg} {elapsed}",
+            (Phase::Build | Phase::Activate | Phase::Verify | Phase::Remove, 1.., None) => {
                 "{prefix:>9} {bar:30.green/dim} {human_pos}/{human_len} {msg} ETA {eta}"
             }
             _ => "{prefix:>9} {spinner} {human_pos} {msg} {elapsed}",
@@ -64,6 +69,13 @@ fn update(bar: &ProgressBar, progress: &Progress, shown: &mut Option<(Phase, u64
             bar.set_style(style);
         }
         bar.set_length(expected);
+        *shown = Some(form.clone());
+    }
+    if let (.., Some(holder)) = form {
+        bar.set_prefix("Waiting");
+        bar.set_message(format!("for {holder}"));
+        bar.tick();
+        return;
     }
     bar.set_prefix(match phase {
         Phase::Prepare => "Preparing",
@@ -92,4 +104,24 @@ fn update(bar: &ProgressBar, progress: &Progress, shown: &mut Option<(Phase, u64
     });
     bar.set_position(done);
     bar.tick();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_is_waited_for_is_named_as_long_as_that_is_so() {
+        let (bar, progress, mut shown) = (ProgressBar::hidden(), Progress::default(), None);
+        let mut line = || {
+            update(&bar, &progress, &mut shown);
+            (bar.prefix(), bar.message())
+        };
+        progress.enter(Phase::Stage, 0);
+        assert_eq!(line(), ("Staging".to_owned(), String::new()));
+        assert!(progress.wait_for(Some("db7 process 42")) && !progress.wait_for(Some("db7 process 42")));
+        assert_eq!(line(), ("Waiting".to_owned(), "for db7 process 42".to_owned()));
+        progress.wait_for(None);
+        assert_eq!(line(), ("Staging".to_owned(), String::new()));
+    }
 }

@@ -1,5 +1,6 @@
 //! `plan`, `publish` and `republish`: one job with different endings.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use clap::Args;
@@ -229,6 +230,8 @@ pub fn job(project: &Project, keys: &Keys) -> Result<Job, Error> {
 pub async fn execute(context: &Context, project: &Project, job: &Job, database: &Database) -> Result<Report, Error> {
     if job.commit {
         warn_of_single_publisher(context, project);
+        let named = job.selectors.iter().map(|selector| selector.template.clone());
+        context.try_templates(named.collect::<BTreeSet<_>>().into_iter().collect());
     }
     let _bar = Bar::follow(context);
     release::run(job, &project.store, database, &project.settings, &context.progress).await

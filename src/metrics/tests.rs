@@ -26,6 +26,7 @@ fn a_run_and_what_is_live() {
         schedule: None,
         code: 4,
         document: Some(&document),
+        tried: Vec::new(),
         at: at("2026-01-02T00:00:00Z"),
     };
     let text = text(&run, &Site { head: Some(head), is_owed: true, schedules: None }, "");
@@ -58,7 +59,7 @@ fn a_run_that_never_began_has_metrics_too() {
 }
 
 fn ended(schedule: Option<&str>, code: u8) -> Ended<'_> {
-    Ended { command: "publish", schedule, code, document: None, at: at("2026-01-02T00:00:00Z") }
+    Ended { command: "publish", schedule, code, document: None, tried: Vec::new(), at: at("2026-01-02T00:00:00Z") }
 }
 
 fn codes(text: &str) -> Vec<&str> {
@@ -115,6 +116,39 @@ fn what_was_live_stays_while_the_store_does_not_answer() {
     assert_eq!(live(&is_up)[1..], live(&is_down)[1..]);
     let types = is_down.lines().filter(|line| line.starts_with("# TYPE")).collect::<Vec<_>>();
     assert_eq!(types.len(), types.iter().collect::<BTreeSet<_>>().len(), "{is_down}");
+}
+
+#[test]
+fn an_attempt_of_which_no_head_knows_counts_and_stays() {
+    let mut known = site(&[]);
+    let head = known.head.as_mut().unwrap();
+    for name in ["city", "map"] {
+        let read = at("2026-01-01T00:00:00Z");
+        head.checked.insert(name.to_owned(), Checked { as_of: read, at: read, looked_at: None, refresh: None });
+    }
+    let attempts = |text: &str| {
+        let lines = text.lines().filter_map(|line| line.strip_prefix(LAST_ATTEMPT)).map(ToOwned::to_owned);
+        lines.collect::<Vec<_>>()
+    };
+    let is_live = text(&ended(None, 0), &known, "");
+    let (city, map) = ("{template=\"city\"} 1767225600", "{template=\"map\"} 1767225600");
+    assert_eq!(attempts(&is_live), [city, map]);
+    let in_vain = Ended { tried: vec!["map".to_owned()], ..ended(None, 1) };
+    let tried = text(&in_vain, &known, &is_live);
+    let map = "{template=\"map\"} 1767312000";
+    assert_eq!(attempts(&tried), [city, map]);
+    // Another run knows nothing of it, nor does one to whom the store says nothing.
+    let later = Ended { at: at("2026-01-03T00:00:00Z"), ..ended(None, 0) };
+    assert_eq!(attempts(&text(&later, &known, &tried)), [city, map]);
+    let away = Site { head: None, ..known.clone() };
+    assert_eq!(attempts(&text(&later, &away, &tried)), [city, map]);
+    assert_eq!(attempts(&text(&in_vain, &away, &is_live)), attempts(&is_live), "it didn't get so far");
+    // What a wrong clock said isn't believed, and what the head says later counts.
+    let earlier = Ended { at: at("2026-01-01T12:00:00Z"), ..ended(None, 0) };
+    assert_eq!(attempts(&text(&earlier, &known, &tried)), attempts(&is_live));
+    let head = known.head.as_mut().unwrap();
+    head.checked.get_mut("map").unwrap().at = at("2026-01-04T00:00:00Z");
+    assert_eq!(attempts(&text(&later, &known, &tried)), [city, "{template=\"map\"} 1767484800"]);
 }
 
 #[test]

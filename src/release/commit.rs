@@ -35,7 +35,7 @@ pub async fn commit(
     seconds: &mut Seconds,
 ) -> Result<Report, Error> {
     let started = Instant::now();
-    let held = lock(job, store).await?;
+    let held = lock(job, store, progress).await?;
     let deadline = started + job.lease_wait;
     let built_on = base.head().desired.clone();
     // Where a lock keeps the others out, what they did until now is seen at once. Elsewhere the swap tells whether they
@@ -48,7 +48,7 @@ pub async fn commit(
             base = base.read_again(store).await?;
         }
         is_stale = true;
-        base = await_lease(job, store, base, deadline).await?;
+        base = await_lease(job, store, base, deadline, progress).await?;
         barrier::check(store, built_on.as_ref(), &base, job.now).await?;
         let mut drafted = draft.onto(&base, store).await?;
         if drafted.has_refused() && staged.is_none() {
@@ -166,7 +166,7 @@ pub async fn finish_interrupted(
 ) -> Result<(Base, Option<ReleaseId>), Error> {
     let impatient = Job { lease_wait: Duration::ZERO, ..job.clone() };
     progress.enter(Phase::Activate, 0);
-    let turn = match Turn::take(&impatient, store, base.clone(), false).await {
+    let turn = match Turn::take(&impatient, store, base.clone(), false, progress).await {
         Ok(turn) => turn,
         Err(Error::Locked { .. }) => return Ok((base, None)),
         Err(error) => return Err(error),

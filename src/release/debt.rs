@@ -289,4 +289,31 @@ mod tests {
         now.floor = Some(id(4));
         assert!(now.told(&edge()).is_none());
     }
+
+    #[test]
+    fn how_far_a_purge_got_counts_for_the_same_debt_alone() {
+        let mut limits = Cdn::None.limits();
+        limits.paths_per_request = 1;
+        let plan = Plan::exact(&limits, &["a".into(), "b".into()]);
+        let read = Head { desired: Some(id(3)), ..head(1, 3) };
+        let mut now = read.clone();
+        assert_eq!(now.sent(&edge(), &plan), 0);
+        assert!(now.note_sent(&edge(), &read, &plan, 1) && now.sent(&edge(), &plan) == 1);
+        assert!(!now.note_sent(&edge(), &read, &plan, 1), "that is known");
+        let noted = now.clone();
+        // What is still being activated or mended may be kept in its old form once more.
+        let activating = Head { desired: Some(id(4)), ..read.clone() };
+        let lease = Lease { holder: String::new(), epoch: 1, ttl_seconds: 90, taken_at: DateTime::default() };
+        let mending = Head { lease: Some(lease), ..read.clone() };
+        for during in [activating, mending] {
+            assert!(!during.clone().note_sent(&edge(), &during, &plan, 2));
+        }
+        // And what has become owed meanwhile isn't told by what was sent before.
+        let mut now = noted.clone();
+        now.owe_since(Some(id(1)));
+        assert!(!now.note_sent(&edge(), &read, &plan, 2) && now.sent(&edge(), &plan) == 0);
+        let now = Head { active: Some(id(4)), ..noted.clone() };
+        assert_eq!(now.sent(&edge(), &plan), 0);
+        assert_eq!(noted.sent(&edge(), &Plan::everything()), 0, "another plan");
+    }
 }

@@ -61,7 +61,7 @@ async fn mend(
     progress: &Progress,
 ) -> Result<Option<Activated>, Error> {
     let impatient = Job { lease_wait: Duration::ZERO, ..job.clone() };
-    let turn = match Turn::take(&impatient, store, base.clone(), false).await {
+    let turn = match Turn::take(&impatient, store, base.clone(), false, progress).await {
         Ok(turn) => turn,
         Err(Error::Locked { .. }) => return Ok(None),
         Err(error) => return Err(error),

@@ -1,6 +1,7 @@
 //! How far a run has got, for whoever shows it.
 
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
@@ -51,6 +52,8 @@ pub struct Progress {
     rows: AtomicU64,
     done: AtomicU64,
     expected: AtomicU64,
+    /// The publisher whose end is waited for.
+    waits_for: Mutex<Option<String>>,
     stopping: AtomicBool,
     stopped: Notify,
 }
@@ -118,6 +121,25 @@ impl Progress {
             10 => Phase::PurgeNamed,
             _ => Phase::Table,
         }
+    }
+
+    /// Says whom the run waits for from now on, if for anybody; true if that is news.
+    pub fn wait_for(&self, holder: Option<&str>) -> bool {
+        let mut waits_for = self.holder();
+        let is_news = waits_for.as_deref() != holder;
+        if is_news {
+            *waits_for = holder.map(ToOwned::to_owned);
+        }
+        is_news
+    }
+
+    /// The other publisher that the run waits for at the moment.
+    pub fn waits_for(&self) -> Option<String> {
+        self.holder().clone()
+    }
+
+    fn holder(&self) -> MutexGuard<'_, Option<String>> {
+        self.waits_for.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Asks an activation to end as soon as what it has begun is done.

@@ -48,7 +48,7 @@ pub async fn resume(job: &Job, store: &Arc<Store>, take_over: bool, progress: &P
     let is_mending = base.head().lease.is_some() && !base.head().mended.is_empty();
     if base.is_unfinished() || is_mending || (take_over && base.head().lease.is_some()) {
         progress.enter(Phase::Activate, 0);
-        let turn = Turn::take(job, store, base.clone(), take_over).await?;
+        let turn = Turn::take(job, store, base.clone(), take_over, progress).await?;
         resumed.release.clone_from(&turn.base.head().desired);
         resumed.was_unfinished = turn.base.is_unfinished();
         resumed.activated = turn.tenure.roll_forward(turn.base.manifest.as_deref(), progress).await?;

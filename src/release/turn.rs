@@ -9,6 +9,7 @@ use super::base::Base;
 use super::clock;
 use super::head::{Head, Lease};
 use super::lease::Tenure;
+use super::progress::Progress;
 use super::publish::Job;
 use crate::error::Error;
 use crate::store::{Lock, Store};
@@ -34,14 +35,20 @@ pub struct Turn<'a> {
 impl<'a> Turn<'a> {
     /// Waits for the turn, as long as the job says. With `force` the lease of another counts as expired: its holder is
     /// known to be dead.
-    pub async fn take(job: &Job, store: &'a Store, mut base: Base, force: bool) -> Result<Turn<'a>, Error> {
+    pub async fn take(
+        job: &Job,
+        store: &'a Store,
+        mut base: Base,
+        force: bool,
+        progress: &Progress,
+    ) -> Result<Turn<'a>, Error> {
         let deadline = Instant::now() + job.lease_wait;
-        let lock = lock(job, store).await?;
+        let lock = lock(job, store, progress).await?;
         base = base.read_again(store).await?;
         let mut contest = Contest::new(job);
         loop {
             if !force {
-                base = await_lease(job, store, base, deadline).await?;
+                base = await_lease(job, store, base, deadline, progress).await?;
             }
             let next = leased(store, &base, job);
             let lease = next.lease.clone();
@@ -99,30 +106,55 @@ impl<'a> Contest<'a> {
 }
 
 /// Waits for the lock of a directory; a bucket has none.
-pub async fn lock(job: &Job, store: &Store) -> Result<Lock, Error> {
-    let wait = job.lease_wait;
-    if let Some(lock) = store.lock(wait, &job.holder).await? {
-        return Ok(lock);
+pub async fn lock(job: &Job, store: &Store, progress: &Progress) -> Result<Lock, Error> {
+    let holder = |age| store.locked_by().unwrap_or_else(|| ("a process that has just begun".to_owned(), age));
+    let mut waits = [Duration::ZERO, job.lease_wait].into_iter();
+    while let Some(wait) = waits.next() {
+        let locked = store.lock(wait, &job.holder).await;
+        progress.wait_for(None);
+        if let Some(lock) = locked? {
+            return Ok(lock);
+        }
+        if waits.len() > 0 {
+            say_waiting(&holder(wait).0, job, progress);
+        }
     }
-    let (holder, age) = store.locked_by().unwrap_or_else(|| ("a process that has just begun".to_owned(), wait));
+    let (holder, age) = holder(job.lease_wait);
     Err(Error::Locked { holder, age })
 }
 
+/// Says whom a run waits for: to wait is right, and whoever looks on wants to know what for.
+fn say_waiting(holder: &str, job: &Job, progress: &Progress) {
+    if !job.lease_wait.is_zero() && progress.wait_for(Some(holder)) {
+        let most = humantime::format_duration(job.lease_wait);
+        tracing::info!(holder, %most, "another publisher is committing; waiting for it");
+    }
+}
+
 /// Waits until no other publisher holds the lease; returns the state as it is then.
-pub async fn await_lease(job: &Job, store: &Store, mut base: Base, deadline: Instant) -> Result<Base, Error> {
+pub async fn await_lease(
+    job: &Job,
+    store: &Store,
+    mut base: Base,
+    deadline: Instant,
+    progress: &Progress,
+) -> Result<Base, Error> {
     // What was read before the build may say of a lease that is long over.
     let mut is_current = false;
     while let Some((lease, age)) = base.read.lease_of_another(&job.holder) {
         if is_current {
             if Instant::now() >= deadline {
+                progress.wait_for(None);
                 return Err(Error::Locked { holder: lease.holder.clone(), age });
             }
+            say_waiting(&lease.holder, job, progress);
             let left = deadline.saturating_duration_since(Instant::now());
             tokio::time::sleep(LEASE_POLL.min(left)).await;
         }
         base = base.read_again(store).await?;
         is_current = true;
     }
+    progress.wait_for(None);
     Ok(base)
 }
 

@@ -69,7 +69,7 @@ const GRACE: Length = Length { key: "grace", default: Duration::from_mins(1), le
 const TIME_LIMIT: Length = Length {
     key: "time_limit",
     default: Duration::from_hours(6),
-    least: Duration::from_mins(1),
+    least: Duration::from_secs(1),
     most: Duration::from_hours(7 * 24),
 };
 const DEFAULT_RETRIES: u32 = 3;

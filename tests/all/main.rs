@@ -85,6 +85,7 @@ mod statements;
 mod store_contract;
 mod store_places;
 mod support_works;
+mod time_limit;
 mod tls;
 mod turns;
 mod verify;

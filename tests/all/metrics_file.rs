@@ -154,6 +154,43 @@ fn one_file_for_all_schedules_hides_no_bad_run_and_a_store_that_is_away_hides_no
     assert!(status.contains("schedule good: done") && !status.contains("schedule bad"), "{status}");
     let status = project.json(&["status"], 0);
     assert!(status["schedules"]["good"].is_object() && status["schedules"]["bad"].is_null(), "{status:#}");
+
+    // The head forgets it, but not before a schedule on another machine would have run that is due once a year.
+    assert!(project.head()["schedules"]["bad"].is_object());
+    let mut head = project.head();
+    head["schedules"]["bad"]["renewed_at"] = "2020-01-01T00:00:00Z".into();
+    fs::write(project.root().join(".tintype/head.json"), head.to_string()).expect("write head.json");
+    ran(&["schedule", "--once", "good"], 0);
+    assert!(project.head()["schedules"]["bad"].is_null());
+}
+
+#[test]
+fn an_attempt_without_a_database_is_one() {
+    let project = places::sqlite();
+    project.template("other", "/*---\npath = \"other/{k}.json\"\n---*/\nSELECT 'a' AS k");
+    fs::create_dir_all(project.root().join("schedules")).expect("make the folder");
+    fs::write(project.root().join("schedules/nightly.toml"), "cron = \"@daily\"\nretries = 0").expect("write");
+    let file = project.root().join("tintype.prom");
+    let ran = |arguments: &[&str], code| {
+        project.tintype(arguments).arg("--metrics-file").arg(&file).run().expect(code);
+        let found = samples(&project);
+        ["places", "other"].map(|name| found[&format!("tintype_last_attempt_timestamp_seconds{{template=\"{name}\"}}")])
+    };
+    let [mut places, mut other] = ran(&["publish"], 0);
+    let mut moves = |[now_places, now_other]: [f64; 2]| {
+        let moved = (now_places > places, now_other > other);
+        assert!(now_places >= places && now_other >= other, "none goes back");
+        (places, other) = (now_places, now_other);
+        moved
+    };
+    project.configure("sqlite:gone.db", "");
+    assert_eq!(moves(ran(&["publish", "places"], 1)), (true, false), "it was to read that one alone");
+    assert_eq!(moves(ran(&["prune", "--yes"], 0)), (false, false));
+    assert_eq!(moves(ran(&["schedule", "--once", "nightly"], 1)), (true, true));
+    assert_eq!(moves(ran(&["republish", "other/a.json"], 1)), (false, true));
+    assert_eq!(moves(ran(&["publish", "-n"], 1)), (false, false), "a plan is no attempt");
+    project.configure("sqlite:file.db", "");
+    assert_eq!(moves(ran(&["publish"], 0)), (true, true));
 }
 
 #[test]

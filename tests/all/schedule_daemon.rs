@@ -3,10 +3,11 @@
 use std::fs::{self, File};
 use std::time::{Duration, SystemTime};
 
-use rustix::process::{Pid, Signal, test_kill_process};
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::support::bucket::{BUCKET, Bucket};
+use crate::support::night::{child_of, is_gone};
 use crate::support::places;
 use crate::support::postgres::{self, Session};
 use crate::support::process::Running;
@@ -195,16 +196,6 @@ fn gated_by(arguments: &[&str], more: &str) -> Option<(Project, Session, Running
     Some((project, gate, daemon))
 }
 
-/// The only child of a process, whichever of its threads started it.
-fn child_of(process: &Running) -> Pid {
-    let threads = fs::read_dir(format!("/proc/{}/task", process.id())).expect("its threads").flatten();
-    let children = threads.map(|thread| fs::read_to_string(thread.path().join("children")).unwrap_or_default());
-    let children = children.collect::<Vec<_>>().join(" ");
-    let ids: Vec<i32> = children.split_whitespace().filter_map(|id| id.parse().ok()).collect();
-    let [id] = ids[..] else { panic!("a run is a process of its own, and there are {ids:?}") };
-    Pid::from_raw(id).expect("a process")
-}
-
 fn generation(project: &Project) -> Value {
     project.public().document("gated/1.json")["rows"][0]["v"].clone()
 }
@@ -258,11 +249,7 @@ fn a_daemon_that_is_killed_leaves_no_run_behind_and_the_next_one_takes_over() {
     daemon.signal(Signal::KILL);
     daemon.finish().expect(137);
     wait_until("the statement to be gone from the server", SOON, || project.database().activity().is_empty());
-    let is_gone = || {
-        let status = fs::read_to_string(format!("/proc/{}/status", child.as_raw_nonzero())).unwrap_or_default();
-        test_kill_process(child).is_err() || status.contains("State:\tZ")
-    };
-    wait_until("the run to end with its daemon", SOON, is_gone);
+    wait_until("the run to end with its daemon", SOON, || is_gone(child));
     assert_eq!((claim(&project)["ended_at"].clone(), generation(&project)), (Value::Null, json!(1)));
     drop(gate);
     let next = project.tintype(&["schedule", "-v"]).start();

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::support::bucket::Bucket;
+use crate::support::bucket::{BUCKET, Bucket};
 use crate::support::directory::Directory;
 use crate::support::places;
 use crate::support::postgres;
@@ -94,6 +94,43 @@ fn who_cannot_wait_for_a_folder_is_told_the_same() {
     project.json(&["publish", "--force"], 0);
     let holder = std::fs::read_to_string(&lock).expect("read the lock");
     assert!(holder.contains(" process "), "a publisher doesn't say who it is: {holder}");
+}
+
+#[test]
+fn who_waits_for_a_lease_is_told_for_whom() {
+    let (bucket, mut project) = (Bucket::new(), places::sqlite());
+    project.publish_to(&bucket, "lease_wait = \"1m\"\n");
+    project.publish();
+    let (head, path) = (bucket.head(), bucket.server.file(&format!("{BUCKET}/_tintype/site/head.json")));
+    let mut taken = head.clone();
+    taken["lease"] = json!({ "holder": "db7 process 42, run x", "epoch": 9, "ttl_seconds": 300, "taken_at": "2026-01-01T00:00:00Z" });
+    std::fs::write(&path, taken.to_string()).expect("take the lease");
+    let mut editor = project.tintype(&["republish", "places/united-states/crispr/*", "-v"]).start();
+    editor.wait_for("a word about who is at work", |editor| is_told_of(&editor.stderr(), "db7 process 42, run x"));
+    std::fs::write(&path, head.to_string()).expect("free the lease");
+    let said = editor.finish().expect(0);
+    assert_eq!(said.stderr.matches("waiting for it").count(), 1, "once, however long it takes: {said}");
+}
+
+fn is_told_of(said: &str, holder: &str) -> Option<()> {
+    said.lines().any(|line| line.contains("waiting for it") && line.contains(holder)).then_some(())
+}
+
+#[test]
+fn who_waits_for_a_folder_is_told_the_same() {
+    let project = places::sqlite();
+    project.publish();
+    let lock = project.root().join(".tintype/publish.lock");
+    let file = std::fs::File::options().write(true).open(&lock).expect("open the lock");
+    rustix::fs::flock(&file, rustix::fs::FlockOperation::LockExclusive).expect("take the lock");
+    std::fs::write(&lock, "db7 process 42, run x").expect("say who has it");
+    let mut editor = project.tintype(&["republish", "places/united-states/crispr/*", "-v"]).start();
+    editor.wait_for("a word about who is at work", |editor| is_told_of(&editor.stderr(), "db7 process 42, run x"));
+    drop(file);
+    let said = editor.finish().expect(0);
+    assert_eq!(said.stderr.matches("waiting for it").count(), 1, "{said}");
+    // Off a terminal a success that nobody asks about is silent.
+    assert_eq!(project.run(&["republish", "places/united-states/crispr/*"]).expect(0).stderr, "");
 }
 
 /// A nightly build that takes twenty seconds over another template, and an editor in the middle of it.

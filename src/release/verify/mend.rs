@@ -87,7 +87,7 @@ pub async fn mend(
             ..Mended::default()
         };
         let ready = ready(store, &manifest, &paths, &mut mended).await;
-        let turn = Turn::take(job, store, base, false).await?;
+        let turn = Turn::take(job, store, base, false, progress).await?;
         let is_current = turn.base.manifest.as_ref().is_some_and(|now| now.root.id == manifest.root.id);
         if !is_current {
             turn.tenure.free(|_| {}).await?;

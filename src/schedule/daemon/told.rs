@@ -1,15 +1,17 @@
 //! What a daemon tells of its runs: messages, pings, metrics.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use serde_json::Value;
 
 use super::Daemon;
 use crate::error::Error;
 use crate::metrics::{self, Site};
 use crate::notify::{self, Event, Signal};
-use crate::release::head::HeadRead;
 use crate::release::head::claim::{RunOutcome, Trouble};
+use crate::release::head::{Head, HeadRead};
 use crate::schedule::attempt::Ended;
 use crate::schedule::keeper::{Absence, After, Kept, Missed, News, Next};
 
@@ -112,10 +114,29 @@ impl Daemon {
         let is_owed = head.as_ref().is_some_and(|head| head.is_owed(&self.setup.cdn));
         let site = Site { head, is_owed, schedules: Some(self.setup.known.clone()) };
         let code = ended.code.and_then(|code| u8::try_from(code).ok()).unwrap_or(u8::MAX);
+        let tried = self.tried(name, ended, site.head.as_ref());
         let (schedule, document, at) = (Some(name), ended.document.as_ref(), Utc::now());
-        let run = metrics::Ended { command: "publish", schedule, code, document, at };
+        let run = metrics::Ended { command: "publish", schedule, code, document, tried, at };
         if let Err(error) = metrics::write(file, &run, &site) {
             tracing::warn!(%error, "the metrics weren't written");
+        }
+    }
+}
+
+impl Daemon {
+    /// The templates that an attempt was to read and of which it couldn't say what became: the database was away, or it
+    /// was stopped or killed. Where the schedule names none, they are those that were ever tried.
+    fn tried(&self, name: &str, ended: &Ended, head: Option<&Head>) -> Vec<String> {
+        let of_publish = |document: &Value| document["command"] == "publish" && document["templates"].is_null();
+        let is_untold = ended.document.as_ref().is_none_or(of_publish);
+        if !matches!(ended.finish.outcome, RunOutcome::Failed | RunOutcome::Locked) || !is_untold {
+            return Vec::new();
+        }
+        let named = self.schedules.get(name).map(|schedule| schedule.templates.clone()).unwrap_or_default();
+        let known = head.into_iter().flat_map(|head| head.checked.keys().chain(head.failed.keys()));
+        match named.is_empty() {
+            true => known.cloned().collect::<BTreeSet<_>>().into_iter().collect(),
+            false => named,
         }
     }
 }

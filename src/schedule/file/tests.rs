@@ -58,7 +58,7 @@ fn what_is_wrong_has_its_line_and_a_hint() {
     refused("cron = \"@daily\"\ntemplates = [\n\"citymap\"]", 3, &["no template `citymap`", "\"city-map\"?"]);
     refused("cron = \"@daily\"\ntemplates = [\"quantum\"]", 2, &["there are world-map, city-map"]);
     refused("cron = \"@daily\"\ntemplates = [\"city-map\", \"city-map\"]", 2, &["named twice"]);
-    refused("cron = \"@daily\"\ntime_limit = \"30s\"", 2, &["time_limit can't be `30s`", "1m to 7days"]);
+    refused("cron = \"@daily\"\ntime_limit = \"8days\"", 2, &["time_limit can't be `8days`", "1s to 7days"]);
     refused("cron = \"@daily\"\ntemplates = []", 2, &["templates is empty"]);
     refused("cron = \"@daily\"\nstarting_deadlin = \"1h\"", 2, &["unknown field", "`starting_deadline`?"]);
     refused("cron = \"@daily\"\nstarting_deadline = \"30s\"", 2, &["can't be `30s`", "1m to 7days"]);

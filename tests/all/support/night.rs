@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, test_kill_process};
 use serde_json::{Value, json};
 
 use super::cdn_api::{Asked, CdnApi};
@@ -75,4 +75,20 @@ pub fn message(asked: &Asked) -> String {
     let body = asked.json();
     assert_eq!(body.as_object().map(serde_json::Map::len), Some(1), "{body}");
     body["text"].as_str().expect("a text").to_owned()
+}
+
+/// The only child of a process, whichever of its threads started it.
+pub fn child_of(process: &Running) -> Pid {
+    let threads = fs::read_dir(format!("/proc/{}/task", process.id())).expect("its threads").flatten();
+    let children = threads.map(|thread| fs::read_to_string(thread.path().join("children")).unwrap_or_default());
+    let children = children.collect::<Vec<_>>().join(" ");
+    let ids: Vec<i32> = children.split_whitespace().filter_map(|id| id.parse().ok()).collect();
+    let [id] = ids[..] else { panic!("a run is a process of its own, and there are {ids:?}") };
+    Pid::from_raw(id).expect("a process")
+}
+
+/// True if there is no such process any more, but perhaps for its parent to hear of it.
+pub fn is_gone(process: Pid) -> bool {
+    let status = fs::read_to_string(format!("/proc/{}/status", process.as_raw_nonzero())).unwrap_or_default();
+    test_kill_process(process).is_err() || status.contains("State:\tZ")
 }
