@@ -15,7 +15,7 @@ use ipnet::IpNet;
 use url::Url;
 
 use crate::cdn::Cdn;
-use crate::database::{PoolSettings, ReadFrom, ReadSettings};
+use crate::database::{Database, PoolSettings, ReadFrom, ReadSettings};
 use crate::diagnostic::Diagnostic;
 use crate::error::Error;
 use crate::release::prune::Retention;
@@ -81,6 +81,9 @@ pub struct Config {
 pub struct DatabaseConfig {
     /// `postgres://…` or `sqlite:file`, checked by [`crate::database::Database::from_url`]. No default: commands that read need it.
     pub url: Option<Secret>,
+    /// What the file, and `DATABASE_URL`, say of `url` where the environment says otherwise: whoever looks at the server as
+    /// another role for once says so there, and every other process runs with these.
+    pub overruled_urls: Vec<Secret>,
     /// Standbys of that server, in the order in which builds read them; each checked like `url`. Default none.
     pub replicas: Vec<Secret>,
     /// Where builds read. Default: a replica where there are any, else the primary.
@@ -247,8 +250,14 @@ impl BuildConfig {
 }
 
 impl PoolConfig {
-    /// True if its settings decide which table a name means, and so could hide one that isn't the templates'.
-    pub fn moves_names(&self) -> bool {
+    /// True if the pool of a database finds the fallback table of that one too, which then needs no pool of its own: one
+    /// database has one pool. But settings are for the templates' statements: a `search_path` of theirs could hide the table.
+    pub fn finds_table(&self, database: &Database, table: &Database) -> bool {
+        database.identity() == table.identity() && !self.moves_names()
+    }
+
+    /// True if its settings decide which table a name means.
+    fn moves_names(&self) -> bool {
         let moves = |name: &str| ["search_path", "role"].iter().any(|one| name.eq_ignore_ascii_case(one));
         self.settings.iter().any(|(name, _)| moves(name))
     }

@@ -11,6 +11,8 @@ impl Reader<'_> {
     pub(super) fn database(&mut self) -> DatabaseConfig {
         let url =
             self.understood(&keys::DATABASE_URL, |text, folder| database_url(text, folder).map(|_| Secret::new(text)));
+        let overruled = self.values.overruled(&keys::DATABASE_URL);
+        let overruled_urls = overruled.map(|value| Secret::new(value.text.clone())).collect();
         let replicas = self.replicas();
         let build = BuildConfig {
             acquire_timeout: self.duration(&keys::ACQUIRE_TIMEOUT),
@@ -28,7 +30,7 @@ impl Reader<'_> {
             settings: self.settings(&keys::SERVE_SETTINGS),
         };
         let read = self.read_from(&replicas);
-        DatabaseConfig { url, replicas, read, max_lag: self.duration(&keys::MAX_LAG), build, serve }
+        DatabaseConfig { url, overruled_urls, replicas, read, max_lag: self.duration(&keys::MAX_LAG), build, serve }
     }
 
     fn replicas(&mut self) -> Vec<Secret> {

@@ -48,6 +48,8 @@ pub struct Refusal {
 /// The values of the closed table's keys.
 pub struct Values {
     texts: [Option<Value>; KEYS.len()],
+    /// What was set of a key before something stronger was.
+    overruled: Vec<(&'static Key, Value)>,
     /// The lists among the keys' values, element by element.
     lists: [Option<Vec<Value>>; KEYS.len()],
     /// What the keys hold whose value is a table: the key, a name and its value, each with its place.
@@ -63,6 +65,7 @@ impl Values {
     pub fn none() -> Values {
         Values {
             texts: [const { None }; KEYS.len()],
+            overruled: Vec::new(),
             lists: [const { None }; KEYS.len()],
             tables: Vec::new(),
             processes: Vec::new(),
@@ -73,8 +76,14 @@ impl Values {
     /// Sets a key, over what was there.
     pub fn set(&mut self, key: &'static Key, value: Value) {
         if let Some(slot) = slot(key) {
-            self.texts[slot] = Some(value);
+            let before = self.texts[slot].replace(value);
+            self.overruled.extend(before.map(|before| (key, before)));
         }
+    }
+
+    /// What was set of a key before something stronger was, the weakest first.
+    pub fn overruled(&self, key: &'static Key) -> impl Iterator<Item = &Value> {
+        self.overruled.iter().filter(move |(of, _)| std::ptr::eq(*of, key)).map(|(_, value)| value)
     }
 
     /// Takes the server of a bucket from AWS's own variables, if nothing else names it.

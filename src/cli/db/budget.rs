@@ -163,11 +163,13 @@ fn own(asked: &Asked) -> Result<[Process; 2], Error> {
         HeadConfig::Store | HeadConfig::SinglePublisher => false,
     };
     let serve = &config.database.serve;
-    // The table has a pool of its own, unless it is in the very database that is read, and found there in the same way.
+    // Whoever asks as a superuser for once isn't the role that `serve` reads as.
+    let others = config.database.overruled_urls.iter().filter_map(|url| place(url).ok());
+    let mut roles = others.filter(is_here).chain([asked.database.clone()]);
     let table = match &config.fallback.table {
         TablePlace::Database(url) => {
             let table = place(url)?;
-            is_here(&table) && (table.identity() != asked.database.identity() || serve.moves_names())
+            is_here(&table) && !roles.any(|database| serve.finds_table(&database, &table))
         }
         TablePlace::Off | TablePlace::None | TablePlace::File(_) => false,
     };

@@ -30,12 +30,8 @@ pub fn parts(project: &Project) -> Result<Parts, Error> {
         TablePlace::File(path) => Some(Database::Sqlite(path.clone())),
         TablePlace::Database(url) => Some(Database::from_url(url.expose(), &config.folder)?),
     };
-    // One database has one pool. But settings are for the templates' statements: a search_path of theirs could hide the table.
-    let is_same = |place: &Database| {
-        let finds_it = !config.database.serve.moves_names();
-        finds_it && database.as_ref().is_some_and(|database| database.identity() == place.identity())
-    };
-    let has_table_pool = place.as_ref().is_some_and(|place| !is_same(place));
+    let is_found = |place| database.as_ref().is_some_and(|database| config.database.serve.finds_table(database, place));
+    let has_table_pool = place.as_ref().is_some_and(|place| !is_found(place));
     let table = match (&place, project.table()?) {
         (Some(place), Some(table)) => {
             let own = if has_table_pool { None } else { pool.clone() };

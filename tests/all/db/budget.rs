@@ -73,6 +73,26 @@ fn eighteen_processes_are_too_many_for_any_server() {
 }
 
 #[test]
+fn a_superuser_who_asks_for_once_counts_what_serve_has() {
+    let Some(world) = World::start() else { return };
+    let (web, table) = (world.role("web", -1), world.role("tables", -1));
+    let with_table = |url: &str| format!("[fallback]\ntable_url = \"{url}\"\n");
+    // `serve` finds the table over the pool that it has, or needs another one, whoever asks.
+    for (table, most) in [(&web, 5), (&table, 9)] {
+        assert_eq!(world.budget(&web, &with_table(table), 0)["most"], most, "as the role of `serve`");
+        let asked = world.project.tintype(&["db", "budget", "--format", "json"]);
+        let said = asked.env("TINTYPE_DATABASE_URL", &world.server.url).run().expect(0).json();
+        assert_eq!(said["most"], most, "as a superuser: {said:#}");
+    }
+    // The file of another server says nothing of this one's processes.
+    let elsewhere = web.replace("127.0.0.1", "127.0.0.2");
+    world.project.configure(&elsewhere, &with_table(&web));
+    let asked = world.project.tintype(&["db", "budget", "--format", "json"]);
+    let said = asked.env("TINTYPE_DATABASE_URL", &world.server.url).run().expect(0).json();
+    assert_eq!(said["most"], 9, "{said:#}");
+}
+
+#[test]
 fn limits_of_role_and_database_and_config_count() {
     let Some(world) = World::start() else { return };
     let url = world.role("web", 7);
