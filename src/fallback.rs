@@ -45,12 +45,13 @@ use moka::sync::Cache;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 
+use crate::aside::Aside;
 use crate::database::Pool;
 use crate::store::Store;
 use crate::template::Template;
 
 use answer::{Answer, Failure, Landed};
-use aside::{Aside, Presence};
+use aside::Presence;
 use bodies::Bodies;
 use client::Client;
 pub use families::Folder;

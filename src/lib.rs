@@ -37,12 +37,15 @@
 //! - [`schedule`] runs publishes when they are due: once, whoever else watches, and as a process of its own.
 //! - [`config`], [`scaffold`] and [`demo`] are what a project consists of; [`cli`] is the only module that prints.
 //!
+//! `aside` has threads for folders that hang, whoever has to ask one.
+//!
 //! Errors in files that people write are [`diagnostic`] findings with a span and a hint; everything else is an
 //! [`error`] whose kind decides the exit code.
 
 mod key;
 mod secret;
 mod diagnostic;
+mod aside;
 mod template;
 mod database;
 mod snapshot;

@@ -34,6 +34,7 @@ mod error;
 mod establish;
 mod events;
 mod figures;
+mod file;
 mod idle;
 mod lease;
 mod opening;

@@ -41,6 +41,11 @@ pub async fn begin(path: &Path, _settings: &ReadSettings) -> Result<(SqliteConne
 
 /// Opens the file; a writer that holds it is waited for at most so long, and never longer than [`BUSY_TIMEOUT`].
 pub async fn open(path: &Path, busy_timeout: Duration) -> Result<SqliteConnection, DatabaseError> {
+    try_open(path, busy_timeout).await.map_err(|error| not_opened(path, &error, path.exists()))
+}
+
+/// The same with the driver's own error, for whoever can't ask the folder here.
+pub async fn try_open(path: &Path, busy_timeout: Duration) -> Result<SqliteConnection, sqlx::Error> {
     let options = SqliteConnectOptions::new()
         .filename(path)
         .read_only(true)
@@ -48,15 +53,20 @@ pub async fn open(path: &Path, busy_timeout: Duration) -> Result<SqliteConnectio
         // The name under which PostgreSQL orders text by bytes, so that one template runs on both.
         .collation("C", str::cmp)
         .disable_statement_logging();
-    options.connect().await.map_err(|error| DatabaseError::Connect {
+    options.connect().await
+}
+
+/// The error of a file that couldn't be opened.
+pub fn not_opened(path: &Path, error: &sqlx::Error, is_there: bool) -> DatabaseError {
+    DatabaseError::Connect {
         server: format!("SQLite file {}", path.display()),
-        reason: match path.exists() {
+        reason: match is_there {
             true => error.to_string(),
             false => "there is no such file".to_owned(),
         },
         sqlstate: None,
         hint: "[database] url names it, counted from the config file's folder; `tintype init DIR` writes one with demo data".to_owned(),
-    })
+    }
 }
 
 /// Begins the transaction; returns the instant that it sees.

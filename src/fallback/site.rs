@@ -13,10 +13,10 @@ use hyper::header::HeaderValue;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::aside::Aside;
 use super::families::{Families, Turned};
 use super::keys::{Named, Served};
 use super::memory::short;
+use crate::aside::Aside;
 use crate::database::{Pool, PoolError};
 use crate::error::Error;
 use crate::release::head::{Head, HeadRead};

@@ -6,8 +6,8 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 
 use super::figures::Closed;
+use super::file::FileId;
 use super::shared::{Place, Shared};
-use super::target::FileId;
 use crate::database::Connection;
 
 /// The shortest time between two looks.

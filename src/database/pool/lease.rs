@@ -7,9 +7,10 @@ use tokio::time::{Instant, timeout};
 
 use super::breaker::Cause;
 use super::figures::Closed;
+use super::file::FileId;
 use super::idle::Link;
 use super::shared::{Holder, Place};
-use super::target::{self, FileId};
+use super::target;
 use crate::database::{DatabaseError, ReadTransaction, Source};
 
 /// How long the end of a transaction may take.

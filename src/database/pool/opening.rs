@@ -20,11 +20,10 @@ use super::lease::Held;
 use super::shared::{Place, Shared};
 use super::target;
 use crate::database::DatabaseError;
+use crate::database::postgres::connect::LONGEST_LOGIN;
 
 /// Ten per cent of a lifetime, as a part of two of them: connections that were opened together aren't closed together.
 const SPREAD: f64 = 0.2;
-/// How long a login may take at the server, by its `authentication_timeout` of one minute unless somebody has changed that.
-const LONGEST_LOGIN: Duration = Duration::from_secs(70);
 
 /// The attempt that others wait for. Dropped without a verdict, the next reader makes another one.
 pub struct Probe {
@@ -80,8 +79,7 @@ fn warn(shared: &Shared, error: &DatabaseError) {
     tracing::warn!(pool = shared.settings.name, hint, "a server can't be read for the moment: {error}");
 }
 
-/// What comes of an attempt.
-/// The slot is gone where the attempt goes on with it.
+/// What comes of an attempt. The slot is gone where the attempt goes on with it.
 type Outcome = Result<(Held, Option<Probe>), (Option<Place>, DatabaseError)>;
 
 /// Opens a connection for a slot. If that takes longer than until `deadline`, it goes on without the reader.
@@ -121,8 +119,6 @@ async fn open(
 ) {
     let (patience, limit) = (shared.settings.acquire_timeout, shared.settings.read.connect_timeout);
     let begun = Instant::now();
-    // Looked at before the file is opened: if it is replaced in between, that is noticed.
-    let file = shared.targets[target].file().await;
     let longest = limit.max(LONGEST_LOGIN);
     let mut connecting = Box::pin(shared.targets[target].connect(&shared.settings.read, longest, &shared.application));
     let mut connected = timeout_at(begun + patience.min(limit), &mut connecting).await;
@@ -135,7 +131,7 @@ async fn open(
         probe = probe.or_else(|| Some(Probe::new(&shared, target)));
         connected = timeout_at(begun + limit, &mut connecting).await;
     }
-    let link = |connection| {
+    let link = |(connection, file)| {
         let expires = Instant::now() + shared.settings.lifetime();
         Link { connection, target, expires, file }
     };

@@ -1,11 +1,10 @@
 //! A server or file that a lease may read, whatever the engine: opened, begun, ended, closed.
 
-use std::os::unix::fs::MetadataExt as _;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
+use super::file::{File, FileId};
 use super::idle::Link;
 use crate::database::postgres::connect::{self, Role, Server};
 use crate::database::{Connection, Database, DatabaseError, ReadSettings, postgres, sqlite};
@@ -18,17 +17,10 @@ pub const NOTICED: Duration = Duration::from_millis(50);
 /// How long it takes where a statement runs: it looks once a second, by `client_connection_check_interval`.
 const NOTICED_AT_WORK: Duration = Duration::from_millis(1200);
 
-/// A file, whatever it is called. Who puts another one under its name leaves this one to those who have it open.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct FileId {
-    device: u64,
-    inode: u64,
-}
-
 /// A server or file.
 pub enum Target {
     Server(Box<Server>, Role),
-    File(PathBuf),
+    File(File),
 }
 
 /// What a database may be read from, the first choice first.
@@ -39,7 +31,7 @@ pub fn targets(database: &Database) -> Vec<Target> {
             .into_iter()
             .map(|(server, role)| Target::Server(Box::new(server.clone()), role))
             .collect(),
-        Database::Sqlite(path) => vec![Target::File(path.clone())],
+        Database::Sqlite(path) => vec![Target::File(File::new(path.clone()))],
     }
 }
 
@@ -48,34 +40,35 @@ impl Target {
     pub fn describe(&self) -> String {
         match self {
             Target::Server(server, _) => server.describe(),
-            Target::File(path) => path.display().to_string(),
+            Target::File(file) => file.path.display().to_string(),
         }
     }
 
-    /// Opens a connection, within `longest` if a server has to answer.
+    /// Opens a connection, within `longest` if a server has to answer; with the file that was opened, if it is one.
     pub async fn connect(
         &self,
         settings: &ReadSettings,
         longest: Duration,
         application: &str,
-    ) -> Result<Connection, DatabaseError> {
+    ) -> Result<(Connection, Option<FileId>), DatabaseError> {
         match self {
             Target::Server(server, _) => {
                 let connected = server.connect(application, longest, HINT).await;
-                Ok(Connection::Postgres(Box::new(connected.map_err(|refusal| refusal.error)?)))
+                Ok((Connection::Postgres(Box::new(connected.map_err(|refusal| refusal.error)?)), None))
             }
-            Target::File(path) => {
-                let connection = sqlite::open(path, settings.connect_timeout).await?;
-                Ok(Connection::Sqlite(connection, settings.statement_timeout))
+            Target::File(file) => {
+                let (connection, id) = file.open(settings).await?;
+                Ok((Connection::Sqlite(connection, settings.statement_timeout), id))
             }
         }
     }
 
     /// Which file it is; none for a server, and where there is no file.
-    pub async fn file(&self) -> Option<FileId> {
-        let Target::File(path) = self else { return None };
-        let found = tokio::fs::metadata(path).await.ok()?;
-        Some(FileId { device: found.dev(), inode: found.ino() })
+    async fn file(&self) -> Option<FileId> {
+        match self {
+            Target::Server(..) => None,
+            Target::File(file) => file.id().await,
+        }
     }
 
     /// Begins a transaction, unless the server isn't fit to be read, or the file is another one by now. Returns the
@@ -92,9 +85,9 @@ impl Target {
             (Target::Server(server, role), Connection::Postgres(connection)) => {
                 server.begin(connection, *role, settings).await.map_err(|refusal| refusal.error)
             }
-            (Target::File(path), Connection::Sqlite(connection, limit)) => {
+            (Target::File(file), Connection::Sqlite(connection, limit)) => {
                 *limit = settings.statement_timeout;
-                sqlite::start(connection, path).await.map(|as_of| (as_of, false))
+                sqlite::start(connection, &file.path).await.map(|as_of| (as_of, false))
             }
             (target, _) => {
                 Err(DatabaseError::Lost { reason: format!("{} got another one's connection", target.describe()) })
@@ -106,11 +99,11 @@ impl Target {
     pub fn silent(&self, what: &str, wait: Duration) -> DatabaseError {
         match self {
             Target::Server(server, _) => server.silent(what, wait, HINT),
-            Target::File(path) => DatabaseError::Connect {
-                server: format!("SQLite file {}", path.display()),
+            Target::File(file) => DatabaseError::Connect {
+                server: format!("SQLite file {}", file.path.display()),
                 reason: format!("{what} within {}", humantime::format_duration(wait)),
                 sqlstate: None,
-                hint: "does another process hold it locked?".to_owned(),
+                hint: "does another process hold it locked, or does its disk or share hang?".to_owned(),
             },
         }
     }

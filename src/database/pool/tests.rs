@@ -10,6 +10,7 @@ use super::{Closed, Pool, PoolError, PoolSettings};
 use crate::database::{Database, DatabaseError, ReadSettings};
 use crate::template::scope::{Bind, Statement};
 
+mod hanging;
 mod log;
 mod replaced;
 mod rounds;

@@ -25,6 +25,10 @@ const MAX_APPLICATION_LEN: usize = 63;
 /// The first version with `client_connection_check_interval`.
 const HAS_CONNECTION_CHECK: u32 = 140_000;
 
+/// How long a login may take at the server, by its `authentication_timeout` of one minute unless somebody has changed that.
+/// Nobody can end one sooner: in the middle of it a server doesn't look whether its client is still there.
+pub const LONGEST_LOGIN: Duration = Duration::from_secs(70);
+
 /// What to do where the transaction can't begin.
 const BAD_SETTING: &str =
     "see [database.build] settings, for `serve` [database.serve] settings: each is set for the transaction";
