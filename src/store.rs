@@ -267,6 +267,13 @@ impl Store {
         }
     }
 
+    /// Comes back when nothing is left at the database with the head, if there is one, of requests that were given up.
+    pub async fn head_is_left_alone(&self) {
+        if let Store::S3(s3) = self {
+            s3.head_is_left_alone().await;
+        }
+    }
+
     /// Replaces the head if it is still the `expected` one. It is sent once, whatever the answer.
     pub async fn swap_head(&self, expected: Option<&Version>, new: Vec<u8>) -> Result<Swap, StoreError> {
         match self {

@@ -212,14 +212,22 @@ impl Followed {
     /// Reads the head. One that a database keeps takes a connection of its own, which counts among those of the pool to
     /// the same server; an error if that has none to spare.
     async fn head(&self, store: &Arc<Store>, aside: &Aside) -> Result<Result<Head, Error>, PoolError> {
-        let _room = match &self.beside {
+        let room = match &self.beside {
             Some(pool) => Some(pool.room(ROOM).await?),
             None => None,
         };
         // The head's own limits end it long before: its connection isn't left to a server that doesn't know of that.
         let limit = if store.holds_its_thread() { LONGEST_IN_FOLDER } else { LONGEST_READ };
         let read = aside.ask(store, |store| async move { Ok(HeadRead::read(&store).await?.head) });
-        Ok(self.patiently(store, limit, read).await)
+        let read = self.patiently(store, limit, read).await;
+        if room.is_some() {
+            if let Err(error) = &read {
+                self.tell(store, Some(&error.to_string()));
+            }
+            // A login that was given up is one of the server's connections for as long as the server is busy with it.
+            store.head_is_left_alone().await;
+        }
+        Ok(read)
     }
 
     async fn look(

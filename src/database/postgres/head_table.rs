@@ -18,9 +18,11 @@ use super::connect::{Refusal, Server};
 use crate::database::{Database, DatabaseError};
 
 mod failure;
+mod logins;
 mod sql;
 
 use failure::Failed;
+use logins::Logins;
 pub(super) use sql::literal;
 
 /// What the server shows for the connection.
@@ -38,6 +40,7 @@ pub struct HeadTable {
     server: Server,
     /// The longest wait for a connection, and then for an answer.
     timeout: Duration,
+    logins: Logins,
 }
 
 /// A row of it.
@@ -79,7 +82,9 @@ impl HeadTable {
     /// The table on the primary of a database; none on SQLite. Each connection and each answer may take `timeout`.
     pub fn new(database: &Database, timeout: Duration) -> Option<HeadTable> {
         match database {
-            Database::Postgres(servers) => Some(HeadTable { server: servers.primary.clone(), timeout }),
+            Database::Postgres(servers) => {
+                Some(HeadTable { server: servers.primary.clone(), timeout, logins: Logins::default() })
+            }
             Database::Sqlite(_) => None,
         }
     }
@@ -87,6 +92,11 @@ impl HeadTable {
     /// What it is called in messages.
     pub fn describe(&self) -> String {
         format!("the table {} ({})", sql::TABLE, self.server.describe())
+    }
+
+    /// Comes back when no login is under way any more, those included that nobody waits for: the server counts them.
+    pub async fn logins_over(&self) {
+        self.logins.over().await;
     }
 
     /// Reads the row of a store; `None` if there is none, or no table yet.
@@ -160,8 +170,8 @@ impl HeadTable {
     async fn send_once(&self, text: &str) -> Result<Vec<PgRow>, Failed> {
         let hint = "is the server up and reachable from here? [store] timeout sets the wait";
         let mut connection = self
-            .server
-            .connect(APPLICATION, self.timeout, hint)
+            .logins
+            .connect(&self.server, self.timeout, hint)
             .await
             .map_err(|Refusal { error, is_transient, .. }| Failed::NotSent { error, is_transient })?;
         let message = AssertSqlSafe(format!("{}; {text}", sql::settings(self.timeout)));

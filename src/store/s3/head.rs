@@ -53,6 +53,12 @@ impl HeadPlace {
 }
 
 impl S3 {
+    pub(in crate::store) async fn head_is_left_alone(&self) {
+        if let HeadPlace::Row(table) = &self.head {
+            table.logins_over().await;
+        }
+    }
+
     pub(in crate::store) async fn read_head(&self) -> Result<Option<HeadObject>, StoreError> {
         if let HeadPlace::Row(table) = &self.head {
             return self.read_row(table).await;

@@ -1,7 +1,10 @@
 //! `tintype serve` over a store whose head is kept in the database that readers are answered from: looking at the head
 //! takes a connection too, and there are never more than were allowed.
 
+use std::collections::VecDeque;
+use std::net::{TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
 use std::time::Duration;
 
 use super::{careless_bucket, keep_in};
@@ -56,6 +59,48 @@ fn a_look_at_the_head_counts_among_the_connections() {
     project.publish();
     wait_until("the new release", Duration::from_secs(30), || server.metric("tintype_release_serial") > serial);
     server.end().expect(0);
+}
+
+/// A server that takes connections and never says a word, as one does in the middle of a login that takes long. It hears
+/// of nobody who has left.
+struct Silent {
+    url: String,
+    taken: mpsc::Receiver<TcpStream>,
+}
+
+impl Silent {
+    fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("listen");
+        let address = listener.local_addr().expect("it has an address");
+        let (keeps, taken) = mpsc::channel();
+        std::thread::spawn(move || listener.incoming().flatten().all(|stream| keeps.send(stream).is_ok()));
+        Self { url: format!("postgres://nobody@{address}/nothing?sslmode=disable"), taken }
+    }
+}
+
+#[test]
+fn a_login_for_the_head_that_hangs_counts_among_the_connections() {
+    const MAX: usize = 2;
+    let silent = Silent::start();
+    let (bucket, mut project) = (careless_bucket(), places::sqlite());
+    project.publish_to(&bucket, &format!("{}timeout = \"500ms\"\n", keep_in(&silent.url)));
+    project.configure(&silent.url, "[database.serve]\nconnect_timeout = \"500ms\"\n");
+    let command = project.tintype(&["serve"]).env("TINTYPE_FALLBACK_TRUSTED_PROXIES", "192.0.2.1");
+    let server = Serving::of(command.env("DB_POOL_SIZE", MAX.to_string()).env("TINTYPE_FALLBACK_FOLLOW", "1s"));
+    wait_until("word of the head", Duration::from_secs(20), || server.metric("tintype_store_up") == 0);
+    let mut open = VecDeque::new();
+    for _ in 0..3 {
+        while open.len() < MAX {
+            server.get("/places/united-states/crispr/low.json");
+            open.extend(silent.taken.recv_timeout(Duration::from_millis(100)));
+        }
+        // Before one of them ends, nobody begins another one, the head no more than readers.
+        let more = silent.taken.recv_timeout(Duration::from_secs(4));
+        assert!(more.is_err() && open.len() == MAX, "{} logins at a time, and one more: {more:?}", open.len());
+        open.pop_front();
+    }
+    server.interrupt();
+    server.finish().expect(0);
 }
 
 /// Stops the sampler, also where something has failed.
