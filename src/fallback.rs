@@ -26,6 +26,7 @@ mod memory;
 pub mod negotiate;
 mod peers;
 mod pool_metrics;
+mod request;
 mod respond;
 mod rest;
 mod silence;
@@ -36,10 +37,8 @@ mod word;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use hyper::header::{self, HeaderValue};
-use hyper::{Method, StatusCode};
 use ipnet::IpNet;
 use moka::sync::Cache;
 use tokio::net::TcpListener;
@@ -50,35 +49,31 @@ use crate::database::Pool;
 use crate::store::Store;
 use crate::template::Template;
 
-use answer::{Answer, Failure, Landed};
+use answer::{Failure, Landed};
 use aside::Presence;
 use bodies::Bodies;
-use client::Client;
 pub use families::Folder;
 use families::{Families, Turned};
 use figures::Figures;
 use flight::Flights;
-use health::Probe;
 use limit::Limits;
-use listen::Asked;
 use memory::Memory;
 use peers::Peers;
 pub use respond::Origins;
-use respond::Reply;
 use rest::{Rest, Trial};
 use silence::Silence;
 use site::Followed;
 pub use table::Table;
 use word::Word;
 
-/// Longest object path; slugs and patterns are capped below it.
-const MAX_PATH_BYTES: usize = 1024;
 /// Documents that are read from the store at a time, for readers.
 const STORE_TURNS: usize = 64;
 /// Threads for a folder: for these documents, the head, the record of the release and the table's file.
 const STORE_THREADS: usize = STORE_TURNS + 3;
 /// Documents that failed lately and are left alone for some seconds.
 const MAX_FAILURES: u64 = 10_000;
+/// Connections of operators and their tools.
+const ADMIN_CONNECTIONS: usize = 64;
 /// How often clients are forgotten who have their whole share again.
 const SWEEP: Duration = Duration::from_mins(1);
 
@@ -321,53 +316,6 @@ impl Fallback {
         close.send_replace(true);
     }
 
-    async fn respond(self: &Arc<Self>, asked: Asked) -> Reply {
-        let begun = Instant::now();
-        let mut reply = match asked.method {
-            _ if !asked.is_addressed() => {
-                self.figures.count_refused();
-                respond::not_addressed()
-            }
-            Method::GET | Method::HEAD => self.respond_to_get(&asked, begun).await,
-            ref method => {
-                self.figures.count_refused();
-                respond::other_method(method)
-            }
-        };
-        self.settings.origins.allow(&asked.headers, &mut reply);
-        if self.is_draining() {
-            reply.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-        }
-        reply
-    }
-
-    async fn respond_to_get(self: &Arc<Self>, asked: &Asked, begun: Instant) -> Reply {
-        let path = asked.uri.path();
-        if let Some(probe) = Probe::at(path, self.settings.health_prefix.as_deref()) {
-            return self.probe(probe).await;
-        }
-        let Some(path) = object_path(path, self.settings.prefix.as_deref()) else {
-            self.figures.count(&Answer::Unknown, false, begun);
-            return respond::reply(&Answer::Unknown, &asked.headers, begun);
-        };
-        let client = Client::of(asked.peer.ip(), &asked.headers, &self.settings.trusted_proxies);
-        let answer = self.answer(path, client).await;
-        let reply = respond::reply(&answer, &asked.headers, begun);
-        self.figures.count(&answer, reply.status() == StatusCode::NOT_MODIFIED, begun);
-        reply
-    }
-
-    async fn respond_to_operator(&self, asked: Asked) -> Reply {
-        let path = asked.uri.path();
-        match (Probe::at(path, self.settings.health_prefix.as_deref()), path) {
-            _ if !asked.is_addressed() => respond::not_addressed(),
-            _ if !matches!(asked.method, Method::GET | Method::HEAD) => respond::other_method(&asked.method),
-            (Some(probe), _) => self.probe(probe).await,
-            (None, "/metrics") => self.metrics().await,
-            _ => respond::problem(StatusCode::NOT_FOUND, "not_found", "there are /metrics and /health here", None),
-        }
-    }
-
     fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Relaxed)
     }
@@ -380,54 +328,5 @@ impl Fallback {
         let keys_are_known = || self.pool.is_some() && served.iter().any(|served| served.keys_are_known());
         let has_something = || site.is_some() || self.table.is_some() || keys_are_known();
         !self.is_draining() && self.followed.has_looked() && has_something()
-    }
-}
-
-/// Connections of operators and their tools.
-const ADMIN_CONNECTIONS: usize = 64;
-
-/// The object path of a request's path, or none if it can't be a document's.
-///
-/// Object paths need no escaping, so a percent sign is refused before anyone could decode it to a slash or a point.
-fn object_path<'a>(path: &'a str, prefix: Option<&str>) -> Option<&'a str> {
-    let below = prefix.and_then(|prefix| path.strip_prefix(prefix)).filter(|rest| rest.starts_with('/'));
-    let path = below.unwrap_or(path).strip_prefix('/')?;
-    let plain =
-        |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'_' | b'.' | b'/');
-    let is_named = path.len() <= MAX_PATH_BYTES && path.ends_with(".json") && path.bytes().all(plain);
-    (is_named && path.split('/').all(|part| !part.is_empty() && !part.starts_with('.'))).then_some(path)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_paths_of_documents_are_looked_at() {
-        let path = |path| object_path(path, Some("/data"));
-        assert_eq!(path("/index.json"), Some("index.json"));
-        assert_eq!(path("/data-centres/eu.json"), Some("data-centres/eu.json"), "the prefix is a folder");
-        assert_eq!(path("/data/world-map/crispr/low.json"), Some("world-map/crispr/low.json"));
-        for refused in [
-            "",
-            "/",
-            "/data",
-            "/data/",
-            "//index.json",
-            "/a/../b.json",
-            "/a/./b.json",
-            "/a//b.json",
-            "/a%2fb.json",
-            "/%2e%2e/a.json",
-            "/a\\b.json",
-            "/.tintype/head.json",
-            "/A.json",
-            "/a.html",
-            "/a.json/",
-            "/a.json.gz",
-        ] {
-            assert_eq!(path(refused), None, "{refused}");
-        }
-        assert_eq!(path(&format!("/{}.json", "a".repeat(2000))), None);
     }
 }

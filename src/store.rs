@@ -267,6 +267,18 @@ impl Store {
         }
     }
 
+    /// For a store without a release: an error if it seems to have lost it, because a folder isn't there, rather than to wait
+    /// for its first. A bucket that isn't there says so by itself.
+    pub async fn check_emptiness(&self) -> Result<(), StoreError> {
+        consume_budget().await;
+        match self {
+            Store::Directory(directory) => directory.check_emptiness(),
+            Store::S3(_) => Ok(()),
+            #[cfg(test)]
+            Store::Faulty(_) => Ok(()),
+        }
+    }
+
     /// Comes back when nothing is left at the database with the head, if there is one, of requests that were given up.
     pub async fn head_is_left_alone(&self) {
         if let Store::S3(s3) = self {

@@ -2,8 +2,8 @@
 //!
 //! Somebody who changes a template's file and publishes would otherwise have two truths, the documents of the new file and
 //! live answers of the old one. So the files are looked at again with every release, once: one that has changed is served
-//! as it is now, and one that can't be read, or that no run got through, stays as it was. A template that a release had and the next one has no more
-//! was taken off the site, and isn't answered for.
+//! as it is now, and one that can't be read, or that no run got through, stays as it was. A template that a release had and
+//! the next one has no more was taken off the site, and isn't answered for.
 
 use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;

@@ -13,6 +13,7 @@ use hyper::StatusCode;
 use serde_json::{Value, json};
 
 use super::respond::{self, Reply};
+use super::site::Trouble;
 use super::{Fallback, pool_metrics};
 use crate::database::Pool;
 
@@ -30,6 +31,15 @@ pub enum Probe {
     Health,
     /// `/health/database`
     Database,
+}
+
+/// Who asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum For {
+    /// Anybody.
+    Readers,
+    /// Whoever may see the second port, and what hosts and folders are called.
+    Operator,
 }
 
 impl Probe {
@@ -54,7 +64,7 @@ impl Probe {
 
 impl Fallback {
     /// Answers a probe.
-    pub async fn probe(&self, probe: Probe) -> Reply {
+    pub async fn probe(&self, probe: Probe, asker: For) -> Reply {
         match probe {
             Probe::Live => respond::json(StatusCode::OK, &json!({ "status": "ok" })),
             Probe::Ready => {
@@ -72,7 +82,7 @@ impl Fallback {
                     "status": word,
                     "release": site.as_ref().map(|site| site.manifest.root.id.to_string()),
                     "documents": site.as_ref().map(|site| site.manifest.count()),
-                    "store": { "status": word_of(self.followed.is_up()) },
+                    "store": self.store(asker),
                     "table": self.table.as_ref().map(|_| json!({ "status": word_of(self.table_word.last()) })),
                     "database": self.pool.as_ref().map(|pool| self.database(pool)),
                 });
@@ -104,13 +114,28 @@ impl Fallback {
         tokio::join!(database, table);
     }
 
-    /// How it is as a whole: degraded while one of its sources is away, and unhealthy where none is left but what it
-    /// remembers.
+    /// How the store is. One that waits for its first release is there, and of no use yet.
+    fn store(&self, asker: For) -> Value {
+        let waits = || {
+            let (reason, hint) = ("there is no release yet", "`tintype publish` makes the first one");
+            json!({ "status": word_of(Some(true)), "reason": reason, "hint": hint })
+        };
+        match (self.followed.trouble(), asker) {
+            (Some(Trouble { reason, hint }), For::Operator) => {
+                json!({ "status": word_of(Some(false)), "reason": reason, "hint": hint })
+            }
+            (None, _) if self.followed.is_up().is_some() && self.followed.site().is_none() => waits(),
+            _ => json!({ "status": word_of(self.followed.is_up()) }),
+        }
+    }
+
+    /// How it is as a whole: degraded while one of its sources is away or has no release, and unhealthy where none is left but
+    /// what it remembers.
     fn health(&self) -> (StatusCode, &'static str) {
         let sources = [self.followed.is_up(), self.word.last(), self.table_word.last()];
         match () {
             () if !self.is_ready() || !sources.contains(&Some(true)) => (StatusCode::SERVICE_UNAVAILABLE, "unhealthy"),
-            () if sources.contains(&Some(false)) => (StatusCode::OK, "degraded"),
+            () if sources.contains(&Some(false)) || self.followed.site().is_none() => (StatusCode::OK, "degraded"),
             () => (StatusCode::OK, "healthy"),
         }
     }

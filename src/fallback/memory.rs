@@ -79,6 +79,11 @@ impl Entry {
         Entry { is_published, ..self }
     }
 
+    /// Says whether it stands for what a release shows, whoever gave it.
+    pub fn is_published(&self) -> bool {
+        self.is_published
+    }
+
     /// Says whether this site has taken it off.
     fn is_gone(&self, path: &str, site: Option<&Site>) -> bool {
         self.is_published && site.is_some_and(|site| site.digest(path).is_none())

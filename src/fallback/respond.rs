@@ -21,6 +21,8 @@ pub const ALLOWED_METHODS: &str = "GET, HEAD, OPTIONS";
 const STALE_CONTROL: &str = "public, max-age=0, s-maxage=10, stale-if-error=86400";
 /// How long a path counts as unknown: a new key is valid within the hour, and nobody asks for one in vain twice a second.
 const UNKNOWN_CONTROL: &str = "public, max-age=0, s-maxage=60";
+/// What is kept by nobody.
+const NOBODY: &str = "no-store";
 const EXPOSED: &str = "ETag, Retry-After, X-Tintype-Source, X-Tintype-As-Of, Server-Timing";
 
 const SOURCE: HeaderName = HeaderName::from_static("x-tintype-source");
@@ -58,8 +60,9 @@ impl Origins {
     }
 }
 
-/// The response to a request for a document.
-pub fn reply(answer: &Answer, asked: &HeaderMap, begun: Instant) -> Reply {
+/// The response to a request for a document. While no release is known, nobody keeps what isn't of one: it may be there in a
+/// moment, and then no purge would be ordered for this.
+pub fn reply(answer: &Answer, asked: &HeaderMap, knows_release: bool, begun: Instant) -> Reply {
     let mut reply = match answer {
         Answer::Document(entry, source) => document(entry, *source, asked),
         Answer::Unknown => {
@@ -80,6 +83,10 @@ pub fn reply(answer: &Answer, asked: &HeaderMap, begun: Instant) -> Reply {
             Some(*retry_after),
         ),
     };
+    let is_of_release = matches!(answer, Answer::Document(entry, _) if entry.is_published());
+    if !knows_release && !is_of_release {
+        reply.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static(NOBODY));
+    }
     let timing = format!("total;dur={:.1}", begun.elapsed().as_secs_f64() * 1e3);
     if let Ok(timing) = HeaderValue::from_str(&timing) {
         reply.headers_mut().insert(SERVER_TIMING, timing);
@@ -148,7 +155,7 @@ pub fn text(status: StatusCode, content_type: &'static str, text: String) -> Rep
     *reply.status_mut() = status;
     let headers = reply.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(NOBODY));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     reply
 }

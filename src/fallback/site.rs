@@ -23,7 +23,7 @@ use crate::release::head::{Head, HeadRead};
 use crate::release::manifest::Manifest;
 use crate::release::{Row, document_of};
 use crate::snapshot::Digest;
-use crate::store::{Attributes, Store};
+use crate::store::{Attributes, Store, StoreError};
 use crate::template::domain::OpenValues;
 
 /// Longest wait for the head and for a release.
@@ -39,6 +39,21 @@ const FIRST_LOOK: Duration = Duration::from_secs(1);
 /// How long after its start it isn't ready without that look: the release of a large site is worth waiting for, and a store
 /// that hangs isn't.
 const READY_WITHOUT: Duration = Duration::from_secs(10);
+
+/// Why the last look at a store failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trouble {
+    /// The error, with the names of folders or hosts: for the operator alone.
+    pub reason: String,
+    /// What to do about it.
+    pub hint: Option<String>,
+}
+
+impl Trouble {
+    fn of(error: &Error) -> Trouble {
+        Trouble { reason: error.to_string(), hint: error.hint() }
+    }
+}
 
 /// A release as it is served.
 #[derive(Debug)]
@@ -104,6 +119,17 @@ impl Site {
     }
 }
 
+/// A store that had a release, and has none any more: no command takes it off.
+fn lost(store: &Store, site: &Site) -> Error {
+    Error::Store(StoreError {
+        action: "use",
+        object: store.describe(),
+        reason: format!("it had the release {}, and has none now", site.manifest.root.id),
+        hint: Some("is its file system mounted, and its control folder as it was?".to_owned()),
+        is_general: true,
+    })
+}
+
 /// Says whether a template has the same keys in the same paths as the release.
 fn is_alike(manifest: &Manifest, served: &Served) -> bool {
     let entry = manifest.root.templates.get(&served.template.name);
@@ -117,8 +143,8 @@ pub struct Followed {
     /// The pool to the server that keeps the head, if a database does and readers are answered from the same one.
     beside: Option<Pool>,
     site: ArcSwapOption<Site>,
-    /// Whether the last look at the store succeeded; none before the first.
-    health: watch::Sender<Option<bool>>,
+    /// How the last look at the store went; none before the first.
+    health: watch::Sender<Option<Result<(), Trouble>>>,
     began: Instant,
 }
 
@@ -141,7 +167,12 @@ impl Followed {
 
     /// Whether the last look at the store succeeded; none before the first has ended.
     pub fn is_up(&self) -> Option<bool> {
-        *self.health.borrow()
+        self.health.borrow().as_ref().map(Result::is_ok)
+    }
+
+    /// Why the last look at the store failed, if it did.
+    pub fn trouble(&self) -> Option<Trouble> {
+        self.health.borrow().as_ref()?.as_ref().err().cloned()
     }
 
     /// Comes back once the first look at the store has ended, however, or has had its time.
@@ -170,19 +201,20 @@ impl Followed {
                 continue;
             };
             let looked = async { self.look(store, aside, head?, turned).await }.await;
-            self.tell(store, looked.err().map(|error| error.to_string()).as_deref());
+            self.tell(store, looked.map_err(|error| Trouble::of(&error)));
             tokio::time::sleep(every).await;
         }
     }
 
     /// Keeps and tells how a look at the store went: why it failed, if it did.
-    fn tell(&self, store: &Store, reason: Option<&str>) {
-        let was_up = self.health.send_replace(Some(reason.is_none()));
-        match (reason, was_up) {
-            (Some(reason), None | Some(true)) => {
-                tracing::warn!(reason, store = store.describe(), "the store can't be read; answering without it");
+    fn tell(&self, store: &Store, looked: Result<(), Trouble>) {
+        let before = self.health.send_replace(Some(looked.clone()));
+        let store = store.describe();
+        match (looked, before) {
+            (Err(Trouble { reason, hint }), None | Some(Ok(()))) => {
+                tracing::warn!(reason, hint, store, "the store can't be read; answering without it");
             }
-            (None, Some(false)) => tracing::info!(store = store.describe(), "the store can be read again"),
+            (Ok(()), Some(Err(_))) => tracing::info!(store, "the store can be read again"),
             _ => {}
         }
     }
@@ -201,7 +233,7 @@ impl Followed {
         let read = match timeout(limit, &mut read).await {
             Ok(read) => read,
             Err(_) if store.holds_its_thread() => {
-                self.tell(store, Some(&failed(silent()).to_string()));
+                self.tell(store, Err(Trouble::of(&failed(silent()))));
                 read.await
             }
             Err(_) => return Err(failed(silent())),
@@ -218,11 +250,17 @@ impl Followed {
         };
         // The head's own limits end it long before: its connection isn't left to a server that doesn't know of that.
         let limit = if store.holds_its_thread() { LONGEST_IN_FOLDER } else { LONGEST_READ };
-        let read = aside.ask(store, |store| async move { Ok(HeadRead::read(&store).await?.head) });
+        let read = aside.ask(store, |store| async move {
+            let head = HeadRead::read(&store).await?.head;
+            if head.active.is_none() {
+                store.check_emptiness().await?;
+            }
+            Ok(head)
+        });
         let read = self.patiently(store, limit, read).await;
         if room.is_some() {
             if let Err(error) = &read {
-                self.tell(store, Some(&error.to_string()));
+                self.tell(store, Err(Trouble::of(error)));
             }
             // A login that was given up is one of the server's connections for as long as the server is busy with it.
             store.head_is_left_alone().await;
@@ -237,8 +275,8 @@ impl Followed {
         head: Head,
         turned: &(dyn Fn(&Turned) + Send + Sync),
     ) -> Result<(), Error> {
-        let Some(active) = head.active else { return Ok(()) };
         let known = self.site();
+        let Some(active) = head.active else { return known.map_or(Ok(()), |site| Err(lost(store, &site))) };
         if known.as_ref().is_some_and(|site| site.manifest.root.id == active) {
             return Ok(());
         }

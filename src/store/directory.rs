@@ -21,6 +21,7 @@ use rustix::io::Errno;
 use super::{Counters, StoreError, count, normal};
 use crate::snapshot::gunzip;
 
+mod emptiness;
 mod owner;
 mod probe;
 mod temporary;
@@ -120,6 +121,10 @@ impl Directory {
             // Releases are found by listing, so that one must never be there in half.
             false => self.written(bytes)?.name(&path).map_err(|error| failed("write", &path, &error)),
         }
+    }
+
+    pub(super) fn check_emptiness(&self) -> Result<(), StoreError> {
+        emptiness::check(&self.public, &self.control, &self.document("index.json"))
     }
 
     pub(super) fn read(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {

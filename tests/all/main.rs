@@ -63,6 +63,7 @@ mod serve;
 mod serve_bytes;
 mod serve_end;
 mod serve_faults;
+mod serve_folder;
 mod serve_front;
 mod serve_hangs;
 mod serve_health;

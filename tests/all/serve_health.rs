@@ -157,7 +157,7 @@ fn locked() -> Option<(Project, Serving, Session)> {
     let database = postgres::database()?;
     database.execute(places::ROWS);
     let project = Project::postgres(database);
-    project.template("places", places::TEMPLATE);
+    project.template("places", places::TEMPLATE).make_public();
     let server = Serving::start(&project);
     assert_eq!(server.get("/places/atlantis/crispr/low.json").status, 404);
     let mut lock = Session::connect(&project.database().url());
@@ -190,7 +190,7 @@ fn the_end_lets_answers_finish_and_takes_no_more() {
 #[test]
 fn figures_are_what_prometheus_takes() {
     for (engine, project) in places::projects() {
-        let server = Serving::start(&project);
+        let server = Serving::start(project.make_public());
         assert_eq!(server.get(PATH).status, 200);
         assert_eq!(server.get("/nothing.json").status, 404);
         http::get(server.admin, "/health/database", &[]);

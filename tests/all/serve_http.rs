@@ -109,7 +109,7 @@ fn ways_out_of_the_folder_lead_nowhere() {
 #[test]
 fn statements_in_any_part_of_a_request_are_names_that_nobody_has() {
     for (engine, project) in places::projects() {
-        let server = Serving::start(&project);
+        let server = Serving::start(project.make_public());
         let rows = project.query("SELECT count(*) FROM fact");
         assert_eq!(server.get(PATH).status, 200, "{engine}");
         // The keys are known by now.

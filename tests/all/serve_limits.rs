@@ -35,6 +35,7 @@ fn project() -> Project {
     for (name, per_minute) in SHARES {
         project.template(name, &template(name, per_minute));
     }
+    project.make_public();
     project
 }
 
@@ -159,7 +160,7 @@ fn who_joins_a_flight_pays_nothing() {
     let Some(database) = postgres::database() else { return };
     database.execute(&fill());
     let project = Project::postgres(database);
-    project.template("world", &template("world", 2));
+    project.template("world", &template("world", 2)).make_public();
     let server = trusting(&project, "127.0.0.1");
     assert_eq!(server.get("/world/atlantis.json").status, 404);
     let mut lock = Session::connect(&project.database().url());
@@ -185,7 +186,7 @@ fn who_is_sent_away_pays_nothing() {
     let Some(database) = postgres::database() else { return };
     database.execute(&fill());
     let project = Project::postgres(database);
-    project.template("world", &template("world", 2));
+    project.template("world", &template("world", 2)).make_public();
     let command = project.tintype(&["serve"]).env("TINTYPE_FALLBACK_TRUSTED_PROXIES", "127.0.0.1");
     let command = command.env("DB_POOL_SIZE", "1").env("TINTYPE_DATABASE_SERVE_QUEUE", "0");
     let server = Serving::of(command.env("TINTYPE_DATABASE_SERVE_STATEMENT_TIMEOUT", "1m"));

@@ -29,7 +29,7 @@ fn slow_site(seconds: f64, topics: usize, per_minute: u32) -> Option<Project> {
     let template = places::TEMPLATE
         .replace("---*/", &limits)
         .replace("FROM fact AS f\n", &format!("FROM (SELECT * FROM fact, pg_sleep({seconds})) AS f\n"));
-    project.template("places", &template);
+    project.template("places", &template).make_public();
     Some(project)
 }
 

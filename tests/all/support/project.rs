@@ -123,6 +123,12 @@ impl Project {
         Directory::new(self.root().join("public"))
     }
 
+    /// Makes the folder that it publishes to, as the first run does; without it the store isn't there.
+    pub fn make_public(&self) -> &Self {
+        fs::create_dir(self.root().join("public")).expect("make the folder");
+        self
+    }
+
     /// The head of its store.
     pub fn head(&self) -> Value {
         let bytes = fs::read(self.root().join(".tintype/head.json")).expect("read head.json");

@@ -1,0 +1,116 @@
+//! From a request to whoever answers it: a probe, or the document at an object path.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use hyper::header::{self, HeaderValue};
+use hyper::{Method, StatusCode};
+
+use super::Fallback;
+use super::answer::Answer;
+use super::client::Client;
+use super::health::{For, Probe};
+use super::listen::Asked;
+use super::respond::{self, Reply};
+
+/// Longest object path; slugs and patterns are capped below it.
+const MAX_PATH_BYTES: usize = 1024;
+
+impl Fallback {
+    /// Answers a request for a document.
+    pub(super) async fn respond(self: &Arc<Self>, asked: Asked) -> Reply {
+        let begun = Instant::now();
+        let mut reply = match asked.method {
+            _ if !asked.is_addressed() => {
+                self.figures.count_refused();
+                respond::not_addressed()
+            }
+            Method::GET | Method::HEAD => self.respond_to_get(&asked, begun).await,
+            ref method => {
+                self.figures.count_refused();
+                respond::other_method(method)
+            }
+        };
+        self.settings.origins.allow(&asked.headers, &mut reply);
+        if self.is_draining() {
+            reply.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        reply
+    }
+
+    async fn respond_to_get(self: &Arc<Self>, asked: &Asked, begun: Instant) -> Reply {
+        let path = asked.uri.path();
+        if let Some(probe) = Probe::at(path, self.settings.health_prefix.as_deref()) {
+            return self.probe(probe, For::Readers).await;
+        }
+        // Before it is answered: one that comes meanwhile may have what this answer hasn't.
+        let knows_release = self.followed.site().is_some();
+        let Some(path) = object_path(path, self.settings.prefix.as_deref()) else {
+            self.figures.count(&Answer::Unknown, false, begun);
+            return respond::reply(&Answer::Unknown, &asked.headers, knows_release, begun);
+        };
+        let client = Client::of(asked.peer.ip(), &asked.headers, &self.settings.trusted_proxies);
+        let answer = self.answer(path, client).await;
+        let reply = respond::reply(&answer, &asked.headers, knows_release, begun);
+        self.figures.count(&answer, reply.status() == StatusCode::NOT_MODIFIED, begun);
+        reply
+    }
+
+    /// Answers a request at the second port.
+    pub(super) async fn respond_to_operator(&self, asked: Asked) -> Reply {
+        let path = asked.uri.path();
+        match (Probe::at(path, self.settings.health_prefix.as_deref()), path) {
+            _ if !asked.is_addressed() => respond::not_addressed(),
+            _ if !matches!(asked.method, Method::GET | Method::HEAD) => respond::other_method(&asked.method),
+            (Some(probe), _) => self.probe(probe, For::Operator).await,
+            (None, "/metrics") => self.metrics().await,
+            _ => respond::problem(StatusCode::NOT_FOUND, "not_found", "there are /metrics and /health here", None),
+        }
+    }
+}
+
+/// The object path of a request's path, or none if it can't be a document's.
+///
+/// Object paths need no escaping, so a percent sign is refused before anyone could decode it to a slash or a point.
+fn object_path<'a>(path: &'a str, prefix: Option<&str>) -> Option<&'a str> {
+    let below = prefix.and_then(|prefix| path.strip_prefix(prefix)).filter(|rest| rest.starts_with('/'));
+    let path = below.unwrap_or(path).strip_prefix('/')?;
+    let plain =
+        |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'_' | b'.' | b'/');
+    let is_named = path.len() <= MAX_PATH_BYTES && path.ends_with(".json") && path.bytes().all(plain);
+    (is_named && path.split('/').all(|part| !part.is_empty() && !part.starts_with('.'))).then_some(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_paths_of_documents_are_looked_at() {
+        let path = |path| object_path(path, Some("/data"));
+        assert_eq!(path("/index.json"), Some("index.json"));
+        assert_eq!(path("/data-centres/eu.json"), Some("data-centres/eu.json"), "the prefix is a folder");
+        assert_eq!(path("/data/world-map/crispr/low.json"), Some("world-map/crispr/low.json"));
+        for refused in [
+            "",
+            "/",
+            "/data",
+            "/data/",
+            "//index.json",
+            "/a/../b.json",
+            "/a/./b.json",
+            "/a//b.json",
+            "/a%2fb.json",
+            "/%2e%2e/a.json",
+            "/a\\b.json",
+            "/.tintype/head.json",
+            "/A.json",
+            "/a.html",
+            "/a.json/",
+            "/a.json.gz",
+        ] {
+            assert_eq!(path(refused), None, "{refused}");
+        }
+        assert_eq!(path(&format!("/{}.json", "a".repeat(2000))), None);
+    }
+}
