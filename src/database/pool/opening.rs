@@ -156,9 +156,10 @@ async fn open(
             let error = shared.targets[target].silent("no answer", limit);
             Probe::failed(probe, &shared, target, Cause::Connecting, &error);
             let _ = tell.send(Err((None, error)));
-            let connected = connecting.await;
+            // A file on a disk that hangs may never be opened, and another disk may stand in its place meanwhile.
+            let connected = timeout_at(begun + longest, connecting).await;
             drop(left);
-            if let Ok(connection) = connected {
+            if let Ok(Ok(connection)) = connected {
                 shared.state().figures.opened += 1;
                 Probe::went_well(None, &shared, target, true);
                 place.return_to_use();
