@@ -244,6 +244,8 @@ impl BuildConfig {
         ReadSettings {
             connect_timeout: self.acquire_timeout,
             statement_timeout: self.statement_timeout,
+            // The server has sent its last row long before the last document is stored.
+            longest_idle: Duration::from_mins(10),
             settings: self.settings.clone(),
         }
     }
@@ -274,6 +276,7 @@ impl PoolConfig {
             read: ReadSettings {
                 connect_timeout: self.connect_timeout,
                 statement_timeout: self.statement_timeout,
+                longest_idle: Duration::from_secs(30),
                 settings: self.settings.clone(),
             },
         }

@@ -64,6 +64,8 @@ pub struct ReadSettings {
     pub connect_timeout: Duration,
     /// Longest time of one statement; zero means no limit. Default 30 min, which also bounds how long dead rows are kept.
     pub statement_timeout: Duration,
+    /// How long a process of ours that hangs may leave its transaction alone until the server ends it.
+    pub longest_idle: Duration,
     /// Further PostgreSQL settings of the transaction, such as `work_mem`.
     pub settings: Vec<(String, String)>,
 }

@@ -49,7 +49,8 @@ pub async fn close(connection: PgConnection) -> Result<(), DatabaseError> {
     }
 }
 
-/// Waits for the end of what was sent, whoever sent it; an error if the server hangs up, or the network gives up.
+/// Waits for the end of what was sent, whoever sent it. The error is a fatal one if the server hangs up, or the network gives
+/// up, and that of a statement otherwise.
 pub async fn hear(connection: &mut PgConnection) -> Result<(), DatabaseError> {
     connection.ping().await.map_err(|error| statement_error(&error, ""))
 }

@@ -18,6 +18,7 @@ use super::keys::{self, Asked, Meaning, Named};
 use super::limit::{Limited, UNNAMED};
 use super::memory::{Entry, Kept};
 use super::site::Site;
+use crate::release::Row;
 
 mod database;
 mod failures;
@@ -31,6 +32,8 @@ const LONGEST: Duration = Duration::from_secs(7);
 /// How long a reader is told to wait where nothing better is known.
 const COME_BACK: Duration = Duration::from_secs(2);
 
+/// Bytes of a body that a reader's connection takes even if he reads nothing of it.
+const SMALL: u32 = 256 * 1024;
 /// How often a reader joins others whose share it turned out to be, before it is sent away like them.
 const FLIGHTS: usize = 3;
 
@@ -152,15 +155,14 @@ impl Fallback {
             let _ = tokio::time::timeout(store::LONGEST, self.followed.looked()).await;
         }
         let site = self.followed.site();
-        let digest = || site.as_ref()?.digest(path);
-        if !self.has_room() && digest().and_then(|digest| self.bodies.find(&digest)).is_none() {
-            return self.no_room(path);
-        }
         let named = keys::named(self.followed.served(site.as_deref()), path);
         let published = site.as_ref().and_then(|site| site.document(path));
         let mut is_settled = true;
         let asked = match &published {
             Some((template, row, attributes)) => {
+                if !self.has_room_for(row) {
+                    return self.no_room(path);
+                }
                 if let Landed::Document(entry, source) = self.stored(path, row, attributes, site.as_ref()).await {
                     return Answer::Document(entry, source);
                 }
@@ -181,6 +183,9 @@ impl Fallback {
                 }
             },
         };
+        if published.is_none() && !self.has_room() {
+            return self.no_room(path);
+        }
         if let Some(resting) = self.failures.get(path).filter(|failure| Instant::now() < failure.until) {
             return Answer::Unavailable { retry_after: resting.until - Instant::now(), why: resting.why };
         }
@@ -253,6 +258,13 @@ impl Fallback {
             self.memory.settle();
         }
         self.bodies.has_room()
+    }
+
+    /// The same of what a release shows. What is held already takes no more, nor does what the system's own buffers take from
+    /// us at once.
+    fn has_room_for(&self, row: &Row) -> bool {
+        let is_small = row.document.as_ref().is_none_or(|document| document.gzip_bytes <= SMALL);
+        is_small || self.has_room() || row.digest().is_some_and(|digest| self.bodies.find(&digest).is_some())
     }
 
     /// The answer while readers hold as much as they may.

@@ -128,8 +128,7 @@ impl Served {
         let doubts = known.doubts;
         let (served, pool) = (Arc::clone(self), pool.clone());
         tokio::spawn(async move {
-            let read = tokio::time::timeout(LONGEST, served.read(&pool)).await;
-            let read = read.unwrap_or_else(|_| Err(format!("took longer than {LONGEST:?}")));
+            let read = served.read(&pool).await;
             let mut known = served.known.lock().unwrap_or_else(PoisonError::into_inner);
             match read {
                 Ok(domains) => {
@@ -154,14 +153,20 @@ impl Served {
 
     async fn read(&self, pool: &Pool) -> Result<Domains, String> {
         let mut lease = pool.begin().await.map_err(|error| error.to_string())?;
-        lease.transaction().savepoint().await.map_err(|error| error.to_string())?;
-        let domains = read_domains(lease.transaction(), &self.template).await.map_err(|error| match error {
-            BuildError::Template(finding) => finding.to_string(),
-            BuildError::Fatal(error) => error.to_string(),
-        })?;
-        // The answer is whole; that the connection can't be used again is the pool's affair.
+        let read = async {
+            lease.transaction().savepoint().await.map_err(|error| error.to_string())?;
+            read_domains(lease.transaction(), &self.template).await.map_err(|error| match error {
+                BuildError::Template(finding) => finding.to_string(),
+                BuildError::Fatal(error) => error.to_string(),
+            })
+        };
+        let Ok(read) = tokio::time::timeout(LONGEST, read).await else {
+            lease.give_up();
+            return Err(format!("took longer than {LONGEST:?}"));
+        };
+        // The answer is whole, or has failed; whether the connection can be used again is the pool's affair.
         let _ = lease.finish().await;
-        Ok(domains)
+        read
     }
 }
 

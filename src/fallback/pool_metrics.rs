@@ -8,10 +8,13 @@ type Gauge = (&'static str, &'static str, fn(&PoolState) -> f64);
 type Counter = (&'static str, &'static str, fn(&PoolFigures) -> u64);
 type Durations = (&'static str, &'static str, fn(&PoolFigures) -> &Histogram);
 
-const GAUGES: [Gauge; 5] = [
+const GAUGES: [Gauge; 6] = [
     ("db_pool_size", "The most connections.", |state| state.max as f64),
     ("db_pool_connections_in_use", "Connections leased.", |state| state.in_use as f64),
     ("db_pool_connections_idle", "Connections open and unused.", |state| state.idle as f64),
+    ("db_pool_connections_closing", "Connections that count until the server has noticed.", |state| {
+        state.closing as f64
+    }),
     ("db_pool_waiting", "Readers in the queue.", |state| state.waiting as f64),
     ("db_pool_usage", "Connections leased, as a part of the most.", |state| {
         state.in_use as f64 / state.max.max(1) as f64

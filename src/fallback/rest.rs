@@ -52,6 +52,13 @@ impl Trial {
         self.rest.begin(length);
     }
 
+    /// It couldn't be tried: the next one may.
+    pub fn untried(&self) {
+        if self.has_failed.load(Ordering::Relaxed) {
+            self.rest.until.store(0, Ordering::Relaxed);
+        }
+    }
+
     /// It works.
     pub fn went_well(&self) {
         if self.has_failed.swap(false, Ordering::Relaxed) {
@@ -77,6 +84,8 @@ mod tests {
         trial.failed(Duration::ZERO);
         let tried = (0..3).filter(|_| trial.may_try(LONG)).count();
         assert_eq!((tried, trial.rests()), (1, true));
+        trial.untried();
+        assert_eq!((0..3).filter(|_| trial.may_try(LONG)).count(), 1, "another one may");
         trial.went_well();
         assert!((0..3).all(|_| trial.may_try(LONG)) && !trial.rests());
     }

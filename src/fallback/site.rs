@@ -252,19 +252,19 @@ impl Followed {
         let limit = if store.holds_its_thread() { LONGEST_IN_FOLDER } else { LONGEST_READ };
         let read = aside.ask(store, |store| async move {
             let head = HeadRead::read(&store).await?.head;
-            if head.active.is_none() {
+            // One that wants a release is in the middle of its first.
+            if head.active.is_none() && head.desired.is_none() {
                 store.check_emptiness().await?;
             }
             Ok(head)
         });
         let read = self.patiently(store, limit, read).await;
-        if room.is_some() {
-            if let Err(error) = &read {
-                self.tell(store, Err(Trouble::of(error)));
-            }
-            // A login that was given up is one of the server's connections for as long as the server is busy with it.
-            store.head_is_left_alone().await;
+        if let Err(error) = &read {
+            self.tell(store, Err(Trouble::of(error)));
         }
+        // A login that was given up is one of the server's connections for as long as the server is busy with it.
+        store.head_is_left_alone().await;
+        drop(room);
         Ok(read)
     }
 

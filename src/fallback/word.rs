@@ -93,16 +93,16 @@ impl Table {
     /// Whether it can be read, and is this site's.
     async fn is_ours(&self) -> bool {
         let statement = Statement::verbatim("SELECT site FROM tintype_release WHERE id = 1");
-        let look = async {
-            let mut lease = match self.pool.begin().await {
-                Ok(lease) => lease,
-                Err(error) => return is_busy(&error),
-            };
-            let found = texts(lease.transaction(), &statement).await;
-            let _ = lease.finish().await;
-            found.is_ok_and(|rows| rows.iter().flatten().flatten().any(|site| *site == self.site))
+        let mut lease = match self.pool.begin_within(LONGEST).await {
+            Ok(lease) => lease,
+            Err(error) => return is_busy(&error),
         };
-        timeout(LONGEST, look).await.unwrap_or(false)
+        let Ok(found) = timeout(Pool::patience(LONGEST), texts(lease.transaction(), &statement)).await else {
+            lease.give_up();
+            return false;
+        };
+        let _ = lease.finish().await;
+        found.is_ok_and(|rows| rows.iter().flatten().flatten().any(|site| *site == self.site))
     }
 }
 

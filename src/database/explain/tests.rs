@@ -134,6 +134,7 @@ async fn the_demo_in_sqlite() {
     let settings = ReadSettings {
         connect_timeout: Duration::from_secs(5),
         statement_timeout: Duration::ZERO,
+        longest_idle: Duration::from_mins(10),
         settings: Vec::new(),
     };
     let mut transaction = Database::Sqlite(file).begin(&settings, "test").await.unwrap();

@@ -4,8 +4,9 @@
 //! attempt may take. After a failure, further readers are therefore sent on, to the next server or away, for half a
 //! second; then one of them tries, and if that fails too, for twice as long, up to five seconds.
 //!
-//! An attempt that has taken too long isn't broken off, because the server may go on with it: see [`super::opening`]. While
-//! half of the pool's slots are taken by such attempts, nobody opens a connection.
+//! An attempt that has taken too long isn't broken off, because the server may go on with it: see [`super::opening`]; nor is
+//! a connection on which it keeps silent: see [`super::silence`]. While half of the pool's slots are taken by these, nobody
+//! opens a connection.
 
 use std::time::Duration;
 
@@ -42,7 +43,7 @@ pub enum Door {
 #[derive(Debug)]
 pub struct Breaker {
     outage: Option<Outage>,
-    /// Attempts to connect that go on behind everybody's back.
+    /// Attempts to connect that go on behind everybody's back, and connections that keep silent.
     left: usize,
     /// How many of them there may be for another attempt to begin, plus one.
     enough: usize,

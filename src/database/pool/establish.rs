@@ -37,7 +37,7 @@ enum NotBegun {
     Dead(Place, DatabaseError),
     /// The server isn't fit to be read.
     Unfit(Place, DatabaseError),
-    /// No answer in time. The slot stays with the connection until that is closed.
+    /// No answer in time. The slot stays with the connection until the server speaks.
     Silent(DatabaseError),
     /// The server refuses it.
     Refused(DatabaseError),

@@ -9,6 +9,7 @@ use super::breaker::Cause;
 use super::figures::Closed;
 use super::file::FileId;
 use super::idle::Link;
+use super::opening::Probe;
 use super::shared::{Holder, Place};
 use super::target;
 use crate::database::{DatabaseError, ReadTransaction, Source};
@@ -40,10 +41,19 @@ impl Held {
         self.end(reason);
     }
 
+    /// Notes that the server kept silent in the middle of a transaction. New connections are no use until it speaks; those
+    /// that lie ready may be.
+    fn tell_silence(&mut self, waited: Duration) {
+        let Some((place, link)) = &self.inner else { return };
+        let (shared, target) = (place.shared(), link.target);
+        let error = shared.targets[target].silent("it takes statements, but answers none", waited);
+        Probe::failed(None, shared, target, Cause::Connecting, &error);
+    }
+
     /// The server didn't answer.
     pub fn give_up(mut self) {
         if let Some((place, link)) = self.inner.take() {
-            place.give_up(link.connection);
+            place.give_up(link.connection, link.target);
         }
     }
 
@@ -125,6 +135,7 @@ impl Lease {
                 Err(error)
             }
             Err(_) => {
+                held.tell_silence(END_TIMEOUT);
                 held.give_up();
                 Err(DatabaseError::Lost { reason: "the server didn't end the transaction within a second".to_owned() })
             }
@@ -135,7 +146,10 @@ impl Lease {
     /// the statement itself before.
     pub fn give_up(mut self) {
         if let Some(inner) = self.inner.take() {
-            inner.ended().0.give_up();
+            let waited = inner.since.elapsed();
+            let (mut held, _) = inner.ended();
+            held.tell_silence(waited);
+            held.give_up();
         }
     }
 }

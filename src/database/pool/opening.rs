@@ -169,14 +169,14 @@ async fn open(
     }
 }
 
-/// An attempt that nobody waits for any more.
-struct Left {
+/// An attempt, or a connection that keeps silent, which nobody waits for any more.
+pub struct Left {
     shared: Arc<Shared>,
     target: usize,
 }
 
 impl Left {
-    fn new(shared: &Arc<Shared>, target: usize) -> Left {
+    pub fn new(shared: &Arc<Shared>, target: usize) -> Left {
         shared.state().breakers[target].leave();
         Left { shared: Arc::clone(shared), target }
     }

@@ -14,6 +14,7 @@ use super::breaker::Breaker;
 use super::events::{self, Usage};
 use super::figures::{Closed, PoolFigures};
 use super::idle::{Link, Stack, sweep};
+use super::opening::Left;
 use super::target::{self, Target, targets};
 use super::{PoolError, PoolSettings, PoolState, silence};
 use crate::database::{Connection, Database};
@@ -261,13 +262,15 @@ impl Place {
         }
     }
 
-    /// Gives a connection up on which the server keeps silent. The slot is free when the server has said something.
-    pub fn give_up(mut self, connection: Connection) {
+    /// Gives a connection up on which this server keeps silent. The slot is free when the server has said something.
+    pub fn give_up(mut self, connection: Connection, target: usize) {
         self.shared.state().figures.count_closed(Closed::Silent);
         self.leave();
         if let Ok(runtime) = Handle::try_current() {
-            let beside = Arc::clone(&self.shared.beside);
-            runtime.spawn(silence::keep(silence::word(connection), self, beside));
+            let (beside, has_others) = (Arc::clone(&self.shared.beside), self.shared.targets.len() > 1);
+            // Readers are told that the server is away while half of the slots are so.
+            let slot = (Left::new(&self.shared, target), self);
+            runtime.spawn(silence::keep(silence::word(connection), slot, has_others, beside));
         }
     }
 }

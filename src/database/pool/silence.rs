@@ -4,7 +4,8 @@
 //! for example, notices nothing; if each that was given up made room for another one, it would soon have none left for
 //! anybody. So such a connection isn't closed but listened to, and its slot is free when the server has said something, or
 //! has hung up. A server that was cut off never does, and after a failover nothing is left to wait for: after a while there
-//! may be another connection all the same, but no more of them beside the silent ones than the pool has.
+//! may be another connection all the same, but no more of them in some minutes than the pool has. Where there are other
+//! servers, one that keeps silent is no reason to leave those alone, so they get the slot at once.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,32 +18,34 @@ use crate::database::{Connection, postgres, sqlite};
 
 /// How long a slot waits for a word.
 const PATIENCE: Duration = Duration::from_secs(70);
-/// How long a connection counts as one that the server may have. By then Linux has given up one that was cut off
-/// (`tcp_retries2`, about a quarter of an hour).
-const LONGEST: Duration = Duration::from_mins(16);
+/// How long a connection counts as one that the server may have. Longer would keep readers from a server that has taken
+/// its place under the same name, shorter would let one whose disk hangs for an hour run out of connections.
+const LONGEST: Duration = Duration::from_mins(5);
 
 /// Listens until the server has said something, or has hung up.
 pub async fn word(connection: Connection) {
     match connection {
         Connection::Postgres(mut connection) => {
-            if postgres::hear(&mut connection).await.is_ok() {
+            let is_gone = postgres::hear(&mut connection).await.is_err_and(|error| error.is_fatal());
+            if !is_gone {
                 let _ = postgres::close(*connection).await;
                 sleep(NOTICED).await;
             }
         }
-        // What runs in this process ends when it is told to.
+        // It runs in this process, and ends with its statement.
         Connection::Sqlite(connection, _) => {
             let _ = sqlite::close(connection).await;
         }
     }
 }
 
-/// Keeps a slot until the word has come, or for as long as that is worth waiting for. Beside those that wait longer there
-/// are never more than `beside` has permits.
-pub async fn keep(word: impl Future<Output = ()>, slot: impl Sized, beside: Arc<Semaphore>) {
+/// Keeps a slot until the word has come, or for as long as that is worth waiting for, which is not at all if it
+/// `is_wanted` for another server. Beside those that wait longer there are never more than `beside` has permits.
+pub async fn keep(word: impl Future<Output = ()>, slot: impl Sized, is_wanted: bool, beside: Arc<Semaphore>) {
     let mut word = std::pin::pin!(word);
     let silent_since = Instant::now();
-    if timeout_at(silent_since + PATIENCE, &mut word).await.is_ok() {
+    let patience = if is_wanted { Duration::ZERO } else { PATIENCE };
+    if timeout_at(silent_since + patience, &mut word).await.is_ok() {
         return;
     }
     let longest = silent_since + LONGEST;
@@ -70,11 +73,14 @@ mod tests {
         slots: Arc<Semaphore>,
         beside: Arc<Semaphore>,
         silent: Vec<oneshot::Sender<()>>,
+        /// Whether there are other servers.
+        has_others: bool,
     }
 
     impl World {
         fn new() -> World {
-            World { slots: Arc::new(Semaphore::new(MAX)), beside: Arc::new(Semaphore::new(MAX)), silent: Vec::new() }
+            let permits = || Arc::new(Semaphore::new(MAX));
+            World { slots: permits(), beside: permits(), silent: Vec::new(), has_others: false }
         }
 
         /// As many connections as there are slots, each of which falls silent.
@@ -83,7 +89,7 @@ mod tests {
                 let (speaks, word) = oneshot::channel::<()>();
                 self.silent.push(speaks);
                 let word = async move { drop(word.await) };
-                tokio::spawn(keep(word, slot, Arc::clone(&self.beside)));
+                tokio::spawn(keep(word, slot, self.has_others, Arc::clone(&self.beside)));
             }
             tokio::task::yield_now().await;
         }
@@ -104,11 +110,19 @@ mod tests {
         world.open_all().await;
         assert_eq!(world.after(Duration::from_secs(69)).await, MAX);
         assert_eq!(world.after(Duration::from_secs(2)).await, 2 * MAX, "one that was cut off is found again");
-        for _ in 0..14 {
+        for _ in 0..3 {
             assert_eq!(world.after(Duration::from_mins(1)).await, 2 * MAX);
         }
         let later = world.after(Duration::from_mins(1)).await;
         assert_eq!(later, 3 * MAX, "the first ones are gone whatever became of them");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn another_server_is_not_made_to_wait() {
+        let mut world = World { has_others: true, ..World::new() };
+        world.open_all().await;
+        assert_eq!(world.after(Duration::ZERO).await, 2 * MAX, "theirs are there at once");
+        assert_eq!(world.after(Duration::from_mins(4)).await, 2 * MAX, "and no more than these");
     }
 
     #[tokio::test(start_paused = true)]

@@ -46,6 +46,7 @@ fn settings() -> PoolSettings {
         read: ReadSettings {
             connect_timeout: Duration::from_secs(5),
             statement_timeout: Duration::from_secs(5),
+            longest_idle: Duration::from_secs(30),
             settings: Vec::new(),
         },
     }

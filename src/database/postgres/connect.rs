@@ -264,13 +264,6 @@ pub async fn end(connection: &mut PgConnection) -> Result<(), DatabaseError> {
     }
 }
 
-/// How long a transaction may be left alone by a process that hangs, or whose machine does. Nothing of ours pauses for
-/// longer than its statements may take.
-fn longest_idle(statement_timeout: Duration) -> Duration {
-    let limit = if statement_timeout.is_zero() { Duration::MAX } else { statement_timeout };
-    limit.clamp(Duration::from_secs(30), Duration::from_mins(10))
-}
-
 fn begin_text(settings: &ReadSettings, has_connection_check: bool) -> String {
     // The formats are fixed because text that a template casts from dates and numbers must not depend on the server.
     let mut text = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL timezone = 'UTC'; SET LOCAL datestyle = 'ISO, YMD'; \
@@ -280,7 +273,7 @@ fn begin_text(settings: &ReadSettings, has_connection_check: bool) -> String {
         text.push_str(&format!("; SET LOCAL {name} = '{}'", value.replace('\'', "''")));
     };
     set("statement_timeout", &format!("{}ms", settings.statement_timeout.as_millis()));
-    set("idle_in_transaction_session_timeout", &format!("{}ms", longest_idle(settings.statement_timeout).as_millis()));
+    set("idle_in_transaction_session_timeout", &format!("{}ms", settings.longest_idle.as_millis()));
     if has_connection_check {
         // A statement whose client has gone ends within a second instead of running on for nobody.
         set("client_connection_check_interval", "1s");

@@ -22,7 +22,7 @@ use crate::release::manifest::Root;
 use crate::snapshot::unpacked;
 use crate::store::{Attributes, Store, StoreError};
 
-/// Longest wait for the store, for a turn to ask it included.
+/// Longest wait for the store, and for a turn to ask it.
 pub const LONGEST: Duration = Duration::from_secs(1);
 /// How often the log is told of a document that can't be had, or is damaged.
 const TOLD: Duration = Duration::from_secs(10);
@@ -85,7 +85,8 @@ impl Fallback {
         if self.silence.is_in_doubt_or_away() {
             return FAILED;
         }
-        match timeout_at(until, self.blob(path, blob, turn)).await {
+        // The store has its time whatever the wait for a turn was.
+        match timeout(LONGEST, self.blob(path, blob, turn)).await {
             Ok(Ok(Some(gzip))) => {
                 self.store_gave(path);
                 if let Err(reason) = unpacked(&gzip, Some(&digest)) {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::super::Fallback;
+use super::super::live::LiveError;
 use super::super::memory::Entry;
 use super::super::table::{Found, Table};
 use super::failures::TOLD;
@@ -67,8 +68,10 @@ impl Fallback {
             }
             Err(error) => {
                 // A crowd, and a server that is away, say nothing of the table: it has what is published when they are over.
-                if error.is_of_statement() {
-                    self.table_trial.failed(REST);
+                match error {
+                    LiveError::Pool(_) => self.table_trial.untried(),
+                    _ if error.is_of_statement() => self.table_trial.failed(REST),
+                    _ => {}
                 }
                 Tried { landed: self.failed(&wanted.path, &error), is_due: error.had_lease() }
             }
