@@ -14,7 +14,6 @@ use crate::support::servers::{Bouncer, Replicas, one};
 use crate::support::serving::Serving;
 use crate::support::wait::{wait_for, wait_until};
 
-mod frozen;
 mod locked;
 mod others;
 
