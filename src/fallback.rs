@@ -13,7 +13,9 @@ mod aside;
 mod bodies;
 mod body;
 mod client;
+mod crowd;
 mod descriptors;
+mod doubt;
 mod families;
 mod figures;
 mod flight;
@@ -24,6 +26,7 @@ mod listen;
 mod live;
 mod memory;
 pub mod negotiate;
+mod overtaken;
 mod peers;
 mod pool_metrics;
 mod request;
@@ -52,6 +55,8 @@ use crate::template::Template;
 use answer::{Failure, Landed};
 use aside::Presence;
 use bodies::Bodies;
+use crowd::Crowd;
+use doubt::Doubt;
 pub use families::Folder;
 use families::{Families, Turned};
 use figures::Figures;
@@ -141,6 +146,7 @@ pub struct Fallback {
     /// What it holds, and what is being sent besides.
     bodies: Bodies,
     limits: Limits,
+    crowd: Arc<Crowd>,
     peers: Arc<Peers>,
     /// Documents on their way from a table or a database.
     flights: Flights<Landed>,
@@ -157,9 +163,9 @@ pub struct Fallback {
     /// Whether the table's file is there.
     presence: Presence,
     /// Whether the table works.
-    table_trial: Trial,
+    table_trial: Arc<Trial>,
     /// After it hadn't what is published: looking there costs the client's share until it may have it again.
-    table_doubt: Rest,
+    table_doubt: Doubt,
     /// After the log was told of a row that is broken.
     table_told: Rest,
     /// After the log was told of a failure.
@@ -182,6 +188,7 @@ impl Fallback {
     pub fn new(parts: Parts, settings: Settings) -> Arc<Fallback> {
         let Parts { store, templates, folder, pool, table, has_table_pool, head_pool } = parts;
         let connections = descriptors::room_for(settings.connections);
+        let crowd = Crowd::of(connections);
         let peers = Peers::of(connections, &settings.trusted_proxies);
         let limits = Limits::new(templates.iter().map(AsRef::as_ref));
         let families = Families::new(&templates, folder, settings.reread);
@@ -195,6 +202,7 @@ impl Fallback {
             settings: Settings { connections, ..settings },
             followed: Followed::new(families, head_pool),
             limits,
+            crowd,
             peers,
             flights: Flights::default(),
             reads: Flights::default(),
@@ -204,8 +212,8 @@ impl Fallback {
             silence: Silence::default(),
             aside: Arc::new(Aside::new(STORE_THREADS)),
             presence: Presence::default(),
-            table_trial: Trial::default(),
-            table_doubt: Rest::default(),
+            table_trial: Arc::default(),
+            table_doubt: Doubt::default(),
             table_told: Rest::default(),
             told: Rest::default(),
             told_store: Rest::default(),
@@ -233,6 +241,10 @@ impl Fallback {
                 fallback.followed.follow(store, aside, fallback.settings.follow_every, &turned).await;
             })
         };
+        let watcher = {
+            let fallback = Arc::clone(&self);
+            tokio::spawn(async move { fallback.watch_table().await })
+        };
         let sweeper = {
             let fallback = Arc::clone(&self);
             tokio::spawn(async move {
@@ -250,9 +262,9 @@ impl Fallback {
         };
         let (close, closed) = watch::channel(false);
         let drain = tokio::spawn(Arc::clone(&self).drain(order, close));
-        let (connections, peers) = (self.settings.connections, Arc::clone(&self.peers));
+        let (crowd, peers) = (Arc::clone(&self.crowd), Arc::clone(&self.peers));
         let answering = Arc::clone(&self);
-        let documents = listen::listen(public, connections, peers, closed, move |asked| {
+        let documents = listen::listen(public, crowd, peers, closed, move |asked| {
             let fallback = Arc::clone(&answering);
             async move { fallback.respond(asked).await }
         });
@@ -265,14 +277,14 @@ impl Fallback {
         let operator = async {
             let Some(admin) = admin else { return Ok(()) };
             let answering = Arc::clone(&self);
-            listen::listen(admin, ADMIN_CONNECTIONS, Peers::any(), no_more_documents, move |asked| {
+            listen::listen(admin, Crowd::of(ADMIN_CONNECTIONS), Peers::any(), no_more_documents, move |asked| {
                 let fallback = Arc::clone(&answering);
                 async move { fallback.respond_to_operator(asked).await }
             })
             .await
         };
         let served = tokio::try_join!(documents, operator).map(drop);
-        for task in [follower, sweeper, warmer, drain] {
+        for task in [follower, watcher, sweeper, warmer, drain] {
             task.abort();
         }
         for pool in self.pool.iter().chain(self.table.iter().map(|table| &table.pool)) {

@@ -10,7 +10,7 @@ cd "$(dirname "$0")/.."
 cores=$(nproc 2>/dev/null || getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
 threads=$((cores * 2))
 
-work=$(mktemp -d "${TMPDIR:-/tmp}/tintype-tests.XXXXXX")
+work=$(mktemp -d)
 passed=() failed=() pipes=() guards=()
 close_pipes() {
   local fd

@@ -18,7 +18,9 @@ use super::keys::{self, Asked, Meaning, Named};
 use super::limit::{Limited, UNNAMED};
 use super::memory::{Entry, Kept};
 use super::site::Site;
+use super::table::Shown;
 use crate::release::Row;
+use crate::snapshot::Digest;
 
 mod database;
 mod failures;
@@ -117,6 +119,8 @@ struct Wanted {
     is_settled: bool,
     /// The site when it was asked for.
     site: Option<Arc<Site>>,
+    /// The release of the table, if that has overtaken the site.
+    later: Option<Arc<Shown>>,
     /// Whose share it is.
     client: Client,
     /// The template of which it is a share.
@@ -126,14 +130,19 @@ struct Wanted {
 impl Wanted {
     /// Says whether the release shows the path.
     fn is_published(&self) -> bool {
-        self.site.as_ref().is_some_and(|site| site.digest(&self.path).is_some())
+        self.digest().is_some()
+    }
+
+    /// The digest that the release shows at the path.
+    fn digest(&self) -> Option<Digest> {
+        self.site.as_ref().filter(|_| self.later.is_none())?.digest(&self.path)
     }
 }
 
 impl Fallback {
     /// Answers a request for an object path.
     pub async fn answer(self: &Arc<Self>, path: &str, client: Client) -> Answer {
-        let kept = || self.memory.get(path, self.followed.site().as_deref());
+        let kept = || self.kept(path);
         if let Kept::Fresh(entry) = kept() {
             return Answer::Document(entry, Source::Memory);
         }
@@ -149,6 +158,13 @@ impl Fallback {
         }
     }
 
+    /// What is in memory of a path.
+    fn kept(&self, path: &str) -> Kept {
+        let site = self.followed.site();
+        let vouches = site.as_deref().filter(|site| self.followed.overtaken(Some(site)).is_none());
+        self.memory.get(path, vouches)
+    }
+
     async fn ask(self: &Arc<Self>, path: &str, client: Client) -> Answer {
         if self.followed.is_up().is_none() {
             // The first moments of the process: the store is being looked at.
@@ -156,7 +172,8 @@ impl Fallback {
         }
         let site = self.followed.site();
         let named = keys::named(self.followed.served(site.as_deref()), path);
-        let published = site.as_ref().and_then(|site| site.document(path));
+        let later = self.followed.overtaken(site.as_deref());
+        let published = site.as_ref().filter(|_| later.is_none()).and_then(|site| site.document(path));
         let mut is_settled = true;
         let asked = match &published {
             Some((template, row, attributes)) => {
@@ -172,7 +189,7 @@ impl Fallback {
             }
             None => match self.meaning(&named, path, site.as_deref()).await {
                 Meaning::Valid(asked) => Some(asked),
-                Meaning::Unknown if site.is_some() => return Answer::Unknown,
+                Meaning::Unknown if site.is_some() && later.is_none() => return Answer::Unknown,
                 meaning => {
                     is_settled = matches!(meaning, Meaning::Unknown);
                     // Nobody here knows what is published; a table may.
@@ -191,7 +208,7 @@ impl Fallback {
         }
         let served = asked.as_ref().map(|asked| &asked.served).or_else(|| Some(named.first()?.served));
         let template = served.map_or(UNNAMED, |served| &served.template.name).to_owned();
-        let wanted = Wanted { path: path.to_owned(), asked, is_settled, site: site.clone(), client, template };
+        let wanted = Wanted { path: path.to_owned(), asked, is_settled, site: site.clone(), later, client, template };
         self.fly(Arc::new(wanted)).await
     }
 
@@ -219,10 +236,10 @@ impl Fallback {
     async fn board(self: &Arc<Self>, wanted: &Arc<Wanted>, began: &AtomicBool) -> Result<Option<Landed>, Refused> {
         // What is published costs its readers nothing, unless the template's own query has to be run for it. Where the table
         // was seen not to have it, a look at it is what costs, so the share is taken before.
-        let is_counted = !wanted.is_published() || self.table_doubt.is_on();
+        let is_counted = !wanted.is_published() || self.table_doubt.is_of(&wanted.path);
         let may_begin = || {
             // Looked at while nobody else can begin: what has just landed isn't fetched again.
-            if let Kept::Fresh(entry) = self.memory.get(&wanted.path, self.followed.site().as_deref()) {
+            if let Kept::Fresh(entry) = self.kept(&wanted.path) {
                 return Err(Refused::Known(entry));
             }
             if is_counted {
@@ -298,6 +315,10 @@ impl Fallback {
             Landed::Failed { .. } | Landed::Missing | Landed::Limited(_) => {}
         }
         let (Some(asked), Some(pool)) = (&wanted.asked, &self.pool) else {
+            // A table that was asked knows all of the release that it shows.
+            if matches!(table.landed, Landed::Missing) && table.is_due && wanted.later.is_some() {
+                return table;
+            }
             return Tried { landed: self.without_database(wanted, table.landed), ..table };
         };
         let share = (!is_counted).then(|| self.limits.take(&wanted.template, wanted.client));

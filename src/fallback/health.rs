@@ -187,6 +187,9 @@ impl Fallback {
         let refused = self.peers.refused() as f64;
         let help = "Connections of peers that had their share of them.";
         sample("tintype_fallback_connections_refused_total", "counter", help, refused);
+        let gone = self.crowd.gone() as f64;
+        let help = "Connections on which nothing happened, closed because others waited for room.";
+        sample("tintype_fallback_connections_displaced_total", "counter", help, gone);
         if let Some(is_up) = self.followed.is_up() {
             let is_up = f64::from(u8::from(is_up));
             sample("tintype_store_up", "gauge", "Whether the last look at the store succeeded.", is_up);

@@ -18,6 +18,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio_io_timeout::TimeoutStream;
 
+use super::crowd::{Crowd, Doing, Watched};
 use super::peers::Peers;
 use super::respond::Reply;
 
@@ -65,11 +66,11 @@ impl Asked {
     }
 }
 
-/// Answers connections until `end` says so, then lets answers finish. Holds at most `connections` at a time; more wait to
-/// be accepted. A peer that has its share of them is told so.
+/// Answers connections until `end` says so, then lets answers finish. Holds as many at a time as the crowd has room for;
+/// more wait. A peer that has its share of them is told so.
 pub async fn listen<H, F>(
     listener: TcpListener,
-    connections: usize,
+    crowd: Arc<Crowd>,
     peers: Arc<Peers>,
     mut end: watch::Receiver<bool>,
     handle: H,
@@ -78,16 +79,9 @@ where
     H: Fn(Asked) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Reply> + Send + 'static,
 {
-    let room = Arc::new(Semaphore::new(connections));
     let turning_away = Arc::new(Semaphore::new(TURNED_AWAY));
     let graceful = GracefulShutdown::new();
     loop {
-        let permit = tokio::select! {
-            permit = Arc::clone(&room).acquire_owned() => permit,
-            _ = end.wait_for(|end| *end) => break,
-        };
-        // The semaphore is never closed.
-        let Ok(permit) = permit else { break };
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             _ = end.wait_for(|end| *end) => break,
@@ -110,19 +104,33 @@ where
             }
             continue;
         };
-        let handle = handle.clone();
+        let permit = tokio::select! {
+            permit = crowd.enter() => permit,
+            _ = end.wait_for(|end| *end) => break,
+        };
+        let (handle, doing) = (handle.clone(), Doing::begin());
+        // Answers are written at once, and a delay of Nagle's would show.
+        let _ = stream.set_nodelay(true);
+        let stream = Watched::new(stream, Arc::clone(&doing));
+        let same = Arc::clone(&doing);
         let service = service_fn(move |request: Request<Incoming>| {
             let (parts, _body) = request.into_parts();
             let (method, uri, version, headers) = (parts.method, parts.uri, parts.version, parts.headers);
             let asked = Asked { peer, method, uri, version, headers };
-            let reply = handle(asked);
-            async move { Ok::<_, std::convert::Infallible>(reply.await) }
+            let (reply, doing) = (handle(asked), Arc::clone(&same));
+            async move { Ok::<_, std::convert::Infallible>(doing.serving(reply).await) }
         });
         let connection = builder().serve_connection(TokioIo::new(Box::pin(bounded(stream))), service);
         let connection = graceful.watch(connection);
+        let crowd = Arc::clone(&crowd);
         tokio::spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(%peer, %error, "connection ended");
+            tokio::select! {
+                ended = connection => {
+                    if let Err(error) = ended {
+                        tracing::debug!(%peer, %error, "connection ended");
+                    }
+                }
+                () = crowd.must_go(&doing) => tracing::debug!(%peer, "nothing happened on it, and others waited"),
             }
             drop((permit, seat));
         });
@@ -160,9 +168,7 @@ fn builder() -> http1::Builder {
     builder
 }
 
-fn bounded(stream: TcpStream) -> TimeoutStream<TcpStream> {
-    // Answers are written at once, and a delay of Nagle's would show.
-    let _ = stream.set_nodelay(true);
+fn bounded(stream: Watched<TcpStream>) -> TimeoutStream<Watched<TcpStream>> {
     let mut stream = TimeoutStream::new(stream);
     stream.set_write_timeout(Some(WRITE_TIMEOUT));
     stream

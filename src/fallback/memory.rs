@@ -4,8 +4,8 @@
 //! the database for its template's time. What isn't fresh any more is kept for a day, for when nothing else answers. What a
 //! release has removed is forgotten: nothing that was taken off the site comes back from here.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -17,7 +17,7 @@ use super::site::Site;
 use crate::snapshot::Digest;
 use crate::store::Attributes;
 
-/// How long a document is kept that nobody asks for.
+/// How long a document is kept that nobody asks for, and how long it is sent that may have changed since.
 const KEPT: Duration = Duration::from_hours(24);
 /// What an entry takes besides its body and path, roughly.
 const ENTRY_BYTES: usize = 640;
@@ -45,6 +45,8 @@ pub struct Entry {
     is_published: bool,
     /// The last site, by its number, that showed these bytes.
     confirmed: AtomicU64,
+    /// When it was first found to be no longer fresh.
+    doubted: OnceLock<Instant>,
 }
 
 impl Entry {
@@ -70,6 +72,7 @@ impl Entry {
             fresh_until: fresh_for.map(|length| Instant::now() + length),
             is_published: fresh_for.is_none(),
             confirmed: AtomicU64::new(site.map_or(0, |site| site.number)),
+            doubted: OnceLock::new(),
         }
     }
 
@@ -89,12 +92,22 @@ impl Entry {
         self.is_published && site.is_some_and(|site| site.digest(path).is_none())
     }
 
+    /// Says whether it isn't fresh for so long that nobody should have it any more.
+    fn is_too_old(&self) -> bool {
+        let since = *self.doubted.get_or_init(|| self.fresh_until.unwrap_or_else(Instant::now));
+        since.elapsed() >= KEPT
+    }
+
     /// Says whether it may be sent without a further look, while this is the site.
     fn is_fresh(&self, path: &str, site: Option<&Site>) -> bool {
         if self.fresh_until.is_some_and(|fresh_until| Instant::now() >= fresh_until) {
             return false;
         }
-        let Some(site) = site.filter(|site| self.confirmed.load(Ordering::Relaxed) != site.number) else { return true };
+        // What has no time of its own stands as long as a release says so.
+        let Some(site) = site else { return self.fresh_until.is_some() };
+        if self.confirmed.load(Ordering::Relaxed) == site.number {
+            return true;
+        }
         // The first look after a release: what it hasn't changed stays fresh, and what it doesn't publish has its time.
         let is_right = match self.fresh_until {
             None => site.shows(path, &self.digest, &self.cache_control),
@@ -165,7 +178,7 @@ impl Memory {
     pub fn get(&self, path: &str, site: Option<&Site>) -> Kept {
         match self.0.get(path) {
             Some(entry) if entry.is_fresh(path, site) => Kept::Fresh(entry),
-            Some(entry) if entry.is_gone(path, site) => Kept::Nothing,
+            Some(entry) if entry.is_gone(path, site) || entry.is_too_old() => Kept::Nothing,
             Some(entry) => Kept::Stale(entry),
             None => Kept::Nothing,
         }
@@ -199,5 +212,39 @@ impl Memory {
     pub fn size(&self) -> (u64, u64) {
         self.settle();
         (self.0.entry_count(), self.0.weighted_size())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::advance;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn an_old_answer_is_over_after_a_day_however_often_it_is_asked_for() {
+        const PATH: &str = "places/here.json";
+        let (memory, time) = (Memory::new(1 << 20), Duration::from_hours(1));
+        let attributes = Attributes {
+            cache_control: "public, max-age=60".to_owned(),
+            cache_tags: Vec::new(),
+            digest: String::new(),
+            serial: 1,
+            as_of: String::new(),
+        };
+        let body = Bytes::from_static(b"{}");
+        let entry = Entry::new(body.clone(), Digest::of(&body), &attributes, Some(time), None);
+        memory.put(PATH, &Arc::new(entry));
+        let kept = || match memory.get(PATH, None) {
+            Kept::Fresh(_) => "fresh",
+            Kept::Stale(_) => "stale",
+            Kept::Nothing => "gone",
+        };
+        let mut seen = Vec::new();
+        for _ in 0..26 {
+            seen.push(kept());
+            advance(time).await;
+        }
+        assert_eq!((seen[0], &seen[1..25], seen[25]), ("fresh", &["stale"; 24][..], "gone"));
     }
 }

@@ -28,6 +28,17 @@ impl Rest {
     }
 }
 
+/// Who may use what is on trial.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Turn {
+    /// Everybody: it works.
+    Everybodys,
+    /// This one, who finds out whether it works again.
+    OnTrial,
+    /// Nobody for now.
+    Nobodys,
+}
+
 /// Something that failed, is left alone for a while, and then tried by one before all use it again.
 #[derive(Debug, Default)]
 pub struct Trial {
@@ -41,9 +52,13 @@ impl Trial {
         self.rest.is_on()
     }
 
-    /// Says whether this one may use it. After a failure that is one at a time, each as long after the one before.
-    pub fn may_try(&self, length: Duration) -> bool {
-        !self.has_failed.load(Ordering::Relaxed) || self.rest.begin(length)
+    /// Says who may use it. After a failure that is one at a time, each as long after the one before.
+    pub fn turn(&self, length: Duration) -> Turn {
+        match () {
+            () if !self.has_failed.load(Ordering::Relaxed) => Turn::Everybodys,
+            () if self.rest.begin(length) => Turn::OnTrial,
+            () => Turn::Nobodys,
+        }
     }
 
     /// It failed, and is left alone for so long.
@@ -80,13 +95,14 @@ mod tests {
     #[test]
     fn after_a_failure_one_tries() {
         let trial = Trial::default();
-        assert!((0..3).all(|_| trial.may_try(LONG)) && !trial.rests());
+        let turns = || [0; 3].map(|_| trial.turn(LONG));
+        assert_eq!((turns(), trial.rests()), ([Turn::Everybodys; 3], false));
         trial.failed(Duration::ZERO);
-        let tried = (0..3).filter(|_| trial.may_try(LONG)).count();
-        assert_eq!((tried, trial.rests()), (1, true));
+        let one_tries = [Turn::OnTrial, Turn::Nobodys, Turn::Nobodys];
+        assert_eq!((turns(), trial.rests()), (one_tries, true));
         trial.untried();
-        assert_eq!((0..3).filter(|_| trial.may_try(LONG)).count(), 1, "another one may");
+        assert_eq!(turns(), one_tries, "another one may");
         trial.went_well();
-        assert!((0..3).all(|_| trial.may_try(LONG)) && !trial.rests());
+        assert_eq!((turns(), trial.rests()), ([Turn::Everybodys; 3], false));
     }
 }

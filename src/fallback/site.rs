@@ -16,6 +16,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use super::families::{Families, Turned};
 use super::keys::{Named, Served};
 use super::memory::short;
+use super::table::Shown;
 use crate::aside::Aside;
 use crate::database::{Pool, PoolError};
 use crate::error::Error;
@@ -143,6 +144,8 @@ pub struct Followed {
     /// The pool to the server that keeps the head, if a database does and readers are answered from the same one.
     beside: Option<Pool>,
     site: ArcSwapOption<Site>,
+    /// What the fallback table showed when it was last looked at, because the store was away.
+    shown: ArcSwapOption<Shown>,
     /// How the last look at the store went; none before the first.
     health: watch::Sender<Option<Result<(), Trouble>>>,
     began: Instant,
@@ -151,13 +154,28 @@ pub struct Followed {
 impl Followed {
     /// Nothing was looked at yet.
     pub fn new(families: Families, beside: Option<Pool>) -> Followed {
-        let (site, health) = (ArcSwapOption::empty(), watch::Sender::new(None));
-        Followed { families: Arc::new(families), beside, site, health, began: Instant::now() }
+        let (site, shown, health) = (ArcSwapOption::empty(), ArcSwapOption::empty(), watch::Sender::new(None));
+        Followed { families: Arc::new(families), beside, site, shown, health, began: Instant::now() }
     }
 
     /// The active release; none before one could be read.
     pub fn site(&self) -> Option<Arc<Site>> {
         self.site.load_full()
+    }
+
+    /// Keeps what the fallback table shows; true if that is news of a later release than the site.
+    pub fn table_shows(&self, shown: Shown) -> bool {
+        let is_news = self.shown.load().as_ref().is_none_or(|known| **known != shown);
+        let is_later = self.site().is_some_and(|site| site.serial() < shown.serial);
+        self.shown.store(Some(Arc::new(shown)));
+        is_news && is_later
+    }
+
+    /// The release of the fallback table, if it is a later one than the site and the store, which may have it too, is away.
+    pub fn overtaken(&self, site: Option<&Site>) -> Option<Arc<Shown>> {
+        let shown = self.shown.load_full()?;
+        let is_later = site.is_some_and(|site| site.serial() < shown.serial);
+        (is_later && self.is_up() == Some(false)).then_some(shown)
     }
 
     /// The templates whose documents can be answered beside this site, or without one.

@@ -8,7 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use chrono::{DateTime, Utc};
 
 use super::live::{Fetched, LiveError, texts};
-use crate::database::{Pool, TABLE_FORMAT};
+use crate::database::{Pool, PoolError, TABLE_FORMAT};
 use crate::snapshot::{Digest, unpacked};
 use crate::store::Attributes;
 use crate::template::scope::{Bind, Statement};
@@ -36,6 +36,17 @@ pub struct Row {
     pub attributes: Attributes,
 }
 
+/// What it says of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shown {
+    /// The site's name.
+    pub site: String,
+    /// The release.
+    pub release: String,
+    /// The release's serial.
+    pub serial: u64,
+}
+
 /// What is at a path.
 #[derive(Debug, Clone)]
 pub enum Found {
@@ -43,13 +54,14 @@ pub enum Found {
     Row(Box<Row>),
     /// None.
     Nothing,
+    /// The table shows another release.
+    Other,
     /// A row that can't be shown, and why.
     Broken(String),
 }
 
 impl Table {
-    /// The document at a path; none if there is none, or if the table shows another release than the one that is known to
-    /// be active. A row that is damaged, or isn't what that release has, says nothing of the others.
+    /// The document at a path, unless the table shows another release than the one that is known to be active. A row that is damaged, or isn't what that release has, says nothing of the others.
     pub async fn find(&self, path: &str, active: Option<&str>, published: Option<Digest>) -> Result<Found, LiveError> {
         // How long somebody waits for a connection is the pool's affair, and no word about the table.
         let mut lease = self.pool.begin_within(LIMIT).await.map_err(LiveError::Pool)?;
@@ -69,9 +81,28 @@ impl Table {
                 Found::Broken("holds another document than the release".to_owned())
             }
             (Ok(Some(row)), _) => Found::Row(Box::new(row)),
-            (Ok(None), _) => Found::Nothing,
+            (Ok(None), _) => Found::Other,
             (Err(reason), _) => Found::Broken(reason),
         })
+    }
+
+    /// What it shows; none if it can't be read, or says nothing that is known here.
+    pub async fn shown(&self) -> Result<Option<Shown>, PoolError> {
+        let statement = Statement::verbatim(
+            "SELECT site, release, CAST(serial AS TEXT) AS serial, CAST(format AS TEXT) AS format FROM tintype_release \
+             WHERE id = 1",
+        );
+        let mut lease = self.pool.begin_within(LIMIT).await?;
+        let Ok(found) = tokio::time::timeout(Pool::patience(LIMIT), texts(lease.transaction(), &statement)).await
+        else {
+            lease.give_up();
+            return Ok(None);
+        };
+        let _ = lease.finish().await;
+        let row = found.ok().and_then(|rows| rows.into_iter().next()).map(<[_; 4]>::try_from);
+        let Some(Ok([Some(site), Some(release), Some(serial), Some(format)])) = row else { return Ok(None) };
+        let is_known = format.parse::<u32>().is_ok_and(|format| format <= TABLE_FORMAT);
+        Ok(serial.parse().ok().filter(|_| is_known).map(|serial| Shown { site, release, serial }))
     }
 
     fn row(&self, path: &str, row: Vec<Option<String>>, active: Option<&str>) -> Result<Option<Row>, String> {

@@ -7,20 +7,16 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
 use super::flight::Flights;
-use super::live::texts;
 use super::table::Table;
 use crate::database::{Pool, PoolError};
-use crate::template::scope::Statement;
 
 /// How long the word counts that it is there.
 const YES: Duration = Duration::from_secs(30);
 /// The same of the word that it isn't, so that its return is noticed soon.
 const NO: Duration = Duration::from_secs(5);
-/// How long a table may take to say whose it is.
-const LONGEST: Duration = Duration::from_secs(2);
 
 /// What it said last.
 #[derive(Debug, Default)]
@@ -92,17 +88,10 @@ impl Word {
 impl Table {
     /// Whether it can be read, and is this site's.
     async fn is_ours(&self) -> bool {
-        let statement = Statement::verbatim("SELECT site FROM tintype_release WHERE id = 1");
-        let mut lease = match self.pool.begin_within(LONGEST).await {
-            Ok(lease) => lease,
-            Err(error) => return is_busy(&error),
-        };
-        let Ok(found) = timeout(Pool::patience(LONGEST), texts(lease.transaction(), &statement)).await else {
-            lease.give_up();
-            return false;
-        };
-        let _ = lease.finish().await;
-        found.is_ok_and(|rows| rows.iter().flatten().flatten().any(|site| *site == self.site))
+        match self.shown().await {
+            Ok(shown) => shown.is_some_and(|shown| shown.site == self.site),
+            Err(error) => is_busy(&error),
+        }
     }
 }
 

@@ -14,6 +14,7 @@ use crate::support::servers::{Bouncer, Replicas, one};
 use crate::support::serving::Serving;
 use crate::support::wait::{wait_for, wait_until};
 
+mod hanging;
 mod locked;
 mod others;
 

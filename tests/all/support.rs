@@ -6,6 +6,7 @@ pub mod demo_world;
 pub mod directory;
 pub mod fallback;
 pub mod edge;
+pub mod frozen;
 pub mod frozen_edge;
 pub mod http;
 pub mod night;

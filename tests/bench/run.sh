@@ -21,7 +21,7 @@ die() { echo "FAILED $1" >&2; exit 1; }
 command -v python3 >/dev/null || die 'no python3'
 command -v psql >/dev/null || die 'no psql: install PostgreSQL (Debian: apt-get install postgresql python3-venv)'
 
-work=$(mktemp -d "${TMPDIR:-/tmp}/tintype-bench-run.XXXXXX")
+work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM

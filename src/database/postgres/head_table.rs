@@ -9,20 +9,19 @@
 use std::fmt;
 use std::time::Duration;
 
+use sqlx::Row as _;
 use sqlx::postgres::PgRow;
-use sqlx::{AssertSqlSafe, Row as _};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 
-use super::close;
 use super::connect::{Refusal, Server};
 use crate::database::{Database, DatabaseError};
 
 mod failure;
-mod logins;
+mod outstanding;
 mod sql;
 
 use failure::Failed;
-use logins::Logins;
+use outstanding::Outstanding;
 pub(super) use sql::literal;
 
 /// What the server shows for the connection.
@@ -31,7 +30,7 @@ const APPLICATION: &str = "tintype/head";
 const UNREACHABLE: Duration = Duration::from_secs(5);
 /// The first wait before it is tried again; it doubles.
 const AGAIN: Duration = Duration::from_millis(100);
-/// A read that got no answer is worth so many more.
+/// A read whose answer was lost is made so often. One on which the server keeps silent isn't repeated: it has that one still.
 const READS: u32 = 3;
 
 /// The table, on a server.
@@ -40,7 +39,7 @@ pub struct HeadTable {
     server: Server,
     /// The longest wait for a connection, and then for an answer.
     timeout: Duration,
-    logins: Logins,
+    outstanding: Outstanding,
 }
 
 /// A row of it.
@@ -83,7 +82,7 @@ impl HeadTable {
     pub fn new(database: &Database, timeout: Duration) -> Option<HeadTable> {
         match database {
             Database::Postgres(servers) => {
-                Some(HeadTable { server: servers.primary.clone(), timeout, logins: Logins::default() })
+                Some(HeadTable { server: servers.primary.clone(), timeout, outstanding: Outstanding::default() })
             }
             Database::Sqlite(_) => None,
         }
@@ -94,9 +93,9 @@ impl HeadTable {
         format!("the table {} ({})", sql::TABLE, self.server.describe())
     }
 
-    /// Comes back when no login is under way any more, those included that nobody waits for: the server counts them.
-    pub async fn logins_over(&self) {
-        self.logins.over().await;
+    /// Comes back when no connection is left that was given up: the server counts them.
+    pub async fn outstanding_over(&self) {
+        self.outstanding.over().await;
     }
 
     /// Reads the row of a store; `None` if there is none, or no table yet.
@@ -138,7 +137,7 @@ impl HeadTable {
                 Some(Ok(version)) => RowSwap::Swapped(version),
                 Some(Err(error)) => RowSwap::Unanswered(unreadable(&error)),
             }),
-            Err(Failed::Unanswered(error)) => Ok(RowSwap::Unanswered(error)),
+            Err(Failed::Unanswered(error) | Failed::Silent(error)) => Ok(RowSwap::Unanswered(error)),
             Err(failed) => Err(self.error(failed).await),
         }
     }
@@ -169,28 +168,28 @@ impl HeadTable {
 
     async fn send_once(&self, text: &str) -> Result<Vec<PgRow>, Failed> {
         let hint = "is the server up and reachable from here? [store] timeout sets the wait";
-        let mut connection = self
-            .logins
+        let connection = self
+            .outstanding
             .connect(&self.server, self.timeout, hint)
             .await
             .map_err(|Refusal { error, is_transient, .. }| Failed::NotSent { error, is_transient })?;
-        let message = AssertSqlSafe(format!("{}; {text}", sql::settings(self.timeout)));
-        let Ok(answer) = timeout(self.timeout, sqlx::raw_sql(message).fetch_all(&mut connection)).await else {
+        let message = format!("{}; {text}", sql::settings(self.timeout));
+        let Some(answer) = self.outstanding.exchange(connection, message, self.timeout).await else {
             let hint =
                 "is the server overloaded, or are all connections of a pooler in use? [store] timeout sets the wait";
             let error = self.server.silent("it takes connections, but gave no answer", self.timeout, hint);
-            return Err(Failed::Unanswered(error));
+            return Err(Failed::Silent(error));
         };
-        let answer = answer.map_err(|error| Failed::of(&self.server, &error));
-        // What was answered is known, whatever becomes of the connection.
-        let _ = close(connection).await;
-        answer
+        answer.map_err(|error| Failed::of(&self.server, &error))
     }
 
     /// The error of what failed for good.
     async fn error(&self, failed: Failed) -> DatabaseError {
         match failed {
-            Failed::NotSent { error, .. } | Failed::Unanswered(error) | Failed::Refused(error) => error,
+            Failed::NotSent { error, .. }
+            | Failed::Unanswered(error)
+            | Failed::Silent(error)
+            | Failed::Refused(error) => error,
             Failed::NotAllowed(message) => self.not_allowed(message).await,
             Failed::NoTable | Failed::Exists => {
                 DatabaseError::Lost { reason: format!("the table {} comes and goes while it is used", sql::TABLE) }

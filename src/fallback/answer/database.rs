@@ -26,7 +26,7 @@ impl Fallback {
                 let attributes = self.live_attributes(template, path, &fetched);
                 // What is published is answered so only until the store is back.
                 let own = template.limits.ttl;
-                let ttl = if wanted.is_published() { own.min(table::TTL) } else { own };
+                let ttl = if wanted.is_published() || wanted.later.is_some() { own.min(table::TTL) } else { own };
                 let (ttl, site) = (spread(ttl, path), wanted.site.as_deref());
                 let gzip = self.bodies.hold(fetched.digest, fetched.gzip);
                 let entry = Entry::new(gzip, fetched.digest, &attributes, Some(ttl), site);

@@ -1,10 +1,12 @@
 //! A document from the fallback table.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::super::Fallback;
 use super::super::live::LiveError;
 use super::super::memory::Entry;
+use super::super::rest::{Trial, Turn};
 use super::super::table::{Found, Table};
 use super::failures::TOLD;
 use super::{Landed, Source, Tried, Wanted};
@@ -13,8 +15,6 @@ use super::{Landed, Source, Tried, Wanted};
 pub const TTL: Duration = Duration::from_secs(30);
 /// How long a table that failed isn't asked again.
 const REST: Duration = Duration::from_secs(5);
-/// How long one that hadn't what is published is asked only by who has a share left.
-const DOUBT: Duration = Duration::from_secs(5);
 
 impl Fallback {
     /// The table, once it was made.
@@ -35,28 +35,38 @@ impl Fallback {
     /// Asks the table for what it may have.
     pub(super) async fn ask_table(&self, wanted: &Wanted) -> Tried {
         // It has what is published, and nothing else; without a release any path may be.
-        let may_have = wanted.is_published() || wanted.site.is_none();
+        let may_have = wanted.is_published() || wanted.site.is_none() || wanted.later.is_some();
         let table = if may_have { self.table().await } else { None };
-        // One that was locked takes a lease for as long as it may take: one finds out whether it still is.
-        let Some(table) = table.filter(|_| self.table_trial.may_try(REST)) else {
-            return Tried::at_no_cost(Landed::Missing);
-        };
-        let active = wanted.site.as_ref().map(|site| site.manifest.root.id.to_string());
-        let published = wanted.site.as_ref().and_then(|site| site.digest(&wanted.path));
-        let found = table.find(&wanted.path, active.as_deref(), published).await;
-        if found.is_ok() {
-            self.table_trial.went_well();
+        let Some(table) = table else { return Tried::at_no_cost(Landed::Missing) };
+        let later = wanted.later.as_ref().map(|later| later.release.clone());
+        let active = later.or_else(|| wanted.site.as_ref().map(|site| site.manifest.root.id.to_string()));
+        let published = wanted.digest();
+        match self.table_trial.turn(REST) {
+            Turn::Everybodys => {}
+            // One that is still locked takes as long as a look may take: nobody waits for that once more.
+            Turn::OnTrial => {
+                let (table, trial, path) = (table.clone(), Arc::clone(&self.table_trial), wanted.path.clone());
+                tokio::spawn(async move { on_trial(&trial, table.find(&path, active.as_deref(), published).await) });
+                return Tried::at_no_cost(Landed::Missing);
+            }
+            Turn::Nobodys => return Tried::at_no_cost(Landed::Missing),
         }
+        let found = on_trial(&self.table_trial, table.find(&wanted.path, active.as_deref(), published).await);
         match found {
             Ok(Found::Row(row)) => {
                 let digest = row.fetched.digest;
                 let gzip = self.bodies.hold(digest, row.fetched.gzip);
                 let entry = Entry::new(gzip, digest, &row.attributes, Some(TTL), wanted.site.as_deref());
-                let landed = self.landed(wanted, entry.published(true), Source::Table);
                 // What is published costs its readers nothing.
-                Tried { landed, is_due: !wanted.is_published() }
+                Tried::at_no_cost(self.landed(wanted, entry.published(true), Source::Table))
             }
             Ok(Found::Nothing) => self.table_misses(wanted),
+            Ok(Found::Other) => {
+                if wanted.is_published() {
+                    self.table_doubt.of_all();
+                }
+                Tried::over_a_lease(Landed::Missing)
+            }
             Ok(Found::Broken(reason)) => {
                 // One line says it for all of this moment.
                 if self.table_told.begin(TOLD) {
@@ -66,24 +76,27 @@ impl Fallback {
                 }
                 self.table_misses(wanted)
             }
-            Err(error) => {
-                // A crowd, and a server that is away, say nothing of the table: it has what is published when they are over.
-                match error {
-                    LiveError::Pool(_) => self.table_trial.untried(),
-                    _ if error.is_of_statement() => self.table_trial.failed(REST),
-                    _ => {}
-                }
-                Tried { landed: self.failed(&wanted.path, &error), is_due: error.had_lease() }
-            }
+            Err(error) => Tried { landed: self.failed(&wanted.path, &error), is_due: error.had_lease() },
         }
     }
 
-    /// The table was asked for something that it hasn't. If that is published, so may all of it be: without this nothing
-    /// would bound what somebody whose share is used up can have looked up in vain.
+    /// The table was asked for something that it hasn't.
     fn table_misses(&self, wanted: &Wanted) -> Tried {
         if wanted.is_published() {
-            self.table_doubt.begin(DOUBT);
+            self.table_doubt.of(&wanted.path);
         }
         Tried::over_a_lease(Landed::Missing)
     }
+}
+
+/// Notes what came of a look at the table.
+fn on_trial(trial: &Trial, found: Result<Found, LiveError>) -> Result<Found, LiveError> {
+    match &found {
+        Ok(_) => trial.went_well(),
+        // A crowd, and a server that is away, say nothing of the table: it has what is published when they are over.
+        Err(LiveError::Pool(_)) => trial.untried(),
+        Err(error) if error.is_of_statement() => trial.failed(REST),
+        Err(_) => {}
+    }
+    found
 }

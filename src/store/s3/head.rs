@@ -55,7 +55,7 @@ impl HeadPlace {
 impl S3 {
     pub(in crate::store) async fn head_is_left_alone(&self) {
         if let HeadPlace::Row(table) = &self.head {
-            table.logins_over().await;
+            table.outstanding_over().await;
         }
     }
 

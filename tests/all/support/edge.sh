@@ -19,7 +19,7 @@ for program in nginx $kind; do
   command -v "$program" >/dev/null || { echo "no $program" >&2; exit 3; }
 done
 
-home=$(mktemp -d /tmp/tintype-edge.XXXXXX)
+home=$(TMPDIR=/tmp mktemp -d)
 pids=()
 stop() {
   [ ${#pids[@]} = 0 ] || { kill "${pids[@]}" 2>/dev/null; wait "${pids[@]}" 2>/dev/null; } || true

@@ -22,7 +22,7 @@ if [ "$(id -u)" = 0 ]; then
 fi
 
 # In /tmp whatever TMPDIR says: the path of a Unix socket may have no more than 107 bytes.
-home=$(mktemp -d /tmp/tintype-pg.XXXXXX)
+home=$(TMPDIR=/tmp mktemp -d)
 datas=()
 signal_server() { # signal_server SIGNAL FOLDER sends it to all processes of a server
   local pid

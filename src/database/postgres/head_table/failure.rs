@@ -25,6 +25,8 @@ pub enum Failed {
     Refused(DatabaseError),
     /// Nobody knows whether it was carried out.
     Unanswered(DatabaseError),
+    /// The same, and the server may be at it.
+    Silent(DatabaseError),
 }
 
 /// What PgBouncer says before it has handed a message to its server. It gives nearly everything one SQLSTATE, so this
