@@ -16,6 +16,7 @@ use super::client::Client;
 use super::figures::Shed;
 use super::keys::{self, Asked, Meaning, Named};
 use super::limit::{Limited, UNNAMED};
+use super::listen::TAKEN_AT_ONCE;
 use super::memory::{Entry, Kept};
 use super::site::Site;
 use super::table::Shown;
@@ -34,8 +35,6 @@ const LONGEST: Duration = Duration::from_secs(7);
 /// How long a reader is told to wait where nothing better is known.
 const COME_BACK: Duration = Duration::from_secs(2);
 
-/// Bytes of a body that a reader's connection takes even if he reads nothing of it.
-const SMALL: u32 = 256 * 1024;
 /// How often a reader joins others whose share it turned out to be, before it is sent away like them.
 const FLIGHTS: usize = 3;
 
@@ -131,6 +130,12 @@ impl Wanted {
     /// Says whether the release shows the path.
     fn is_published(&self) -> bool {
         self.digest().is_some()
+    }
+
+    /// Says whether the table may have it. It has what is published, and nothing else; where nobody knows what that is, any
+    /// path may be.
+    fn may_be_in_table(&self) -> bool {
+        self.is_published() || self.site.is_none() || self.later.is_some()
     }
 
     /// The digest that the release shows at the path.
@@ -236,7 +241,7 @@ impl Fallback {
     async fn board(self: &Arc<Self>, wanted: &Arc<Wanted>, began: &AtomicBool) -> Result<Option<Landed>, Refused> {
         // What is published costs its readers nothing, unless the template's own query has to be run for it. Where the table
         // was seen not to have it, a look at it is what costs, so the share is taken before.
-        let is_counted = !wanted.is_published() || self.table_doubt.is_of(&wanted.path);
+        let is_counted = !wanted.may_be_in_table() || self.table_doubt.is_of(&wanted.path);
         let may_begin = || {
             // Looked at while nobody else can begin: what has just landed isn't fetched again.
             if let Kept::Fresh(entry) = self.kept(&wanted.path) {
@@ -280,7 +285,7 @@ impl Fallback {
     /// The same of what a release shows. What is held already takes no more, nor does what the system's own buffers take from
     /// us at once.
     fn has_room_for(&self, row: &Row) -> bool {
-        let is_small = row.document.as_ref().is_none_or(|document| document.gzip_bytes <= SMALL);
+        let is_small = row.document.as_ref().is_none_or(|document| document.gzip_bytes <= TAKEN_AT_ONCE);
         is_small || self.has_room() || row.digest().is_some_and(|digest| self.bodies.find(&digest).is_some())
     }
 
@@ -315,8 +320,9 @@ impl Fallback {
             Landed::Failed { .. } | Landed::Missing | Landed::Limited(_) => {}
         }
         let (Some(asked), Some(pool)) = (&wanted.asked, &self.pool) else {
-            // A table that was asked knows all of the release that it shows.
-            if matches!(table.landed, Landed::Missing) && table.is_due && wanted.later.is_some() {
+            // It is no key, and a table that was asked knows all of the release that it shows.
+            let is_none = table.is_due && wanted.later.is_some() && wanted.is_settled;
+            if is_none && matches!(table.landed, Landed::Missing) {
                 return table;
             }
             return Tried { landed: self.without_database(wanted, table.landed), ..table };
@@ -348,8 +354,10 @@ impl Fallback {
     fn landed(&self, wanted: &Wanted, entry: Entry, source: Source) -> Landed {
         let (path, entry) = (wanted.path.as_str(), Arc::new(entry));
         self.memory.put(path, &entry);
+        let site = self.followed.site();
         let number = |site: Option<&Arc<Site>>| site.map(|site| site.number);
-        if number(self.followed.site().as_ref()) != number(wanted.site.as_ref()) {
+        let is_same = number(site.as_ref()) == number(wanted.site.as_ref());
+        if !is_same || self.followed.overtaken(site.as_deref()) != wanted.later {
             // A release that came meanwhile may have removed it, or changed its template. It was right when it was asked for.
             self.memory.forget(path);
         }

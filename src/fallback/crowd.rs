@@ -18,6 +18,9 @@ use tokio::time::{Instant, sleep};
 
 /// How long nothing happens on a connection that must go. A reader's first bytes are there sooner from anywhere on earth.
 const IDLE: Duration = Duration::from_secs(3);
+/// The same of one whose answer isn't taken. The system has a good part of it already, so who takes it slowly seems to take
+/// nothing for a while.
+const IDLE_IN_ANSWER: Duration = Duration::from_secs(10);
 
 /// The room for connections.
 #[derive(Debug)]
@@ -38,6 +41,8 @@ pub struct Doing {
     last: AtomicU64,
     /// True while an answer is being made.
     is_served: AtomicBool,
+    /// True while there is more to send than is taken.
+    is_full: AtomicBool,
 }
 
 /// A stream that notes when its other end takes something.
@@ -73,7 +78,7 @@ impl Crowd {
             if !self.is_full.load(Ordering::SeqCst) {
                 continue;
             }
-            let wait = IDLE.saturating_sub(doing.idle());
+            let wait = doing.still_has();
             if wait.is_zero() && self.is_full.swap(false, Ordering::SeqCst) {
                 self.gone.fetch_add(1, Ordering::Relaxed);
                 return;
@@ -93,7 +98,8 @@ impl Crowd {
 impl Doing {
     /// A connection that begins.
     pub fn begin() -> Arc<Doing> {
-        Arc::new(Doing { began: Instant::now(), last: AtomicU64::new(0), is_served: AtomicBool::new(false) })
+        let no = || AtomicBool::new(false);
+        Arc::new(Doing { began: Instant::now(), last: AtomicU64::new(0), is_served: no(), is_full: no() })
     }
 
     /// For as long as an answer is being made.
@@ -112,10 +118,16 @@ impl Doing {
 
     /// For how long nothing has happened.
     fn idle(&self) -> Duration {
-        if self.is_served.load(Ordering::Relaxed) {
-            return Duration::ZERO;
-        }
         self.began.elapsed().saturating_sub(Duration::from_millis(self.last.load(Ordering::Relaxed)))
+    }
+
+    /// How long it may stay though nothing happens.
+    fn still_has(&self) -> Duration {
+        match () {
+            () if self.is_served.load(Ordering::Relaxed) => IDLE,
+            () if self.is_full.load(Ordering::Relaxed) => IDLE_IN_ANSWER.saturating_sub(self.idle()),
+            () => IDLE.saturating_sub(self.idle()),
+        }
     }
 }
 
@@ -129,6 +141,7 @@ impl<S> Watched<S> {
         if let Poll::Ready(Ok(1..)) = written {
             self.doing.happens();
         }
+        self.doing.is_full.store(written.is_pending(), Ordering::Relaxed);
         written
     }
 }
@@ -231,7 +244,8 @@ mod tests {
         ours.write_all(b"HTTP").await.unwrap();
         assert_eq!(doing.idle(), Duration::ZERO);
         sleep(IDLE).await;
+        assert_eq!(doing.still_has(), Duration::ZERO);
         assert!(timeout(IDLE, ours.write_all(b"/1.1")).await.is_err(), "nobody reads");
-        assert_eq!(doing.idle(), IDLE * 2);
+        assert_eq!((doing.idle(), doing.still_has()), (IDLE * 2, IDLE_IN_ANSWER.saturating_sub(IDLE * 2)));
     }
 }

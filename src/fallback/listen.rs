@@ -30,6 +30,9 @@ const MAX_HEADERS: usize = 64;
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// Longest time in which a client reads nothing of its answer.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+/// Bytes of an answer that the system takes beside those that are on their way. It would take megabytes, and then nothing
+/// for so long that a reader on a slow line seems to have stopped reading.
+pub const TAKEN_AT_ONCE: u32 = 256 * 1024;
 /// How long answers may take after the end was asked for; longer than any answer is.
 const DRAIN: Duration = Duration::from_secs(8);
 /// The wait after a connection couldn't be accepted, because there are no file descriptors left for example.
@@ -109,8 +112,7 @@ where
             _ = end.wait_for(|end| *end) => break,
         };
         let (handle, doing) = (handle.clone(), Doing::begin());
-        // Answers are written at once, and a delay of Nagle's would show.
-        let _ = stream.set_nodelay(true);
+        prepare(&stream);
         let stream = Watched::new(stream, Arc::clone(&doing));
         let same = Arc::clone(&doing);
         let service = service_fn(move |request: Request<Incoming>| {
@@ -166,6 +168,13 @@ fn builder() -> http1::Builder {
         // A client that closes its half has hung up; nobody would read the answer.
         .half_close(false);
     builder
+}
+
+fn prepare(stream: &TcpStream) {
+    // Answers are written at once, and a delay of Nagle's would show.
+    let _ = stream.set_nodelay(true);
+    #[cfg(target_os = "linux")]
+    let _ = socket2::SockRef::from(stream).set_tcp_notsent_lowat(TAKEN_AT_ONCE);
 }
 
 fn bounded(stream: Watched<TcpStream>) -> TimeoutStream<Watched<TcpStream>> {

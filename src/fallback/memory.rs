@@ -184,6 +184,11 @@ impl Memory {
         }
     }
 
+    /// Says whether a document is kept that a release has shown.
+    pub fn has_published(&self, path: &str) -> bool {
+        self.0.get(path).is_some_and(|entry| entry.is_published())
+    }
+
     /// Keeps a document in place of what is there.
     pub fn put(&self, path: &str, entry: &Arc<Entry>) {
         self.0.insert(path.into(), Arc::clone(entry));
@@ -196,8 +201,17 @@ impl Memory {
 
     /// Forgets what a database has answered for paths that are such. This looks at all that is kept.
     pub fn forget_answers(&self, is_such: impl Fn(&str) -> bool) {
+        self.forget_all(|path, entry| entry.fresh_until.is_some() && is_such(path));
+    }
+
+    /// Forgets what stood in for the store's documents for a while.
+    pub fn forget_stand_ins(&self) {
+        self.forget_all(|_, entry| entry.fresh_until.is_some() && entry.is_published());
+    }
+
+    fn forget_all(&self, is_such: impl Fn(&str, &Entry) -> bool) {
         for (path, entry) in &self.0 {
-            if entry.fresh_until.is_some() && is_such(&path) {
+            if is_such(&path, &entry) {
                 self.0.invalidate(&**path);
             }
         }

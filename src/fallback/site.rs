@@ -163,12 +163,14 @@ impl Followed {
         self.site.load_full()
     }
 
-    /// Keeps what the fallback table shows; true if that is news of a later release than the site.
-    pub fn table_shows(&self, shown: Shown) -> bool {
-        let is_news = self.shown.load().as_ref().is_none_or(|known| **known != shown);
-        let is_later = self.site().is_some_and(|site| site.serial() < shown.serial);
+    /// Keeps what the fallback table shows.
+    pub fn table_shows(&self, shown: Shown) {
         self.shown.store(Some(Arc::new(shown)));
-        is_news && is_later
+    }
+
+    /// Says whether that is known.
+    pub fn has_seen(&self, shown: &Shown) -> bool {
+        self.shown.load().as_ref().is_some_and(|known| **known == *shown)
     }
 
     /// The release of the fallback table, if it is a later one than the site and the store, which may have it too, is away.

@@ -71,6 +71,7 @@ mod serve_http;
 mod serve_limits;
 mod serve_load;
 mod serve_open;
+mod serve_overtaken;
 mod serve_operator;
 mod serve_pool;
 mod serve_slow;

@@ -173,6 +173,42 @@ fn who_takes_large_documents_slowly_holds_no_copy_of_his_own() {
 }
 
 #[test]
+fn who_does_nothing_makes_room_for_who_waits() {
+    const ROOM: usize = 16;
+    let project = places::sqlite();
+    with_large(&project);
+    project.publish();
+    // As if from many addresses.
+    let command = project.tintype(&["serve"]).env("TINTYPE_FALLBACK_TRUSTED_PROXIES", "127.0.0.1");
+    let server = Serving::of(command.env("TINTYPE_FALLBACK_CONNECTIONS", ROOM.to_string()));
+    let open = || Raw::open(server.address);
+    // One reader takes his time with a large document, and all the others send half a request or nothing at all.
+    let mut slow = open();
+    slow.say(b"GET /large/all.json HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    assert_eq!(slow.status(), 200);
+    let mut silent: Vec<Raw> = (1..ROOM).map(|_| open()).collect();
+    for raw in silent.iter_mut().step_by(2) {
+        raw.say(b"GET /");
+    }
+    let displaced = || server.metric("tintype_fallback_connections_displaced_total");
+    let begun = Instant::now();
+    for readers in 1..=6 {
+        let mut reader = open();
+        reader.say(format!("GET {PATH} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes());
+        assert!(reader.answer().starts_with("HTTP/1.1 200"), "reader {readers}");
+        silent.push(reader);
+        slow.take(1000);
+    }
+    // Without that they wait until half a minute is over.
+    assert!(begun.elapsed() < Duration::from_secs(15), "{:?}", begun.elapsed());
+    let gone = silent.iter_mut().take(ROOM - 1).filter_map(|raw| raw.is_closed(None).then_some(())).count();
+    assert_eq!((gone, displaced()), (6, 6), "one for each of them");
+    // Who takes something of his answer stays: this is more than was on its way to him.
+    slow.take(4 << 20);
+    server.end().expect(0);
+}
+
+#[test]
 fn one_address_gets_a_quarter_and_is_told_so() {
     let site = Site::start("\n[fallback]\nconnections = 64\n", |_| {});
     let ask = |raw: &mut Raw| raw.say(format!("GET {PATH} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes());

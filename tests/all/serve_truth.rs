@@ -259,6 +259,32 @@ fn who_has_had_its_share_costs_no_lease_where_the_table_has_nothing() {
 }
 
 #[test]
+fn a_row_that_is_missing_is_counted_and_the_others_are_not() {
+    for world in fallback::worlds() {
+        let project = &world.project;
+        project.template("places", &TEMPLATE.replace("---*/", "[limits]\nper_minute = 2\n---*/"));
+        project.publish();
+        let paths: Vec<String> = project.public().paths().into_iter().map(|path| format!("/{path}")).collect();
+        fs::rename(project.root().join(".tintype/blob"), project.root().join("blob")).expect("no bodies any more");
+        let (missing, others) = paths.split_at(3);
+        for path in missing {
+            world.table.execute(&format!("DELETE FROM tintype_snapshot WHERE path = '{}'", &path[1..]));
+        }
+        let server = serve(project);
+        let statuses: Vec<u16> = missing.iter().map(|path| server.get(path).status).collect();
+        assert_eq!(statuses, [200, 200, 429], "{}", world.engine);
+        for path in others {
+            expect(&server.get(path), 200, "table");
+        }
+        // Nor does what can't be had any more cost a lease again and again.
+        let leases = server.metrics("db_pool_acquires_total");
+        assert!((0..20).all(|_| server.get(&missing[2]).status == 429));
+        assert_eq!(server.metrics("db_pool_acquires_total"), leases, "{}", world.engine);
+        server.end().expect(0);
+    }
+}
+
+#[test]
 fn a_key_that_no_build_makes_ends_with_its_slug() {
     let project = places::sqlite();
     project.template("places", &some_topics("per_minute = 1000\nttl = \"1s\""));

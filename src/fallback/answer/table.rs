@@ -34,9 +34,7 @@ impl Fallback {
 
     /// Asks the table for what it may have.
     pub(super) async fn ask_table(&self, wanted: &Wanted) -> Tried {
-        // It has what is published, and nothing else; without a release any path may be.
-        let may_have = wanted.is_published() || wanted.site.is_none() || wanted.later.is_some();
-        let table = if may_have { self.table().await } else { None };
+        let table = if wanted.may_be_in_table() { self.table().await } else { None };
         let Some(table) = table else { return Tried::at_no_cost(Landed::Missing) };
         let later = wanted.later.as_ref().map(|later| later.release.clone());
         let active = later.or_else(|| wanted.site.as_ref().map(|site| site.manifest.root.id.to_string()));
@@ -62,9 +60,7 @@ impl Fallback {
             }
             Ok(Found::Nothing) => self.table_misses(wanted),
             Ok(Found::Other) => {
-                if wanted.is_published() {
-                    self.table_doubt.of_all();
-                }
+                self.table_doubt.of_all();
                 Tried::over_a_lease(Landed::Missing)
             }
             Ok(Found::Broken(reason)) => {
@@ -82,8 +78,10 @@ impl Fallback {
 
     /// The table was asked for something that it hasn't.
     fn table_misses(&self, wanted: &Wanted) -> Tried {
-        if wanted.is_published() {
-            self.table_doubt.of(&wanted.path);
+        self.table_doubt.of(&wanted.path);
+        // A later release than the one that is known here has removed it: what that one showed is no answer any more.
+        if wanted.later.is_some() && self.memory.has_published(&wanted.path) {
+            self.memory.forget(&wanted.path);
         }
         Tried::over_a_lease(Landed::Missing)
     }

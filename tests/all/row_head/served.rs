@@ -5,12 +5,14 @@ use std::collections::VecDeque;
 use std::net::{TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::{careless_bucket, keep_in};
+use crate::support::frozen::Frozen;
 use crate::support::places;
-use crate::support::postgres;
+use crate::support::postgres::{self, Session};
 use crate::support::project::Project;
+use crate::support::servers::Alone;
 use crate::support::serving::Serving;
 use crate::support::wait::wait_until;
 
@@ -101,6 +103,36 @@ fn a_login_for_the_head_that_hangs_counts_among_the_connections() {
     }
     server.interrupt();
     server.finish().expect(0);
+}
+
+#[test]
+fn a_look_at_the_head_that_hangs_counts_among_the_connections() {
+    const MAX: usize = 2;
+    let Some(database) = Alone::start() else { return };
+    let (bucket, mut project) = (careless_bucket(), places::sqlite());
+    project.publish_to(&bucket, &format!("{}timeout = \"2s\"\n", keep_in(&database.url)));
+    project.publish();
+    project.configure(&database.url, "[database.serve]\nconnect_timeout = \"1s\"\n");
+    let mut watch = Session::connect(&database.url);
+    // Reading the head takes longer than anybody waits for it.
+    watch.query("ALTER TABLE tintype_head RENAME TO heads");
+    watch.query("CREATE VIEW tintype_head AS SELECT heads.* FROM heads, pg_sleep(30)");
+    let command = project.tintype(&["serve"]).env("TINTYPE_FALLBACK_TRUSTED_PROXIES", "192.0.2.1");
+    let server = Serving::of(command.env("DB_POOL_SIZE", MAX.to_string()).env("TINTYPE_FALLBACK_FOLLOW", "1s"));
+    let (mut frozen, mut most, begun) = (Frozen::default(), 0, Instant::now());
+    while begun.elapsed() < Duration::from_secs(15) {
+        frozen.freeze_sleeping(&mut watch, "tintype/head");
+        let open: usize = watch.query(OURS)[0][0].as_deref().expect("a count").parse().expect("a number");
+        most = most.max(open);
+    }
+    assert!(frozen.count() > 0, "none was met at work");
+    assert!(most <= MAX, "{most} connections of {MAX}, {} of which hung", frozen.count());
+    // They hold the view until they go on.
+    drop(frozen);
+    watch.query("DROP VIEW tintype_head");
+    watch.query("ALTER TABLE heads RENAME TO tintype_head");
+    wait_until("the head", Duration::from_secs(30), || server.metric("tintype_store_up") == 1);
+    server.end().expect(0);
 }
 
 /// Stops the sampler, also where something has failed.

@@ -67,6 +67,11 @@ impl Raw {
         String::from_utf8_lossy(&line)[9..].parse().expect("a status")
     }
 
+    /// Reads so many bytes.
+    pub fn take(&mut self, bytes: usize) {
+        self.0.read_exact(&mut vec![0; bytes]).expect("read bytes");
+    }
+
     /// Sends the same again and again, until the server takes no more for some time or has closed.
     pub fn ask_without_end(&mut self, bytes: &[u8]) {
         self.0.set_write_timeout(Some(Duration::from_millis(300))).expect("set a deadline");

@@ -3,6 +3,8 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use rustix::process::Signal;
+
 use super::http::{self, Response};
 use super::process::{Finished, Running, Tintype};
 use super::project::Project;
@@ -88,18 +90,23 @@ impl Serving {
 
     /// Asks it to end, and lets it.
     pub fn ask_to_end(&self) {
-        self.running.signal(rustix::process::Signal::TERM);
+        self.running.signal(Signal::TERM);
     }
 
     /// Ctrl-C.
     pub fn interrupt(&self) {
-        self.running.signal(rustix::process::Signal::INT);
+        self.running.signal(Signal::INT);
     }
 
     /// Ends it in order, and returns how it went.
     pub fn end(self) -> Finished {
         self.ask_to_end();
         self.finish()
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) {
+        self.running.signal(signal);
     }
 
     /// How it went, once it was asked to end.
