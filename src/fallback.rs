@@ -24,6 +24,7 @@ mod keys;
 mod limit;
 mod listen;
 mod live;
+mod loads;
 mod memory;
 pub mod negotiate;
 mod overtaken;
@@ -62,6 +63,7 @@ use families::{Families, Turned};
 use figures::Figures;
 use flight::Flights;
 use limit::Limits;
+use loads::Loads;
 use memory::Memory;
 use peers::Peers;
 pub use respond::Origins;
@@ -148,6 +150,7 @@ pub struct Fallback {
     limits: Limits,
     crowd: Arc<Crowd>,
     peers: Arc<Peers>,
+    loads: Arc<Loads>,
     /// Documents on their way from a table or a database.
     flights: Flights<Landed>,
     /// Documents on their way from the store.
@@ -190,6 +193,8 @@ impl Fallback {
         let connections = descriptors::room_for(settings.connections);
         let crowd = Crowd::of(connections);
         let peers = Peers::of(connections, &settings.trusted_proxies);
+        let bodies = Bodies::beside(settings.memory_bytes);
+        let loads = Loads::of(bodies.most(), &settings.trusted_proxies);
         let limits = Limits::new(templates.iter().map(AsRef::as_ref));
         let families = Families::new(&templates, folder, settings.reread);
         Arc::new(Fallback {
@@ -198,12 +203,13 @@ impl Fallback {
             table,
             has_table_pool,
             memory: Memory::new(settings.memory_bytes),
-            bodies: Bodies::beside(settings.memory_bytes),
+            bodies,
             settings: Settings { connections, ..settings },
             followed: Followed::new(families, head_pool),
             limits,
             crowd,
             peers,
+            loads,
             flights: Flights::default(),
             reads: Flights::default(),
             failures: Cache::builder().max_capacity(MAX_FAILURES).time_to_live(Duration::from_mins(2)).build(),

@@ -33,7 +33,7 @@ pub use failures::Failure;
 /// Longest time of a whole answer.
 const LONGEST: Duration = Duration::from_secs(7);
 /// How long a reader is told to wait where nothing better is known.
-const COME_BACK: Duration = Duration::from_secs(2);
+pub const COME_BACK: Duration = Duration::from_secs(2);
 
 /// How often a reader joins others whose share it turned out to be, before it is sent away like them.
 const FLIGHTS: usize = 3;
@@ -205,8 +205,11 @@ impl Fallback {
                 }
             },
         };
-        if published.is_none() && !self.has_room() {
-            return self.no_room(path);
+        if published.is_none() && !self.bodies.has_room_for_answers() {
+            self.memory.settle();
+            if !self.bodies.has_room_for_answers() {
+                return self.no_room(path);
+            }
         }
         if let Some(resting) = self.failures.get(path).filter(|failure| Instant::now() < failure.until) {
             return Answer::Unavailable { retry_after: resting.until - Instant::now(), why: resting.why };

@@ -11,7 +11,7 @@ use bytes::Bytes;
 
 use crate::snapshot::Digest;
 
-/// What readers may always hold, beside as much again as the memory has.
+/// What readers may always hold, beside as much again as the memory has; and of answers from a database, beside that.
 const AT_LEAST: u64 = 64 << 20;
 
 /// The bodies that are held.
@@ -63,6 +63,16 @@ impl Bodies {
     /// Says whether another one may be fetched.
     pub fn has_room(&self) -> bool {
         self.bytes() < self.0.most
+    }
+
+    /// The same of an answer from a database, which nobody has at will: some room is for these alone.
+    pub fn has_room_for_answers(&self) -> bool {
+        self.bytes() < self.0.most.saturating_add(AT_LEAST)
+    }
+
+    /// Bytes that may be held.
+    pub fn most(&self) -> u64 {
+        self.0.most
     }
 
     /// Bytes that are held.
@@ -123,8 +133,10 @@ mod tests {
             bodies.hold(Digest::of(&[n]), text.into())
         };
         let held: Vec<Bytes> = (0..4).map_while(|n| bodies.has_room().then(|| body(n))).collect();
-        assert_eq!((held.len(), bodies.has_room()), (4, false));
-        drop(held);
+        assert_eq!((held.len(), bodies.has_room(), bodies.has_room_for_answers()), (4, false, true));
+        let answers: Vec<Bytes> = (4..9).map_while(|n| bodies.has_room_for_answers().then(|| body(n))).collect();
+        assert_eq!((answers.len(), bodies.has_room_for_answers()), (2, false));
+        drop((held, answers));
         assert!(bodies.has_room());
     }
 }

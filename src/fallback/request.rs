@@ -3,12 +3,14 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use bytes::Bytes;
 use hyper::header::{self, HeaderValue};
 use hyper::{Method, StatusCode};
 
 use super::Fallback;
-use super::answer::Answer;
+use super::answer::{Answer, COME_BACK};
 use super::client::Client;
+use super::figures::Shed;
 use super::health::{For, Probe};
 use super::listen::Asked;
 use super::respond::{self, Reply};
@@ -47,13 +49,25 @@ impl Fallback {
         let knows_release = self.followed.site().is_some();
         let Some(path) = object_path(path, self.settings.prefix.as_deref()) else {
             self.figures.count(&Answer::Unknown, false, begun);
-            return respond::reply(&Answer::Unknown, &asked.headers, knows_release, begun);
+            return respond::reply(&Answer::Unknown, Bytes::new(), &asked.headers, knows_release, begun);
         };
         let client = Client::of(asked.peer.ip(), &asked.headers, &self.settings.trusted_proxies);
-        let answer = self.answer(path, client).await;
-        let reply = respond::reply(&answer, &asked.headers, knows_release, begun);
+        let (answer, gzip) = self.load(self.answer(path, client).await, asked);
+        let reply = respond::reply(&answer, gzip, &asked.headers, knows_release, begun);
         self.figures.count(&answer, reply.status() == StatusCode::NOT_MODIFIED, begun);
         reply
+    }
+
+    /// The answer with the body that is sent, if there is any; another one for whom enough is on its way already.
+    fn load(&self, answer: Answer, asked: &Asked) -> (Answer, Bytes) {
+        let Answer::Document(entry, _) = &answer else { return (answer, Bytes::new()) };
+        if !respond::has_to_be_sent(entry, &asked.headers) {
+            return (answer, Bytes::new());
+        }
+        match self.loads.carry(asked.peer.ip(), &entry.gzip) {
+            Some(gzip) => (answer, gzip),
+            None => (Answer::Unavailable { retry_after: COME_BACK, why: Shed::Memory }, Bytes::new()),
+        }
     }
 
     /// Answers a request at the second port.

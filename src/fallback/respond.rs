@@ -60,11 +60,17 @@ impl Origins {
     }
 }
 
-/// The response to a request for a document. While no release is known, nobody keeps what isn't of one: it may be there in a
+/// Says whether who asks has to be sent the document, and hasn't it already.
+pub fn has_to_be_sent(entry: &Entry, asked: &HeaderMap) -> bool {
+    let etag = if negotiate::accepts_gzip(asked) { &entry.etag } else { &entry.plain_etag };
+    !negotiate::none_match(asked, etag.to_str().unwrap_or_default())
+}
+
+/// The response to a request for a document, with its gzipped body. While no release is known, nobody keeps what isn't of one: it may be there in a
 /// moment, and then no purge would be ordered for this.
-pub fn reply(answer: &Answer, asked: &HeaderMap, knows_release: bool, begun: Instant) -> Reply {
+pub fn reply(answer: &Answer, gzip: Bytes, asked: &HeaderMap, knows_release: bool, begun: Instant) -> Reply {
     let mut reply = match answer {
-        Answer::Document(entry, source) => document(entry, *source, asked),
+        Answer::Document(entry, source) => document(entry, gzip, *source, asked),
         Answer::Unknown => {
             let mut reply = problem(StatusCode::NOT_FOUND, "not_found", "there is no such document", None);
             reply.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static(UNKNOWN_CONTROL));
@@ -94,14 +100,14 @@ pub fn reply(answer: &Answer, asked: &HeaderMap, knows_release: bool, begun: Ins
     reply
 }
 
-fn document(entry: &Entry, source: Source, asked: &HeaderMap) -> Reply {
+fn document(entry: &Entry, gzip: Bytes, source: Source, asked: &HeaderMap) -> Reply {
     let is_gzip = negotiate::accepts_gzip(asked);
     let etag = if is_gzip { &entry.etag } else { &entry.plain_etag };
-    let is_known = negotiate::none_match(asked, etag.to_str().unwrap_or_default());
+    let is_known = !has_to_be_sent(entry, asked);
     let mut reply = match (is_known, is_gzip) {
         (true, _) => Response::new(Body::default()),
-        (false, true) => Response::new(Body::from(entry.gzip.clone())),
-        (false, false) => match Body::unpacked(&entry.gzip) {
+        (false, true) => Response::new(Body::from(gzip)),
+        (false, false) => match Body::unpacked(&gzip) {
             Ok(body) => Response::new(body),
             Err(_) => return problem(StatusCode::INTERNAL_SERVER_ERROR, "corrupt", "the document is damaged", None),
         },
