@@ -151,6 +151,8 @@ pub struct Fallback {
     crowd: Arc<Crowd>,
     peers: Arc<Peers>,
     loads: Arc<Loads>,
+    /// Who has documents on their way from a database.
+    at_work: Arc<Peers>,
     /// Documents on their way from a table or a database.
     flights: Flights<Landed>,
     /// Documents on their way from the store.
@@ -195,6 +197,9 @@ impl Fallback {
         let peers = Peers::of(connections, &settings.trusted_proxies);
         let bodies = Bodies::beside(settings.memory_bytes);
         let loads = Loads::of(bodies.most(), &settings.trusted_proxies);
+        // Half of what can be read at a time; the others have the other half.
+        let places = pool.iter().chain(table.iter().map(|table| &table.pool)).map(Pool::places).min();
+        let at_work = Peers::sharing(places.unwrap_or(0) / 2);
         let limits = Limits::new(templates.iter().map(AsRef::as_ref));
         let families = Families::new(&templates, folder, settings.reread);
         Arc::new(Fallback {
@@ -210,6 +215,7 @@ impl Fallback {
             crowd,
             peers,
             loads,
+            at_work,
             flights: Flights::default(),
             reads: Flights::default(),
             failures: Cache::builder().max_capacity(MAX_FAILURES).time_to_live(Duration::from_mins(2)).build(),

@@ -136,6 +136,11 @@ impl Pool {
         self.0.room(patience).await
     }
 
+    /// Readers at a time who have a lease or wait for one; all others are refused.
+    pub fn places(&self) -> usize {
+        self.0.settings.max + self.0.settings.queue
+    }
+
     /// How long a statement may take whose reader gives it so much time; by default as much as the pool does.
     pub fn statement_limit(&self, own: Option<Duration>) -> Duration {
         let most = self.0.settings.read.statement_timeout;

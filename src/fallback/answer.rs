@@ -107,6 +107,8 @@ enum Refused {
     Limited(Limited),
     /// It has just landed.
     Known(Arc<Entry>),
+    /// The client has enough on their way.
+    Crowded,
 }
 
 /// What is to be fetched.
@@ -228,6 +230,7 @@ impl Fallback {
             limited = match self.board(&wanted, &began).await {
                 Err(Refused::Known(entry)) => return Answer::Document(entry, Source::Memory),
                 Err(Refused::Limited(limited)) => return Answer::Limited(limited),
+                Err(Refused::Crowded) => return Answer::Unavailable { retry_after: COME_BACK, why: Shed::Busy },
                 Ok(Some(Landed::Document(entry, source))) => return Answer::Document(entry, source),
                 Ok(Some(Landed::Missing)) => return Answer::Unknown,
                 Ok(Some(Landed::Failed { retry_after, why })) => return Answer::Unavailable { retry_after, why },
@@ -250,19 +253,21 @@ impl Fallback {
             if let Kept::Fresh(entry) = self.kept(&wanted.path) {
                 return Err(Refused::Known(entry));
             }
+            let seat = self.at_work.seat_of(wanted.client).ok_or(Refused::Crowded)?;
             if is_counted {
                 self.limits.take(&wanted.template, wanted.client).map_err(Refused::Limited)?;
             }
             began.store(true, Ordering::Relaxed);
-            Ok(())
+            Ok(seat)
         };
-        let fetch = || {
+        let fetch = |seat| {
             let (fallback, wanted) = (Arc::clone(self), Arc::clone(wanted));
             async move {
                 let Tried { landed, is_due } = fallback.fetch(&wanted, is_counted).await;
                 if is_counted && !is_due {
                     fallback.limits.give_back(&wanted.template, wanted.client);
                 }
+                drop(seat);
                 landed
             }
         };

@@ -48,7 +48,7 @@ impl Presence {
         if lock(&self.since).is_some_and(|since| since.elapsed() >= LOOK) {
             return false;
         }
-        let look = || {
+        let look = |()| {
             let (file, aside, since) = (file.to_owned(), Arc::clone(aside), Arc::clone(&self.since));
             *lock(&since) = Some(Instant::now());
             async move {

@@ -41,14 +41,14 @@ impl<T> Drop for Landed<T> {
 }
 
 impl<T: Clone + Send + Sync + 'static> Flights<T> {
-    /// Waits for what is on its way under this name, or sends for it if `may_begin` allows that.
+    /// Waits for what is on its way under this name, or sends for it if `may_begin` allows that, with what that gives.
     ///
     /// `None` means that the flight ended without an answer, because it panicked or the runtime ends.
-    pub async fn join<E, F>(
+    pub async fn join<B, E, F>(
         &self,
         name: &str,
-        may_begin: impl FnOnce() -> Result<(), E>,
-        fetch: impl FnOnce() -> F,
+        may_begin: impl FnOnce() -> Result<B, E>,
+        fetch: impl FnOnce(B) -> F,
     ) -> Result<Option<T>, E>
     where
         F: Future<Output = T> + Send + 'static,
@@ -58,11 +58,11 @@ impl<T: Clone + Send + Sync + 'static> Flights<T> {
         Ok(landed.ok().and_then(|landed| landed.clone()))
     }
 
-    fn board<E, F>(
+    fn board<B, E, F>(
         &self,
         name: &str,
-        may_begin: impl FnOnce() -> Result<(), E>,
-        fetch: impl FnOnce() -> F,
+        may_begin: impl FnOnce() -> Result<B, E>,
+        fetch: impl FnOnce(B) -> F,
     ) -> Result<Landing<T>, E>
     where
         F: Future<Output = T> + Send + 'static,
@@ -72,11 +72,11 @@ impl<T: Clone + Send + Sync + 'static> Flights<T> {
             self.0.shared.fetch_add(1, Ordering::Relaxed);
             return Ok(landing.clone());
         }
-        may_begin()?;
+        let begun = may_begin()?;
         let (land, landing) = watch::channel(None);
         let landed = Landed { inner: Arc::clone(&self.0), name: name.into() };
         at_work.insert(name.into(), landing.clone());
-        let work = fetch();
+        let work = fetch(begun);
         tokio::spawn(async move {
             let fetched = work.await;
             // Those who have joined get the answer; who comes later finds it in the memory.
@@ -115,7 +115,7 @@ mod tests {
         let (begun, go) = (Arc::new(AtomicUsize::new(0)), Arc::new(Notify::new()));
         let fetch = || {
             let (begun, go) = (Arc::clone(&begun), Arc::clone(&go));
-            move || async move {
+            move |()| async move {
                 begun.fetch_add(1, Ordering::Relaxed);
                 go.notified().await;
                 7
@@ -136,9 +136,9 @@ mod tests {
     #[tokio::test]
     async fn one_that_panics_or_is_refused_blocks_nobody() {
         let flights = Flights::<u8>::default();
-        assert_eq!(flights.join("x", ANYONE, || async { panic!("on purpose") }).await, Ok(None));
-        assert_eq!(flights.join("x", || Err("no"), || async { 1 }).await, Err("no"));
-        assert_eq!(flights.join("x", ANYONE, || async { 2 }).await, Ok(Some(2)));
+        assert_eq!(flights.join("x", ANYONE, |()| async { panic!("on purpose") }).await, Ok(None));
+        assert_eq!(flights.join("x", || Err("no"), |()| async { 1 }).await, Err("no"));
+        assert_eq!(flights.join("x", ANYONE, |()| async { 2 }).await, Ok(Some(2)));
         assert_eq!(flights.count(), 0);
     }
 }

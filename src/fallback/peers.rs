@@ -1,7 +1,8 @@
 //! Peers: how many connections one address may hold, so that nobody alone can take all of them.
 //!
 //! A quarter each, and never fewer than a few: a page opens half a dozen. Proxies that are trusted stand for all their
-//! readers, so they may take what there is.
+//! readers, so they may take what there is. In the same way no client has more documents on their way from a database at a
+//! time than half of those that are read or wait to be.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -37,6 +38,11 @@ impl Peers {
         Arc::new(Peers { share, exempt: exempt.to_vec(), ..Peers::default() })
     }
 
+    /// Nobody yet, each of whom may hold so many.
+    pub fn sharing(share: usize) -> Arc<Peers> {
+        Arc::new(Peers { share: share.max(1), ..Peers::default() })
+    }
+
     /// Nobody's share is bounded.
     pub fn any() -> Arc<Peers> {
         Arc::new(Peers { share: usize::MAX, ..Peers::default() })
@@ -48,7 +54,11 @@ impl Peers {
         if self.exempt.iter().any(|net| net.contains(&peer)) {
             return Some(Seat(None));
         }
-        let client = Client::from(peer);
+        self.seat_of(Client::from(peer))
+    }
+
+    /// Lets a client have one more; none if it has its share.
+    pub fn seat_of(self: &Arc<Self>, client: Client) -> Option<Seat> {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         let count = held.entry(client).or_default();
         if *count >= self.share {

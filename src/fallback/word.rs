@@ -70,7 +70,7 @@ impl Word {
         };
         // Looked at within the flights' lock: whoever comes right after a flight has landed finds its word.
         let unless_known = || fresh().map_or(Ok(()), Err);
-        let fetch = || {
+        let fetch = |()| {
             let said = Arc::clone(&self.said);
             async move {
                 let is_up = look.await;

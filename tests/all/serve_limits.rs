@@ -218,3 +218,41 @@ fn who_is_sent_away_pays_nothing() {
     assert_eq!(server.metric("tintype_fallback_rate_limited_total"), 1);
     server.end().expect(0);
 }
+
+#[test]
+fn nobody_alone_takes_every_place_before_the_database() {
+    let Some(database) = postgres::database() else { return };
+    database.execute(&fill());
+    let project = Project::postgres(database);
+    project.template("world", &template("world", 1000)).make_public();
+    let command = project.tintype(&["serve"]).env("TINTYPE_FALLBACK_TRUSTED_PROXIES", "127.0.0.1");
+    // Eight places, in which nobody's patience ends.
+    let command = command.env("DB_POOL_SIZE", "2").env("TINTYPE_DATABASE_SERVE_QUEUE", "6");
+    let server = Serving::of(command.env("TINTYPE_DATABASE_SERVE_ACQUIRE_TIMEOUT", "10s"));
+    assert_eq!(server.get("/world/atlantis.json").status, 404);
+    let mut lock = Session::connect(&project.database().url());
+    lock.query("BEGIN");
+    lock.query("LOCK TABLE item IN ACCESS EXCLUSIVE MODE");
+    let get = |key: usize, client: &str| {
+        server.get_with(&format!("/world/key-{key}.json"), &[("X-Forwarded-For", client)]).status
+    };
+    let on_their_way = || server.metric("tintype_fallback_flights");
+    let (greedy, others): (Vec<u16>, Vec<u16>) = std::thread::scope(|scope| {
+        let greedy: Vec<_> = (0..10).map(|key| scope.spawn(move || get(key, "203.0.113.5"))).collect();
+        wait_until("its half of the places to be taken", Duration::from_secs(4), || {
+            greedy.iter().filter(|reader| reader.is_finished()).count() == 6
+        });
+        assert_eq!(on_their_way(), 4);
+        let others: Vec<_> = (20..23).map(|key| scope.spawn(move || get(key, "203.0.113.6"))).collect();
+        wait_until("the others to find places", Duration::from_secs(4), || on_their_way() == 7);
+        lock.query("COMMIT");
+        let [greedy, others] = [greedy, others].map(|readers| {
+            let mut statuses: Vec<u16> = readers.into_iter().map(|reader| reader.join().expect("an answer")).collect();
+            statuses.sort_unstable();
+            statuses
+        });
+        (greedy, others)
+    });
+    assert_eq!((greedy, others), ([[200; 4].as_slice(), &[503; 6]].concat(), vec![200; 3]));
+    server.end().expect(0);
+}

@@ -62,7 +62,7 @@ impl Fallback {
                 return FAILED;
             }
         }
-        let fetch = || {
+        let fetch = |()| {
             let (fallback, row) = (Arc::clone(self), Arc::clone(row));
             let (attributes, site) = (attributes.clone(), site.cloned());
             async move { fallback.read_blob(&row, &attributes, site.as_ref()).await }
