@@ -98,6 +98,12 @@ impl Serving {
         self.running.signal(Signal::INT);
     }
 
+    /// Ends it at once, as the system does when it runs out of memory.
+    pub fn kill(self) {
+        self.running.signal(rustix::process::Signal::KILL);
+        let _ = self.finish();
+    }
+
     /// Ends it in order, and returns how it went.
     pub fn end(self) -> Finished {
         self.ask_to_end();
