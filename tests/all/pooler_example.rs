@@ -5,7 +5,7 @@ use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use crate::serve_load::ask;
+use crate::support::crowd::{alone, ask};
 use crate::support::places;
 use crate::support::postgres::{self, Session};
 use crate::support::project::Project;
@@ -58,6 +58,7 @@ fn most_of(server: &str, roles: [&str; 2], stop: &AtomicBool) -> [usize; 2] {
 
 #[test]
 fn a_crowd_meets_the_pools_of_the_example() {
+    let _alone = alone();
     let Some(server) = Alone::start() else { return };
     let mut admin = Session::connect(&server.url);
     admin.query("CREATE DATABASE site");
