@@ -182,6 +182,7 @@ fn tell(what: &str, seen: &[Seen]) -> usize {
 
 /// Fails unless all of them were refused, half of them at once.
 #[track_caller]
+#[expect(clippy::print_stdout, reason = "figures for whoever runs it")]
 fn refused_at_once(what: &str, seen: &[Seen]) {
     assert!(seen.iter().all(|seen| seen.status == 503), "{what}: {seen:?}");
     let mut took: Vec<Duration> = seen.iter().map(|seen| seen.took).collect();
