@@ -224,7 +224,9 @@ fn while_every_lease_is_held_everybody_else_is_refused_in_time() {
         let took = readers.into_iter().flat_map(|reader| reader.join().expect("a reader ended")).collect();
         assert_eq!(server.metric("db_pool_connections_in_use{pool=\"serve\"}"), 4, "they were held all the time");
         lock.query("COMMIT");
-        holders.into_iter().for_each(|holder| drop(holder.join().expect("a reader ended")));
+        for holder in holders {
+            holder.join().expect("a reader ended");
+        }
         drop(until_here);
         (took, late.join().expect("the sleeper ended"))
     });

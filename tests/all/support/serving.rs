@@ -100,17 +100,17 @@ impl Serving {
 
     /// Stops it where it is, as on a machine that has no moment for it, until it is thawed.
     pub fn freeze(&self) {
-        self.running.signal(rustix::process::Signal::STOP);
+        self.running.signal(Signal::STOP);
     }
 
     /// Lets it go on.
     pub fn thaw(&self) {
-        self.running.signal(rustix::process::Signal::CONT);
+        self.running.signal(Signal::CONT);
     }
 
     /// Ends it at once, as the system does when it runs out of memory.
     pub fn kill(self) {
-        self.running.signal(rustix::process::Signal::KILL);
+        self.running.signal(Signal::KILL);
         let _ = self.finish();
     }
 
