@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use clap::Args;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::watch;
 
 use super::Outcome;
@@ -46,7 +46,7 @@ impl Serve {
         let serve = &project.config.fallback.serve;
         let trusted_proxies = trusted_proxies(&project, serve)?;
         let parts = parts(&project)?;
-        let (public, address) = bind(self.listen.unwrap_or(serve.listen), LISTEN).await?;
+        let (public, address) = bind(self.listen.unwrap_or(serve.listen), LISTEN)?;
         let settings = Settings {
             trusted_proxies,
             origins: serve.cors_origins.clone().map_or(Origins::Any, Origins::These),
@@ -62,7 +62,7 @@ impl Serve {
             health_prefix: serve.health_prefix.clone(),
         };
         let admin = match self.admin_listen.or(serve.admin_listen) {
-            Some(address) => Some(bind(address, ADMIN_LISTEN).await?),
+            Some(address) => Some(bind(address, ADMIN_LISTEN)?),
             None => None,
         };
         let admin_address = admin.as_ref().map(|(_, address)| *address);
@@ -116,8 +116,21 @@ fn trusted_proxies(project: &Project, serve: &ServeConfig) -> Result<Vec<ipnet::
     }
 }
 
-async fn bind(address: SocketAddr, key: &str) -> Result<(TcpListener, SocketAddr), Error> {
-    let listener = TcpListener::bind(address).await.map_err(|error| listening(address, key, &error))?;
+/// Connections that the system keeps until they are accepted; it cuts this to its own `net.core.somaxconn`. Readers of a burst
+/// that finds no room aren't refused: their system asks again after a second, then after two more, and so on.
+const BACKLOG: u32 = 4096;
+
+/// What `TcpListener::bind` does, with more room than its 128.
+fn open(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    // A server that is started again finds its port, though connections of the last one aren't over.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
+fn bind(address: SocketAddr, key: &str) -> Result<(TcpListener, SocketAddr), Error> {
+    let listener = open(address).map_err(|error| listening(address, key, &error))?;
     let bound = listener.local_addr().map_err(|error| listening(address, key, &error))?;
     Ok((listener, bound))
 }

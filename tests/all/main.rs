@@ -27,6 +27,7 @@ mod due_times;
 mod fallback_table;
 mod head_contract;
 mod guards;
+mod injection;
 mod interrupt;
 mod keyed_plans;
 mod keyed_types;

@@ -2,19 +2,21 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
+use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Barrier, Mutex};
 use std::time::{Duration, Instant};
 
-use crate::support::http::{self, Response};
+use crate::support::crowd::{alone, ask, lateness};
 use crate::support::places;
 use crate::support::postgres;
 use crate::support::project::Project;
 use crate::support::serving::Serving;
-use crate::support::wait::wait_for;
+use crate::support::wait::{wait_for, wait_until};
 
 const CLIENTS: usize = 1_000;
+/// The longest time until a reader is told that there is no lease: a second in the queue, and what it takes to say so.
+const REFUSED: Duration = Duration::from_millis(1_200);
 
 /// A site of which nothing is published, and whose every answer takes the database a while.
 fn slow_site(seconds: f64, topics: usize, per_minute: u32) -> Option<Project> {
@@ -35,15 +37,6 @@ fn slow_site(seconds: f64, topics: usize, per_minute: u32) -> Option<Project> {
 
 fn serving(project: &Project) -> Serving {
     Serving::of(project.tintype(&["serve"]).env("TINTYPE_FALLBACK_TRUSTED_PROXIES", "127.0.0.1"))
-}
-
-/// An address of this reader's own, as a proxy would tell it.
-fn forwarded(reader: usize) -> String {
-    format!("10.{}.{}.{}", reader >> 16 & 255, reader >> 8 & 255, reader & 255)
-}
-
-fn ask(address: SocketAddr, path: &str, reader: usize) -> Response {
-    http::get(address, path, &[("X-Forwarded-For", &forwarded(reader))])
 }
 
 /// Stops the sampler, also where a reader has failed.
@@ -77,11 +70,16 @@ fn all_quiet(project: &Project, server: &Serving) {
 
 #[test]
 fn a_thousand_readers_of_one_cold_key_cost_one_statement() {
+    let _alone = alone();
     let Some(project) = slow_site(1.0, 0, 10) else { return };
     let server = serving(&project);
     let path = "/places/united-states/crispr/low.json";
-    // The keys are known before the crowd comes.
-    assert_eq!(server.get("/places/atlantis/crispr/low.json").status, 404);
+    // Before the crowd comes the keys are known, and what the query returns, and one connection lies ready.
+    assert_eq!(server.get("/places/united-states/malaria/low.json").status, 200);
+    wait_until("the connection that the keys were read over to be gone", Duration::from_secs(10), || {
+        project.database().activity().len() == 1
+    });
+    let start = project.database().log_end();
     let before = server.metric("db_pool_acquires_total{pool=\"serve\"}");
     let address = server.address;
     let (ready, stop) = (Barrier::new(CLIENTS + 1), AtomicBool::new(false));
@@ -115,13 +113,18 @@ fn a_thousand_readers_of_one_cold_key_cost_one_statement() {
     let distinct: BTreeSet<_> = bodies.into_iter().collect();
     assert_eq!(distinct.len(), 1, "readers of one key were told different things");
     assert_eq!(server.metric("db_pool_acquires_total{pool=\"serve\"}") - before, 1, "leases");
-    assert!(most <= 1 + 1, "{most} connections, with the one that read the keys");
+    assert_eq!(most, 1, "connections");
+    // The server's own word.
+    let witness = project.database().witness_since(start);
+    let asked = witness.statements.iter().filter(|statement| statement.sql.contains("FROM fact")).count();
+    assert_eq!((asked, witness.connections.len()), (1, 0), "statements, and new connections: {witness:#?}");
     all_quiet(&project, &server);
     server.end().expect(0);
 }
 
 #[test]
 fn a_crowd_over_many_cold_keys_never_gets_a_fifth_connection() {
+    let _alone = alone();
     let Some(project) = slow_site(0.05, 300, 1_000) else { return };
     let server = serving(&project);
     assert_eq!(server.get("/places/atlantis/crispr/low.json").status, 404);
@@ -175,6 +178,89 @@ fn a_crowd_over_many_cold_keys_never_gets_a_fifth_connection() {
     assert!(outcomes.contains_key(&200), "{outcomes:?}");
     println!("{outcomes:?}, at most {most} connections, no 503 after more than {} ms", longest.load(Ordering::Relaxed));
     all_quiet(&project, &server);
+    server.end().expect(0);
+}
+
+#[test]
+fn while_every_lease_is_held_everybody_else_is_refused_in_time() {
+    const READERS: usize = 200;
+    const ROUNDS: usize = 3;
+    let _alone = alone();
+    let Some(project) = slow_site(0.0, 4 + READERS, 1_000) else { return };
+    let command = project.tintype(&["serve"]).env("TINTYPE_FALLBACK_TRUSTED_PROXIES", "127.0.0.1");
+    let server = Serving::of(command.env("TINTYPE_DATABASE_SERVE_STATEMENT_TIMEOUT", "1m"));
+    assert_eq!(server.get("/places/atlantis/crispr/low.json").status, 404);
+    let path = |topic: usize| format!("/places/united-states/topic-{topic}/low.json");
+    let mut lock = project.database().connect();
+    lock.query("BEGIN");
+    lock.query("LOCK TABLE fact IN ACCESS EXCLUSIVE MODE");
+    let (address, stop) = (server.address, AtomicBool::new(false));
+    let (mut took, late): (Vec<Duration>, _) = std::thread::scope(|scope| {
+        let late = scope.spawn(|| lateness(&stop));
+        let until_here = Stop(&stop);
+        let holders: Vec<_> = (1..=4).map(|topic| scope.spawn(move || ask(address, &path(topic), topic))).collect();
+        wait_until("four statements at work", Duration::from_secs(30), || {
+            project.database().activity().iter().filter(|(_, _, wait)| wait == "Lock").count() == 4
+        });
+        let readers: Vec<_> = (5..5 + READERS)
+            .map(|topic| {
+                let read = move || {
+                    [(); ROUNDS].map(|()| {
+                        let began = Instant::now();
+                        let answer = ask(address, &path(topic), topic);
+                        assert_eq!(
+                            (answer.status, answer.text().contains("\"busy\"")),
+                            (503, true),
+                            "{}",
+                            answer.text()
+                        );
+                        assert!(!answer.header("retry-after").is_empty());
+                        began.elapsed()
+                    })
+                };
+                std::thread::Builder::new().stack_size(128 * 1024).spawn_scoped(scope, read).expect("start a reader")
+            })
+            .collect();
+        let took = readers.into_iter().flat_map(|reader| reader.join().expect("a reader ended")).collect();
+        assert_eq!(server.metric("db_pool_connections_in_use{pool=\"serve\"}"), 4, "they were held all the time");
+        lock.query("COMMIT");
+        for holder in holders {
+            holder.join().expect("a reader ended");
+        }
+        drop(until_here);
+        (took, late.join().expect("the sleeper ended"))
+    });
+    took.sort();
+    let (middle, longest) = (took[took.len() / 2], took[took.len() - 1]);
+    println!("{} were refused, in {middle:?} in the middle and {longest:?} at the most; {late:?} late", took.len());
+    assert!(server.metric("db_pool_connection_timeouts_total{pool=\"serve\"}") >= 16, "nobody has waited");
+    // A reader is accepted, read, refused, written to and heard, and each of these may be that late.
+    assert!(longest < REFUSED + 5 * late, "{longest:?}, on a machine that was {late:?} late");
+    all_quiet(&project, &server);
+    server.end().expect(0);
+}
+
+#[test]
+fn a_burst_is_let_in_while_the_server_has_no_moment_for_it() {
+    // More than the 128 for whom there is room by default.
+    const BURST: usize = 300;
+    const PATH: &str = "/places/united-states/crispr/low.json";
+    let project = places::sqlite();
+    project.publish();
+    let server = Serving::start(&project);
+    assert_eq!(server.get(PATH).status, 200);
+    server.freeze();
+    // The system takes them in its stead. For whom it has no room it would try again, a second later.
+    let at_once = Duration::from_millis(900);
+    let let_in: Vec<_> = (0..BURST).map_while(|_| TcpStream::connect_timeout(&server.address, at_once).ok()).collect();
+    server.thaw();
+    assert_eq!(let_in.len(), BURST);
+    for mut stream in let_in {
+        write!(stream, "GET {PATH} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").expect("ask");
+        let mut status = [0; 12];
+        stream.read_exact(&mut status).expect("read");
+        assert_eq!(&status, b"HTTP/1.1 200");
+    }
     server.end().expect(0);
 }
 

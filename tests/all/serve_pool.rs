@@ -14,13 +14,19 @@ use crate::support::servers::{Bouncer, Replicas, one};
 use crate::support::serving::Serving;
 use crate::support::wait::{wait_for, wait_until};
 
+mod classes;
+mod conflict;
+mod frozen;
 mod hanging;
+mod killed;
 mod locked;
 mod others;
 
 const MINUTE: Duration = Duration::from_mins(1);
 /// The longest time of any answer: seven seconds, and half a one for a busy machine.
 const LONGEST: Duration = Duration::from_millis(7500);
+/// Half of all refusals take less, once it is known that there is nobody to ask.
+const AT_ONCE: Duration = Duration::from_millis(50);
 /// The pool's size.
 const MAX: i64 = 4;
 /// Topics beside those of the world, so that there is always a document that nobody has asked for.
@@ -174,6 +180,18 @@ fn tell(what: &str, seen: &[Seen]) -> usize {
     good
 }
 
+/// Fails unless all of them were refused, half of them at once.
+#[track_caller]
+#[expect(clippy::print_stdout, reason = "figures for whoever runs it")]
+fn refused_at_once(what: &str, seen: &[Seen]) {
+    assert!(seen.iter().all(|seen| seen.status == 503), "{what}: {seen:?}");
+    let mut took: Vec<Duration> = seen.iter().map(|seen| seen.took).collect();
+    took.sort();
+    let (middle, longest) = (took[took.len() / 2], took[took.len() - 1]);
+    println!("{what}: {} refusals took {middle:?} in the middle, {longest:?} at the most", took.len());
+    assert!(took.len() >= 50 && middle < AT_ONCE, "{what}: {took:?}");
+}
+
 #[test]
 fn connections_that_are_ended_all_the_time_end_nobodys_reading() {
     let Some(database) = postgres::database() else { return };
@@ -203,12 +221,7 @@ fn a_server_that_stops_is_told_at_once_and_found_again() {
     world.servers.command("stop primary");
     wait_until("the old answer", MINUTE, || ask(server.address, WARM).source == "stale");
     let seen: Vec<Seen> = (0..100).map(|_| ask(server.address, &cold())).collect();
-    tell("while it was stopped", &seen);
-    assert!(seen.iter().all(|seen| seen.status == 503));
-    let mut took: Vec<Duration> = seen.iter().map(|seen| seen.took).collect();
-    took.sort();
-    println!("a refusal took {:?} in the middle, {:?} at the most", took[50], took[99]);
-    assert!(took[50] < Duration::from_millis(500), "{took:?}");
+    refused_at_once("while it was stopped", &seen);
     assert!(server.metric("db_pool_refused_total{pool=\"serve\"}") > 50);
     let while_away = while_asked(server.address, || world.servers.command("start primary"));
     tell("while it started", &while_away);
@@ -245,13 +258,13 @@ fn a_server_that_hangs_keeps_no_lease_and_no_reader() {
     world.servers.command("freeze primary");
     let seen: Vec<Seen> = readers.into_iter().map(|reader| reader.join().expect("a reader")).collect();
     tell("with a statement at work", &seen);
-    let begun = Instant::now();
-    let mut seen = vec![ask(address, WARM)];
+    assert_eq!(ask(address, WARM).source, "stale");
+    let (begun, mut seen) = (Instant::now(), Vec::new());
     while begun.elapsed() < Duration::from_secs(6) {
         seen.push(ask(address, &cold()));
     }
     assert_eq!(ask(address, WARM).source, "stale");
-    tell("while it hung", &seen);
+    refused_at_once("while it hung", &seen);
     wait_until("the leases to be given up", Duration::from_secs(10), || in_use(&server) == 0);
     world.servers.command("thaw primary");
     println!("recovered after {:?}", recovered(&server, world.url()));

@@ -2,6 +2,7 @@
 
 pub mod bucket;
 pub mod cdn_api;
+pub mod crowd;
 pub mod demo_world;
 pub mod directory;
 pub mod fallback;

@@ -25,9 +25,8 @@ impl Fallback {
             Ok(fetched) => {
                 let attributes = self.live_attributes(template, path, &fetched);
                 // What is published is answered so only until the store is back.
-                let own = template.limits.ttl;
-                let ttl = if wanted.is_published() || wanted.later.is_some() { own.min(table::TTL) } else { own };
-                let (ttl, site) = (spread(ttl, path), wanted.site.as_deref());
+                let stands_in = wanted.is_published() || wanted.later.is_some();
+                let (ttl, site) = (standing(template, path, stands_in), wanted.site.as_deref());
                 let gzip = self.bodies.hold(fetched.digest, fetched.gzip);
                 let entry = Entry::new(gzip, fetched.digest, &attributes, Some(ttl), site);
                 let entry = entry.published(wanted.is_published());
@@ -65,8 +64,78 @@ impl Fallback {
     }
 }
 
+/// For how long an answer is shown again: a short time if it `stands_in` for what the store shows.
+fn standing(template: &Template, path: &str, stands_in: bool) -> Duration {
+    let own = template.limits.ttl;
+    spread(if stands_in { own.min(table::TTL) } else { own }, path)
+}
+
 /// A time by up to a tenth longer or shorter, so that what was asked for together isn't asked for together again.
 fn spread(length: Duration, path: &str) -> Duration {
     let part = u32::from(Digest::of(path.as_bytes()).bytes()[0]);
     length * 9 / 10 + length * part / 255 / 5
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::sync::Arc;
+
+    use bytes::Bytes;
+    use tokio::time::advance;
+
+    use super::*;
+    use crate::fallback::memory::{Kept, Memory};
+
+    const PATHS: usize = 400;
+
+    fn entry(length: Duration) -> Arc<Entry> {
+        let body = Bytes::from_static(b"{}");
+        let attributes = Attributes {
+            cache_control: "public, max-age=60".to_owned(),
+            cache_tags: Vec::new(),
+            digest: String::new(),
+            serial: 1,
+            as_of: String::new(),
+        };
+        Arc::new(Entry::new(body.clone(), Digest::of(&body), &attributes, Some(length), None))
+    }
+
+    /// How many of many answers that were had together are still fresh after each of these times, one after the other.
+    async fn fresh_after(template: &Template, stands_in: bool, times: [Duration; 4]) -> [usize; 4] {
+        let (memory, mut passed) = (Memory::new(1 << 20), Duration::ZERO);
+        let paths: Vec<String> =
+            (0..PATHS).map(|number| format!("{}/topic-{number}/low.json", template.name)).collect();
+        for path in &paths {
+            memory.put(path, &entry(standing(template, path, stands_in)));
+        }
+        let mut found = [0; 4];
+        for (found, time) in found.iter_mut().zip(times) {
+            advance(time.saturating_sub(passed)).await;
+            passed = time;
+            *found = paths.iter().filter(|path| matches!(memory.get(path, None), Kept::Fresh(_))).count();
+        }
+        found
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn answers_are_over_about_the_time_of_their_shipped_template_and_not_all_at_once() {
+        let minutes = Duration::from_mins;
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("templates");
+        let families = [("world-map", minutes(60)), ("country-map", minutes(30)), ("city-map", minutes(10))];
+        for (family, ttl) in families {
+            let template = Template::load(&folder.join(format!("{family}.sql")), Path::new("templates")).unwrap();
+            for (stands_in, ttl) in [(false, ttl), (true, Duration::from_secs(30))] {
+                let times = [0.899, 0.95, 1.05, 1.101].map(|part| ttl.mul_f64(part));
+                let [before, early, late, after] = fresh_after(&template, stands_in, times).await;
+                assert_eq!((before, after), (PATHS, 0), "{family}, {ttl:?}");
+                // Evenly over the fifth in between.
+                let (most, least) = (PATHS * 3 / 4, PATHS / 4);
+                assert!(
+                    early.abs_diff(most) < PATHS / 10 && late.abs_diff(least) < PATHS / 10,
+                    "{family}: {early}, {late}"
+                );
+            }
+        }
+    }
 }

@@ -64,3 +64,24 @@ impl Located<'_> {
         length
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::template::Template;
+
+    #[test]
+    fn the_shipped_templates_have_the_limits_of_their_families() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("templates");
+        let templates = Template::load_all(&folder, &folder).map_err(|findings| format!("{findings:?}")).unwrap();
+        let limits: Vec<(&str, Limits)> =
+            templates.iter().map(|template| (template.name.as_str(), template.limits)).collect();
+        let of = |per_minute, minutes| Limits { per_minute, timeout: None, ttl: Duration::from_mins(minutes) };
+        assert_eq!(limits, [("city-map", of(30, 10)), ("country-map", of(20, 30)), ("world-map", of(10, 60))]);
+        let source = "/*---\npath = \"else/{k}.json\"\n---*/\nSELECT k, v FROM t ORDER BY k\n".into();
+        let other = super::super::parse(Path::new("else.sql"), &source).map_err(|findings| format!("{findings:?}"));
+        assert_eq!(other.unwrap().limits, of(30, 10), "what says nothing");
+    }
+}

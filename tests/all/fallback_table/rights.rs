@@ -4,7 +4,8 @@ use serde_json::json;
 
 use super::{ROWS, change, says};
 use crate::support::fallback::{World, server_world};
-use crate::support::postgres::Session;
+use crate::support::postgres::{self, Session};
+use crate::support::process::Tintype;
 use crate::support::servers::Bouncer;
 
 /// A role of its own, dropped with the value.
@@ -15,7 +16,11 @@ struct Role<'a> {
 
 impl<'a> Role<'a> {
     fn new(world: &'a World) -> Self {
-        let name = format!("writer_{}", world.project.database().name());
+        Self::called("writer", world)
+    }
+
+    fn called(what: &str, world: &'a World) -> Self {
+        let name = format!("{what}_{}", world.project.database().name());
         world.project.execute(&format!("CREATE ROLE {name} LOGIN PASSWORD 'pass'"));
         Self { world, name }
     }
@@ -33,10 +38,7 @@ fn a_role_that_may_not_is_told_what_an_administrator_must_run() {
     let (project, database) = (&world.project, world.project.database());
     project.execute("REVOKE CREATE ON SCHEMA public FROM PUBLIC");
     let role = Role::new(&world);
-    let mut url = url::Url::parse(&database.url()).expect("a URL");
-    url.set_username(&role.name).expect("a user");
-    url.set_password(Some("pass")).expect("a password");
-    world.keep_in(url.as_str(), "");
+    world.keep_in(&database.url_as(&role.name, "pass"), "");
     let ended = project.run(&["publish"]).expect(4);
     ended.explains(&["permission denied for schema public", "an administrator of the database can run this once"]);
     assert!(!ended.stderr.contains("pass@"), "{ended}");
@@ -67,6 +69,57 @@ fn a_role_that_may_not_is_told_what_an_administrator_must_run() {
     project.execute("DROP TABLE tintype_release, tintype_snapshot; CREATE TABLE tintype_release (x int)");
     let ended = project.run(&["publish"]).expect(4);
     ended.explains(&["the fallback table isn't up to date"]);
+}
+
+/// The statements that `init` writes beside the commented `table_url`.
+fn grants_of_init() -> [String; 2] {
+    let root = tempfile::tempdir().expect("make a folder");
+    let folder = root.path().join("site");
+    Tintype::new(["init"]).arg(&folder).args(&["--database", "postgres://db.example.org/maps"]).run().expect(0);
+    let config = std::fs::read_to_string(folder.join("tintype.toml")).expect("read tintype.toml");
+    let lines: Vec<&str> = config.lines().map(|line| line.trim_start_matches(['#', ' '])).collect();
+    let at = lines.iter().position(|line| line.starts_with("table_url")).expect("the key");
+    let near = &lines[at.saturating_sub(4)..];
+    let line = near.iter().find(|line| line.starts_with("GRANT ")).unwrap_or_else(|| panic!("no GRANT in {config}"));
+    let statements: Vec<String> =
+        line.split(';').map(|one| one.trim().to_owned()).filter(|one| !one.is_empty()).collect();
+    statements.try_into().unwrap_or_else(|statements| panic!("{statements:?}"))
+}
+
+#[test]
+fn what_init_says_to_grant_is_what_it_takes() {
+    let Some(world) = server_world("") else { return };
+    let (project, database) = (&world.project, world.project.database());
+    let [writer, api] = ["writer", "api"].map(|what| Role::called(what, &world));
+    let [make, read] = grants_of_init();
+    assert!(make.ends_with(" TO tintype") && read.ends_with(" TO api"), "{make}; {read}");
+    let to = |statement: &str, role: &Role| {
+        let (what, _) = statement.rsplit_once(' ').expect("a role");
+        format!("{what} {}", role.name)
+    };
+    project.execute("REVOKE CREATE ON SCHEMA public FROM PUBLIC");
+    let url = database.url_as(&writer.name, "pass");
+    world.keep_in(&url, "");
+    project.run(&["publish"]).expect(4).explains(&["permission denied for schema public"]);
+    project.execute(&to(&make, &writer));
+    says(&project.publish(), "done", ROWS, 0);
+    world.agrees();
+    let may = |what: &str| {
+        let tables = ["tintype_snapshot", "tintype_release"];
+        tables.map(|table| {
+            database.one(&format!("SELECT has_table_privilege('{}', '{table}', '{what}')::text", api.name))
+        })
+    };
+    assert_eq!(may("SELECT"), ["false"; 2]);
+    // The tables are the writer's own.
+    postgres::execute(&url, &to(&read, &api));
+    assert_eq!(
+        (may("SELECT"), may("INSERT, UPDATE, DELETE, TRUNCATE")),
+        (["true"; 2].map(str::to_owned), ["false"; 2].map(str::to_owned))
+    );
+    let rows =
+        postgres::query(&database.url_as(&api.name, "pass"), "SELECT count(body_gzip)::text FROM tintype_snapshot");
+    assert_eq!(rows[0][0].as_deref(), Some(ROWS.to_string().as_str()));
 }
 
 #[test]

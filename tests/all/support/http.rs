@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::time::Duration;
+
+use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, connect, socket_with};
 
 /// An answer.
 #[derive(Debug)]
@@ -30,7 +32,18 @@ impl Response {
 
 /// Sends one request over a connection of its own; `path` goes out as it is.
 pub fn request(method: &str, address: SocketAddr, path: &str, headers: &[(&str, &str)]) -> Response {
-    let mut stream = open(address);
+    once(open(address), method, path, headers)
+}
+
+/// `GET` with these headers by a reader who has this address.
+pub fn get_as(reader: Ipv4Addr, address: SocketAddr, path: &str, headers: &[(&str, &str)]) -> Response {
+    let socket = socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::CLOEXEC, None).expect("a socket");
+    bind(&socket, &SocketAddr::from((reader, 0))).expect("take the address");
+    connect(&socket, &address).expect("connect to the server");
+    once(patient(socket.into()), "GET", path, headers)
+}
+
+fn once(mut stream: TcpStream, method: &str, path: &str, headers: &[(&str, &str)]) -> Response {
     let headers: Vec<_> = [("Connection", "close")].iter().chain(headers).copied().collect();
     send(&mut stream, method, path, &headers);
     let mut bytes = Vec::new();
@@ -39,7 +52,10 @@ pub fn request(method: &str, address: SocketAddr, path: &str, headers: &[(&str, 
 }
 
 fn open(address: SocketAddr) -> TcpStream {
-    let stream = TcpStream::connect(address).expect("connect to the server");
+    patient(TcpStream::connect(address).expect("connect to the server"))
+}
+
+fn patient(stream: TcpStream) -> TcpStream {
     stream.set_read_timeout(Some(Duration::from_secs(30))).expect("set a deadline");
     stream
 }

@@ -98,6 +98,22 @@ impl Serving {
         self.running.signal(Signal::INT);
     }
 
+    /// Stops it where it is, as on a machine that has no moment for it, until it is thawed.
+    pub fn freeze(&self) {
+        self.running.signal(Signal::STOP);
+    }
+
+    /// Lets it go on.
+    pub fn thaw(&self) {
+        self.running.signal(Signal::CONT);
+    }
+
+    /// Ends it at once, as the system does when it runs out of memory.
+    pub fn kill(self) {
+        self.running.signal(Signal::KILL);
+        let _ = self.finish();
+    }
+
     /// Ends it in order, and returns how it went.
     pub fn end(self) -> Finished {
         self.ask_to_end();
