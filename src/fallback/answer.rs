@@ -248,14 +248,19 @@ impl Fallback {
         // What is published costs its readers nothing, unless the template's own query has to be run for it. Where the table
         // was seen not to have it, a look at it is what costs, so the share is taken before.
         let is_counted = !wanted.may_be_in_table() || self.table_doubt.is_of(&wanted.path);
+        // Where nobody knows whether it is published, whoever has a share left may find out, and pays if it isn't.
+        let is_on_trust = !is_counted && !wanted.is_published();
         let may_begin = || {
             // Looked at while nobody else can begin: what has just landed isn't fetched again.
             if let Kept::Fresh(entry) = self.kept(&wanted.path) {
                 return Err(Refused::Known(entry));
             }
             let seat = self.at_work.seat_of(wanted.client).ok_or(Refused::Crowded)?;
-            if is_counted {
+            if is_counted || is_on_trust {
                 self.limits.take(&wanted.template, wanted.client).map_err(Refused::Limited)?;
+            }
+            if is_on_trust {
+                self.limits.give_back(&wanted.template, wanted.client);
             }
             began.store(true, Ordering::Relaxed);
             Ok(seat)
@@ -276,7 +281,7 @@ impl Fallback {
 
     /// The answer where there is no release and no table: a store that is there and empty publishes nothing.
     fn nowhere(&self, is_settled: bool) -> Answer {
-        match is_settled && self.followed.is_up() == Some(true) {
+        match is_settled && self.followed.is_up() == Some(true) && self.followed.site().is_none() {
             true => Answer::Unknown,
             false => Answer::Unavailable { retry_after: COME_BACK, why: Shed::Unsettled },
         }
@@ -298,7 +303,7 @@ impl Fallback {
     }
 
     /// The answer while readers hold as much as they may.
-    fn no_room(&self, path: &str) -> Answer {
+    pub(super) fn no_room(&self, path: &str) -> Answer {
         if self.told_room.begin(failures::TOLD) {
             let (bytes, hint) = (self.bodies.bytes(), "a larger [fallback] memory has room for more of them");
             tracing::warn!(
@@ -324,11 +329,14 @@ impl Fallback {
             // The database is behind the same pool: there is nothing else to wait for.
             Landed::Failed { why: Shed::Busy | Shed::Down, .. } if !self.has_table_pool => return table,
             // The table may well have it, when fewer ask; the template's query would cost a database much more.
-            Landed::Failed { why: Shed::Busy, .. } if wanted.is_published() => return table,
+            Landed::Failed { why: Shed::Busy, .. } if wanted.may_be_in_table() => return table,
             Landed::Failed { .. } | Landed::Missing | Landed::Limited(_) => {}
         }
         let (Some(asked), Some(pool)) = (&wanted.asked, &self.pool) else {
-            // It is no key, and a table that was asked knows all of the release that it shows.
+            if !is_counted && table.is_due && !wanted.is_published() {
+                let _ = self.limits.take(&wanted.template, wanted.client);
+            }
+            // Nothing but the table could have it, and that knows all of the release that it shows.
             let is_none = table.is_due && wanted.later.is_some() && wanted.is_settled;
             if is_none && matches!(table.landed, Landed::Missing) {
                 return table;
@@ -340,7 +348,8 @@ impl Fallback {
             return Tried { landed: Landed::Limited(limited), ..table };
         }
         let database = self.ask_database(wanted, asked, pool).await;
-        if !is_counted && !database.is_due {
+        let was_in_vain = table.is_due && !wanted.is_published();
+        if !is_counted && !database.is_due && !was_in_vain {
             self.limits.give_back(&wanted.template, wanted.client);
         }
         Tried { is_due: table.is_due || database.is_due, ..database }

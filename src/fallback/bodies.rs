@@ -11,7 +11,8 @@ use bytes::Bytes;
 
 use crate::snapshot::Digest;
 
-/// What readers may always hold, beside as much again as the memory has; and of answers from a database, beside that.
+/// What readers may hold at least beside the memory, which is as much again as that if that is more; and what answers from
+/// a database may take beside both.
 const AT_LEAST: u64 = 64 << 20;
 
 /// The bodies that are held.

@@ -51,6 +51,11 @@ impl Doubt {
         missed.are_all = true;
     }
 
+    /// It shows another one by now.
+    pub fn end(&self) {
+        *self.missed() = Missed::default();
+    }
+
     fn missed(&self) -> MutexGuard<'_, Missed> {
         let mut missed = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if missed.until.is_some_and(|until| until <= Instant::now()) {
@@ -79,5 +84,7 @@ mod tests {
         assert_eq!((doubt.is_of("0"), doubt.is_of("a")), (false, false), "it is over");
         doubt.of_all();
         assert!(doubt.is_of("a"));
+        doubt.end();
+        assert!(!doubt.is_of("a"));
     }
 }

@@ -50,6 +50,8 @@ struct Known {
     reading: Option<watch::Receiver<()>>,
     /// Paths that a release doesn't show any more, since the domains were read.
     doubted: HashSet<Arc<str>>,
+    /// Whether all paths are as good as those.
+    are_all_doubted: bool,
     /// How often some came to them: a reading that was at work then may be of before.
     doubts: u64,
 }
@@ -88,14 +90,24 @@ impl Served {
 
     /// Has the keys of these paths looked up again before anybody is told that they are valid.
     pub fn doubt(&self, paths: &[Arc<str>]) {
+        if !paths.is_empty() {
+            self.doubt_some(|known| known.doubted.extend(paths.iter().cloned()));
+        }
+    }
+
+    /// The same of every path.
+    pub fn doubt_all(&self) {
+        self.doubt_some(|known| known.are_all_doubted = true);
+    }
+
+    fn doubt_some(&self, which: impl FnOnce(&mut Known)) {
         // What is listed in the file stays listed.
-        let is_listed = self.template.domains.iter().all(|domain| matches!(domain.values, DomainValues::Listed(_)));
-        if is_listed || paths.is_empty() {
+        if self.template.domains.iter().all(|domain| matches!(domain.values, DomainValues::Listed(_))) {
             return;
         }
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if known.domains.is_some() {
-            known.doubted.extend(paths.iter().cloned());
+            which(&mut known);
             known.doubts += 1;
             known.next = None;
         }
@@ -111,7 +123,8 @@ impl Served {
     }
 
     fn is_doubted(&self, path: &str) -> bool {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner).doubted.contains(path)
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.are_all_doubted || known.doubted.contains(path)
     }
 
     /// Has the domains read, if it is time. What it returns ends when the reading at work does.
@@ -135,7 +148,7 @@ impl Served {
                     known.domains = Some(Arc::new(domains));
                     known.next = Some(Instant::now() + served.reread);
                     if known.doubts == doubts {
-                        known.doubted = HashSet::new();
+                        (known.doubted, known.are_all_doubted) = (HashSet::new(), false);
                     } else {
                         known.next = None;
                     }

@@ -30,9 +30,11 @@ const MAX_HEADERS: usize = 64;
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// Longest time in which a client reads nothing of its answer.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
-/// Bytes of an answer that the system takes beside those that are on their way. It would take megabytes, and then nothing
-/// for so long that a reader on a slow line seems to have stopped reading.
-pub const TAKEN_AT_ONCE: u32 = 256 * 1024;
+/// The most bytes of an answer that the system takes beside those that are on their way. It would take megabytes, and then
+/// nothing for so long that a reader on a slow line seems to have stopped reading.
+const TAKEN: u32 = 256 * 1024;
+/// Bytes that it takes at once in any case.
+pub const TAKEN_AT_ONCE: u32 = 32 * 1024;
 /// How long answers may take after the end was asked for; longer than any answer is.
 const DRAIN: Duration = Duration::from_secs(8);
 /// The wait after a connection couldn't be accepted, because there are no file descriptors left for example.
@@ -174,7 +176,7 @@ fn prepare(stream: &TcpStream) {
     // Answers are written at once, and a delay of Nagle's would show.
     let _ = stream.set_nodelay(true);
     #[cfg(target_os = "linux")]
-    let _ = socket2::SockRef::from(stream).set_tcp_notsent_lowat(TAKEN_AT_ONCE);
+    let _ = socket2::SockRef::from(stream).set_tcp_notsent_lowat(TAKEN);
 }
 
 fn bounded(stream: Watched<TcpStream>) -> TimeoutStream<Watched<TcpStream>> {

@@ -56,19 +56,40 @@ impl Loads {
         Arc::new(Loads { share: bytes / PART, exempt: exempt.to_vec(), carried: Mutex::default() })
     }
 
+    /// Says whether anybody has anything on the way.
+    pub fn are_any(&self) -> bool {
+        !self.carried().is_empty()
+    }
+
+    /// Says whether a peer may be sent so many bytes.
+    pub fn has_room(&self, peer: IpAddr, bytes: u64) -> bool {
+        match self.counts(peer, bytes) {
+            Some(client) => self.has_room_beside(self.carried().get(&client).copied(), bytes),
+            None => true,
+        }
+    }
+
+    /// Whose so many bytes are, if they count.
+    fn counts(&self, peer: IpAddr, bytes: u64) -> Option<Client> {
+        let peer = peer.to_canonical();
+        let is_free = bytes <= u64::from(TAKEN_AT_ONCE) || self.exempt.iter().any(|net| net.contains(&peer));
+        (!is_free).then(|| Client::from(peer))
+    }
+
+    fn has_room_beside(&self, carried: Option<u64>, bytes: u64) -> bool {
+        carried.is_none_or(|carried| carried + bytes <= self.share)
+    }
+
     /// The body as it is sent to a peer; none if it has its share on its way.
     pub fn carry(self: &Arc<Self>, peer: IpAddr, body: &Bytes) -> Option<Bytes> {
-        let (peer, bytes) = (peer.to_canonical(), body.len() as u64);
-        if bytes <= u64::from(TAKEN_AT_ONCE) || self.exempt.iter().any(|net| net.contains(&peer)) {
-            return Some(body.clone());
-        }
-        let client = Client::from(peer);
+        let bytes = body.len() as u64;
+        let Some(client) = self.counts(peer, bytes) else { return Some(body.clone()) };
         let mut carried = self.carried();
-        let before = carried.get(&client).copied().unwrap_or(0);
-        if before > 0 && before + bytes > self.share {
+        let before = carried.get(&client).copied();
+        if !self.has_room_beside(before, bytes) {
             return None;
         }
-        carried.insert(client, before + bytes);
+        carried.insert(client, before.unwrap_or(0) + bytes);
         drop(carried);
         Some(Bytes::from_owner(Load { body: body.clone(), client, loads: Arc::clone(self) }))
     }

@@ -4,8 +4,8 @@
 //! the database for its template's time. What isn't fresh any more is kept for a day, for when nothing else answers. What a
 //! release has removed is forgotten: nothing that was taken off the site comes back from here.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -45,8 +45,10 @@ pub struct Entry {
     is_published: bool,
     /// The last site, by its number, that showed these bytes.
     confirmed: AtomicU64,
-    /// When it was first found to be no longer fresh.
-    doubted: OnceLock<Instant>,
+    /// Whether something came after which no answer of before counts.
+    is_over: AtomicBool,
+    /// Since when it is no longer fresh, as far as anybody has looked.
+    stale_since: Mutex<Option<Instant>>,
 }
 
 impl Entry {
@@ -72,7 +74,8 @@ impl Entry {
             fresh_until: fresh_for.map(|length| Instant::now() + length),
             is_published: fresh_for.is_none(),
             confirmed: AtomicU64::new(site.map_or(0, |site| site.number)),
-            doubted: OnceLock::new(),
+            is_over: AtomicBool::new(false),
+            stale_since: Mutex::default(),
         }
     }
 
@@ -94,13 +97,19 @@ impl Entry {
 
     /// Says whether it isn't fresh for so long that nobody should have it any more.
     fn is_too_old(&self) -> bool {
-        let since = *self.doubted.get_or_init(|| self.fresh_until.unwrap_or_else(Instant::now));
+        let now = Instant::now();
+        let since = *self.stale_since().get_or_insert_with(|| self.fresh_until.map_or(now, |until| until.min(now)));
         since.elapsed() >= KEPT
+    }
+
+    fn stale_since(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.stale_since.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Says whether it may be sent without a further look, while this is the site.
     fn is_fresh(&self, path: &str, site: Option<&Site>) -> bool {
-        if self.fresh_until.is_some_and(|fresh_until| Instant::now() >= fresh_until) {
+        let is_over = |fresh_until| Instant::now() >= fresh_until || self.is_over.load(Ordering::Relaxed);
+        if self.fresh_until.is_some_and(is_over) {
             return false;
         }
         // What has no time of its own stands as long as a release says so.
@@ -115,6 +124,7 @@ impl Entry {
         };
         if is_right {
             self.confirmed.store(site.number, Ordering::Relaxed);
+            *self.stale_since() = None;
         }
         is_right
     }
@@ -201,18 +211,18 @@ impl Memory {
 
     /// Forgets what a database has answered for paths that are such. This looks at all that is kept.
     pub fn forget_answers(&self, is_such: impl Fn(&str) -> bool) {
-        self.forget_all(|path, entry| entry.fresh_until.is_some() && is_such(path));
-    }
-
-    /// Forgets what stood in for the store's documents for a while.
-    pub fn forget_stand_ins(&self) {
-        self.forget_all(|_, entry| entry.fresh_until.is_some() && entry.is_published());
-    }
-
-    fn forget_all(&self, is_such: impl Fn(&str, &Entry) -> bool) {
         for (path, entry) in &self.0 {
-            if is_such(&path, &entry) {
+            if entry.fresh_until.is_some() && is_such(&path) {
                 self.0.invalidate(&**path);
+            }
+        }
+    }
+
+    /// What a database has answered counts as old from now on. This looks at all that is kept.
+    pub fn end_answers(&self) {
+        for (_, entry) in &self.0 {
+            if entry.fresh_until.is_some() {
+                entry.is_over.store(true, Ordering::Relaxed);
             }
         }
     }

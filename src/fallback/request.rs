@@ -52,10 +52,23 @@ impl Fallback {
             return respond::reply(&Answer::Unknown, Bytes::new(), &asked.headers, knows_release, begun);
         };
         let client = Client::of(asked.peer.ip(), &asked.headers, &self.settings.trusted_proxies);
-        let (answer, gzip) = self.load(self.answer(path, client).await, asked);
+        let answer = match self.is_too_much(path, asked) {
+            true => self.no_room(path),
+            false => self.answer(path, client).await,
+        };
+        let (answer, gzip) = self.load(answer, asked);
         let reply = respond::reply(&answer, gzip, &asked.headers, knows_release, begun);
         self.figures.count(&answer, reply.status() == StatusCode::NOT_MODIFIED, begun);
         reply
+    }
+
+    /// Says whether who asks has so much on the way that a large document isn't worth fetching for him.
+    fn is_too_much(&self, path: &str, asked: &Asked) -> bool {
+        let bytes = || {
+            let site = self.followed.site()?;
+            Some(u64::from(site.manifest.row(path)?.document.as_ref()?.gzip_bytes))
+        };
+        self.loads.are_any() && !self.loads.has_room(asked.peer.ip(), bytes().unwrap_or(0))
     }
 
     /// The answer with the body that is sent, if there is any; another one for whom enough is on its way already.
@@ -64,7 +77,11 @@ impl Fallback {
         if !respond::has_to_be_sent(entry, &asked.headers) {
             return (answer, Bytes::new());
         }
-        match self.loads.carry(asked.peer.ip(), &entry.gzip) {
+        let gzip = match asked.method {
+            Method::HEAD => Some(entry.gzip.clone()),
+            _ => self.loads.carry(asked.peer.ip(), &entry.gzip),
+        };
+        match gzip {
             Some(gzip) => (answer, gzip),
             None => (Answer::Unavailable { retry_after: COME_BACK, why: Shed::Memory }, Bytes::new()),
         }

@@ -163,14 +163,14 @@ impl Followed {
         self.site.load_full()
     }
 
-    /// Keeps what the fallback table shows.
-    pub fn table_shows(&self, shown: Shown) {
-        self.shown.store(Some(Arc::new(shown)));
+    /// Keeps what the fallback table shows, if that is known.
+    pub fn table_shows(&self, shown: Option<Shown>) {
+        self.shown.store(shown.map(Arc::new));
     }
 
-    /// Says whether that is known.
-    pub fn has_seen(&self, shown: &Shown) -> bool {
-        self.shown.load().as_ref().is_some_and(|known| **known == *shown)
+    /// What the fallback table showed when it was last looked at.
+    pub fn shown(&self) -> Option<Shown> {
+        self.shown.load().as_deref().cloned()
     }
 
     /// The release of the fallback table, if it is a later one than the site and the store, which may have it too, is away.

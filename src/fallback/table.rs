@@ -52,9 +52,9 @@ pub struct Shown {
 pub enum Found {
     /// A document.
     Row(Box<Row>),
-    /// None.
+    /// None, in this release.
     Nothing,
-    /// The table shows another release.
+    /// The table shows another release, or none.
     Other,
     /// A row that can't be shown, and why.
     Broken(String),
@@ -75,13 +75,12 @@ impl Table {
             true => LiveError::TableTooSlow { limit: LIMIT },
             false => LiveError::Database(error),
         })?;
-        let Some(row) = found.into_iter().next() else { return Ok(Found::Nothing) };
+        let Some(row) = found.into_iter().next() else { return Ok(Found::Other) };
         Ok(match (self.row(path, row, active), published) {
-            (Ok(Some(row)), Some(digest)) if row.fetched.digest != digest => {
+            (Ok(Found::Row(row)), Some(digest)) if row.fetched.digest != digest => {
                 Found::Broken("holds another document than the release".to_owned())
             }
-            (Ok(Some(row)), _) => Found::Row(Box::new(row)),
-            (Ok(None), _) => Found::Other,
+            (Ok(found), _) => found,
             (Err(reason), _) => Found::Broken(reason),
         })
     }
@@ -105,19 +104,11 @@ impl Table {
         Ok(serial.parse().ok().filter(|_| is_known).map(|serial| Shown { site, release, serial }))
     }
 
-    fn row(&self, path: &str, row: Vec<Option<String>>, active: Option<&str>) -> Result<Option<Row>, String> {
-        let [
-            Some(body),
-            Some(digest),
-            Some(cache_control),
-            Some(tags),
-            Some(as_of),
-            Some(serial),
-            Some(release),
-            Some(site),
-            Some(format),
-        ] = <[_; 9]>::try_from(row).map_err(|_| "has other columns".to_owned())?
-        else {
+    /// What a row of the answer means while this is the active release.
+    fn row(&self, path: &str, row: Vec<Option<String>>, active: Option<&str>) -> Result<Found, String> {
+        let [shown @ .., serial, release, site, format] =
+            <[_; 9]>::try_from(row).map_err(|_| "has other columns".to_owned())?;
+        let (Some(serial), Some(release), Some(site), Some(format)) = (serial, release, site, format) else {
             return Err("holds NULL".to_owned());
         };
         let serial: u64 = serial.parse().map_err(|_| "has no serial".to_owned())?;
@@ -128,15 +119,22 @@ impl Table {
             return Err(format!("is of the site {}, and this one is {}", named(&site), named(&self.site)));
         }
         if format > TABLE_FORMAT || active.is_some_and(|active| active != release) {
-            return Ok(None);
+            return Ok(Found::Other);
         }
+        if shown.iter().all(Option::is_none) {
+            return Ok(Found::Nothing);
+        }
+        let [Some(body), Some(digest), Some(cache_control), Some(tags), Some(as_of)] = shown else {
+            return Err("holds NULL".to_owned());
+        };
         let gzip = STANDARD.decode(body).map_err(|error| error.to_string())?;
         let found: Digest = digest.parse()?;
         unpacked(&gzip, Some(&found))?;
         let cache_tags = tags.split(',').filter(|tag| !tag.is_empty()).map(str::to_owned).collect();
         let instant = as_of.parse::<DateTime<Utc>>().map_err(|error| format!("in {path}: {error}"))?;
         let attributes = Attributes { cache_control, cache_tags, digest, serial, as_of };
-        Ok(Some(Row { fetched: Fetched { gzip: gzip.into(), digest: found, as_of: instant }, attributes }))
+        let fetched = Fetched { gzip: gzip.into(), digest: found, as_of: instant };
+        Ok(Found::Row(Box::new(Row { fetched, attributes })))
     }
 }
 
@@ -144,7 +142,7 @@ fn statement(path: &str) -> Statement {
     let mut statement = Statement::verbatim(
         "SELECT s.body_gzip, s.digest, s.cache_control, s.cache_tags, s.as_of, CAST(r.serial AS TEXT) AS serial, \
          r.release, r.site, CAST(r.format AS TEXT) AS format \
-         FROM tintype_snapshot s CROSS JOIN tintype_release r WHERE s.path = $1 AND r.id = 1",
+         FROM tintype_release r LEFT JOIN tintype_snapshot s ON s.path = $1 WHERE r.id = 1",
     );
     statement.binds.push(Bind::Text(path.to_owned()));
     statement

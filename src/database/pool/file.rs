@@ -63,9 +63,14 @@ impl File {
     /// Looks in a thread of its own, after those that look already. Whoever asked may leave; the next one looks when the
     /// folder has answered.
     async fn look<T: Send + 'static>(&self, look: impl FnOnce() -> T + Send + 'static) -> Option<T> {
-        let turn = lock(&self.queue).turn();
-        let guard = Arc::clone(&turn).lock_owned().await;
-        lock(&self.queue).since = Some(Instant::now());
+        let (turn, guard) = loop {
+            let turn = lock(&self.queue).turn();
+            let guard = Arc::clone(&turn).lock_owned().await;
+            // It may have been given up while this one waited for it.
+            if lock(&self.queue).begins(&turn) {
+                break (turn, guard);
+            }
+        };
         let queue = Arc::clone(&self.queue);
         let look = move || {
             let found = look();
@@ -100,6 +105,15 @@ impl Queue {
             self.given_up += 1;
         }
         Arc::clone(&self.turn)
+    }
+
+    /// A look begins, if its turn is still one.
+    fn begins(&mut self, turn: &Arc<Turn>) -> bool {
+        let is_one = Arc::ptr_eq(&self.turn, turn);
+        if is_one {
+            self.since = Some(Instant::now());
+        }
+        is_one
     }
 
     /// A look came back.

@@ -2,9 +2,10 @@
 //! do that themselves.
 //!
 //! Every call opens a connection, sends one message of the simple protocol, which is a transaction of its own, and
-//! closes the connection. So it works through a pooler in transaction mode, holds no connection between calls, and has
-//! one answer that can get lost. A swap is sent once. It is sent again only where it can't have been carried out: no
-//! connection came about, or the server said so. After anything else nobody knows, which is told as such.
+//! closes the connection. So it works through a pooler in transaction mode, holds no connection between calls but those on
+//! which the server keeps silent, and has one answer that can get lost. A swap is sent once. It is sent again only where it
+//! can't have been carried out: no connection came about, or the server said so. After anything else nobody knows, which
+//! is told as such.
 
 use std::fmt;
 use std::time::Duration;

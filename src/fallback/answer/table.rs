@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::super::Fallback;
+use super::super::figures::Shed;
 use super::super::live::LiveError;
 use super::super::memory::Entry;
 use super::super::rest::{Trial, Turn};
 use super::super::table::{Found, Table};
 use super::failures::TOLD;
-use super::{Landed, Source, Tried, Wanted};
+use super::{COME_BACK, Landed, Source, Tried, Wanted};
 
 /// How long a document of the table stands, while the store that knows better is away.
 pub const TTL: Duration = Duration::from_secs(30);
@@ -44,12 +45,12 @@ impl Fallback {
             // One that is still locked takes as long as a look may take: nobody waits for that once more.
             Turn::OnTrial => {
                 let (table, trial, path) = (table.clone(), Arc::clone(&self.table_trial), wanted.path.clone());
-                tokio::spawn(async move { on_trial(&trial, table.find(&path, active.as_deref(), published).await) });
+                tokio::spawn(async move { note(&trial, table.find(&path, active.as_deref(), published).await) });
                 return Tried::at_no_cost(Landed::Missing);
             }
             Turn::Nobodys => return Tried::at_no_cost(Landed::Missing),
         }
-        let found = on_trial(&self.table_trial, table.find(&wanted.path, active.as_deref(), published).await);
+        let found = note(&self.table_trial, table.find(&wanted.path, active.as_deref(), published).await);
         match found {
             Ok(Found::Row(row)) => {
                 let digest = row.fetched.digest;
@@ -61,7 +62,7 @@ impl Fallback {
             Ok(Found::Nothing) => self.table_misses(wanted),
             Ok(Found::Other) => {
                 self.table_doubt.of_all();
-                Tried::over_a_lease(Landed::Missing)
+                Self::says_nothing(wanted)
             }
             Ok(Found::Broken(reason)) => {
                 // One line says it for all of this moment.
@@ -70,25 +71,36 @@ impl Fallback {
                                 url and endpoint be written as they are where it is published";
                     tracing::error!(path = wanted.path, reason, hint, "a row of the fallback table can't be shown");
                 }
-                self.table_misses(wanted)
+                self.table_doubt.of(&wanted.path);
+                Self::says_nothing(wanted)
             }
             Err(error) => Tried { landed: self.failed(&wanted.path, &error), is_due: error.had_lease() },
         }
     }
 
-    /// The table was asked for something that it hasn't.
+    /// The table hasn't it, and it has all of its release.
     fn table_misses(&self, wanted: &Wanted) -> Tried {
-        self.table_doubt.of(&wanted.path);
+        if wanted.is_published() {
+            self.table_doubt.of(&wanted.path);
+        }
         // A later release than the one that is known here has removed it: what that one showed is no answer any more.
         if wanted.later.is_some() && self.memory.has_published(&wanted.path) {
             self.memory.forget(&wanted.path);
         }
         Tried::over_a_lease(Landed::Missing)
     }
+
+    /// The table was asked in vain. What a later release than the one that is known here shows nobody else knows.
+    fn says_nothing(wanted: &Wanted) -> Tried {
+        Tried::over_a_lease(match &wanted.later {
+            Some(_) => Landed::Failed { retry_after: COME_BACK, why: Shed::Store },
+            None => Landed::Missing,
+        })
+    }
 }
 
 /// Notes what came of a look at the table.
-fn on_trial(trial: &Trial, found: Result<Found, LiveError>) -> Result<Found, LiveError> {
+fn note(trial: &Trial, found: Result<Found, LiveError>) -> Result<Found, LiveError> {
     match &found {
         Ok(_) => trial.went_well(),
         // A crowd, and a server that is away, say nothing of the table: it has what is published when they are over.

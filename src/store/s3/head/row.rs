@@ -1,7 +1,7 @@
 //! The head of a bucket as a row of a table in PostgreSQL.
 //!
 //! One row a store, by the address of its records, so that stores can share a table. A process opens one connection at
-//! a time for it, for some milliseconds.
+//! a time for it, for some milliseconds; one on which the server keeps silent lives on beside the next for a while.
 
 use crate::database::{DatabaseError, HeadRow, HeadTable, RowSwap};
 use crate::store::StoreError;
