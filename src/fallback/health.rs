@@ -143,7 +143,6 @@ impl Fallback {
     /// The pool as such dashboards name it. There is no overflow: the pool never has more than its size.
     fn database(&self, pool: &Pool) -> Value {
         let state = pool.state();
-        let usage = 100.0 * state.in_use as f64 / state.max.max(1) as f64;
         json!({
             "status": word_of(self.word.last()),
             "pool": {
@@ -154,7 +153,7 @@ impl Fallback {
                 "overflow": 0,
                 "max_overflow": 0,
                 "max_connections": state.max,
-                "usage_ratio": (usage * 10.0).round() / 10.0,
+                "usage_ratio": state.usage_percent(),
             },
             "pool_size": state.max,
             "max_overflow": 0,
