@@ -26,6 +26,13 @@ impl Rest {
         let until = now + u64::try_from(length.as_millis()).unwrap_or(u64::MAX / 2);
         self.until.swap(until, Ordering::Relaxed) <= now
     }
+
+    /// True once in so long, however often it is asked meanwhile: for what is told again as long as it goes on.
+    pub fn once_in(&self, length: Duration) -> bool {
+        let (now, until) = (now(), self.until.load(Ordering::Relaxed));
+        let next = now + u64::try_from(length.as_millis()).unwrap_or(u64::MAX / 2);
+        now >= until && self.until.compare_exchange(until, next, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+    }
 }
 
 /// Who may use what is on trial.
@@ -91,6 +98,20 @@ mod tests {
     use super::*;
 
     const LONG: Duration = Duration::from_hours(1);
+
+    #[test]
+    fn what_goes_on_is_told_again_and_again() {
+        let (rest, length, began) = (Rest::default(), Duration::from_millis(20), Instant::now());
+        let mut told = Vec::new();
+        while told.len() < 4 && began.elapsed() < Duration::from_secs(30) {
+            if rest.once_in(length) {
+                told.push(Instant::now());
+            }
+        }
+        assert_eq!(told.len(), 4, "nobody waits for a pause in what goes on");
+        // Milliseconds are counted whole.
+        assert!(told.windows(2).all(|pair| pair[1] - pair[0] >= length - Duration::from_millis(1)), "{told:?}");
+    }
 
     #[test]
     fn after_a_failure_one_tries() {
