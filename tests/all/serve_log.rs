@@ -13,8 +13,8 @@ const MINUTE: Duration = Duration::from_mins(1);
 /// How often the log is told of one kind of trouble.
 const TOLD: Duration = Duration::from_secs(10);
 
-/// A server with one connection, whose readers wait for it in vain for longer than the log is told of that once, and then
-/// a reader for whom there is one.
+/// The end of a server with one connection, for which readers have waited in vain for as long as is returned: without flags
+/// for longer than the time in which the log is told of that once.
 fn crowded(flags: &[&str]) -> Option<(Finished, Duration)> {
     let database = postgres::database()?;
     database.execute(places::ROWS);
@@ -37,7 +37,7 @@ fn crowded(flags: &[&str]) -> Option<(Finished, Duration)> {
             let server = &server;
             let holder = scope.spawn(move || server.get(&path).status);
             wait_until("the lease", MINUTE, || server.metric("db_pool_connections_in_use{pool=\"serve\"}") == 1);
-            for level in levels {
+            for level in &levels[..2] {
                 assert_eq!(server.get(&format!("/places/united-states/sepsis/{level}.json")).status, 503);
             }
             lock.query("COMMIT");
