@@ -67,8 +67,8 @@ impl Fallback {
         let (entries, bytes) = self.memory.size();
         page.gauge("tintype_fallback_memory_entries", "Documents in memory.", entries as f64);
         page.gauge("tintype_fallback_memory_bytes", "Bytes that they take, about.", bytes as f64);
-        let held = self.bodies.bytes() as f64;
-        page.gauge("tintype_fallback_held_bytes", "Bytes of documents in memory or being sent.", held);
+        let in_hand = self.bodies.bytes() as f64;
+        page.gauge("tintype_fallback_held_bytes", "Bytes of documents in memory or being sent.", in_hand);
         let shared = self.flights.shared() + self.reads.shared();
         page.counter("tintype_fallback_flights_shared_total", "Requests that joined another's.", shared);
         let flights = self.flights.count() + self.reads.count();

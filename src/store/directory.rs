@@ -47,7 +47,7 @@ const LOCK: &str = "publish.lock";
 pub struct Directory {
     public: PathBuf,
     control: PathBuf,
-    pub(super) counters: Counters,
+    pub(super) counters: Box<Counters>,
     /// Set once the control folder is known to belong to this public one.
     owned: OnceLock<()>,
     /// Set once a rename from the control folder into the public one was refused.
@@ -85,7 +85,7 @@ impl Directory {
         Directory {
             public,
             control,
-            counters: Counters::default(),
+            counters: Box::default(),
             owned: OnceLock::new(),
             is_apart: AtomicBool::new(false),
             names: Names::default(),
@@ -146,9 +146,8 @@ impl Directory {
         let asked = self.counters.lists.ask();
         let path = self.control.join(folder);
         let mut names = asked.done(names(&path).map_err(|error| failed("list", &path, &error)))?;
-        names.iter_mut().for_each(|name| name.insert_str(0, folder));
         names.sort();
-        Ok(names)
+        Ok(names.into_iter().map(|name| format!("{folder}{name}")).collect())
     }
 
     pub(super) fn activate(&self, path: &str, blob: &str) -> Result<(), StoreError> {

@@ -13,9 +13,9 @@ use crate::support::places;
 use crate::support::serving::Serving;
 use crate::support::skip::skip;
 
-/// Words of PromQL that have no bracket behind them, as functions have.
+/// Words of `PromQL` that have no bracket behind them, as functions have.
 const WORDS: [&str; 3] = ["sum", "by", "and"];
-/// Labels that Prometheus adds.
+/// Labels that are added to ours, or of buckets.
 const ADDED: [&str; 2] = ["instance", "le"];
 
 fn file(name: &str) -> PathBuf {

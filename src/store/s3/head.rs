@@ -146,9 +146,9 @@ impl S3 {
         let failure = loop {
             let asked = self.counters.puts.ask();
             attempts.begin();
-            let sent = send().await;
-            asked.ended(status(&sent));
-            let failure = match sent.map(|output| output.e_tag) {
+            let answer = send().await;
+            asked.ended(status(&answer));
+            let failure = match answer.map(|output| output.e_tag) {
                 Ok(_) if !self.is_conditional() => return Ok(Swap::Swapped(Version::bytes(new.to_vec()))),
                 Ok(Some(tag)) => return Ok(Swap::Swapped(Version::tag(tag))),
                 Ok(None) => Failure::new(Class::Transient, "the store gave no ETag for it"),
