@@ -34,7 +34,7 @@ fn all_that_is_said() -> Exposition {
     let metrics = project.root().join("tintype.prom");
     project.tintype(&["schedule", "--once", "nightly"]).arg("--metrics-file").arg(&metrics).run().expect(0);
     let of_run = Exposition::parse(&fs::read_to_string(&metrics).expect("read the metrics"));
-    let server = Serving::start(&project);
+    let server = Serving::start(&project).looked();
     assert_eq!(server.get("/places/united-states/crispr/low.json").status, 200);
     let of_server = Exposition::parse(http::get(server.admin, "/metrics", &[]).text());
     server.end().expect(0);

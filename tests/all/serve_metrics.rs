@@ -61,7 +61,7 @@ fn scrape(server: &Serving) -> Exposition {
 fn the_list_is_whole() {
     let project = places::sqlite();
     project.publish();
-    let server = Serving::start(&project);
+    let server = Serving::start(&project).looked();
     assert_eq!(server.get(PATH).status, 200);
     let found = scrape(&server);
     assert_eq!(found.summary(), ALL);
@@ -144,7 +144,7 @@ fn gets(found: &Exposition, status: &str) -> u64 {
 fn what_a_folder_was_asked_for_is_counted_by_what_came_of_it() {
     let project = places::sqlite();
     project.publish();
-    let server = Serving::start(&project);
+    let server = Serving::start(&project).looked();
     assert_eq!(server.get(PATH).header("x-tintype-source"), "store");
     let before = scrape(&server);
     assert!(gets(&before, "ok") >= 3, "the head, the release and the document: {before:?}");
@@ -172,7 +172,7 @@ fn what_a_bucket_was_asked_for_is_counted_by_status() {
     assert!(sent("puts", "ok") > 18 && sent("copies", "ok") > 18, "{run:?}");
     assert!(sent("gets", "404") >= 1, "there was no head: {run:?}");
 
-    let server = Serving::start(&project);
+    let server = Serving::start(&project).looked();
     let regions = ["united-states", "cote-divoire"].into_iter();
     let topics = regions.flat_map(|region| ["crispr", "malaria", "sepsis"].map(|topic| format!("{region}/{topic}")));
     let keys = topics.flat_map(|topic| ["low", "medium", "high"].map(|level| format!("{topic}/{level}")));

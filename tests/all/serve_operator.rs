@@ -25,7 +25,7 @@ fn health(server: &Serving, path: &str) -> (u16, Value) {
 fn what_is_away_shows_before_a_reader_has_met_it() {
     let project = places::sqlite();
     project.publish();
-    let server = Serving::start(&project);
+    let server = Serving::start(&project).looked();
     // Nobody has asked for anything but this.
     assert_eq!(["tintype_db_up", "tintype_fallback_table_up"].map(|name| server.metric(name)), [1, 1]);
     let (status, said) = health(&server, "/health");
@@ -33,7 +33,7 @@ fn what_is_away_shows_before_a_reader_has_met_it() {
     server.end().expect(0);
 
     project.configure("sqlite:nothing.db", "");
-    let server = Serving::start(&project);
+    let server = Serving::start(&project).looked();
     assert_eq!(["tintype_db_up", "tintype_fallback_table_up"].map(|name| server.metric(name)), [0, 1]);
     let (status, said) = health(&server, "/health");
     assert_eq!((status, &said["status"]), (200, &json!("degraded")), "{said:#}");
@@ -47,13 +47,13 @@ fn what_is_away_shows_before_a_reader_has_met_it() {
         "nothing that SQLite knows, and longer than its head".repeat(9),
     )
     .expect("write it");
-    let server = Serving::start(&project);
+    let server = Serving::start(&project).looked();
     assert_eq!(["tintype_db_up", "tintype_fallback_table_up"].map(|name| server.metric(name)), [0, 0]);
     let (status, said) = health(&server, "/health");
     assert_eq!((status, &said["status"], &said["table"]["status"]), (200, &json!("degraded"), &json!("unhealthy")));
     server.end().expect(0);
     fs::write(project.root().join(".tintype/head.json"), "{").expect("write it");
-    let server = Serving::start(&project);
+    let server = Serving::start(&project).looked();
     let (status, said) = health(&server, "/health");
     assert_eq!((status, &said["status"]), (503, &json!("unhealthy")), "{said:#}");
     assert_eq!(health(&server, "/health/live").0, 200);
