@@ -26,6 +26,7 @@ mod listen;
 mod live;
 mod loads;
 mod memory;
+mod metrics;
 pub mod negotiate;
 mod overtaken;
 mod peers;
@@ -175,6 +176,8 @@ pub struct Fallback {
     table_told: Rest,
     /// After the log was told of a failure.
     told: Rest,
+    /// After it was told of readers for whom there was no connection.
+    told_busy: Rest,
     /// After it was told of a document that the store failed to give.
     told_store: Rest,
     /// After it was told of one that is damaged.
@@ -228,6 +231,7 @@ impl Fallback {
             table_doubt: Doubt::default(),
             table_told: Rest::default(),
             told: Rest::default(),
+            told_busy: Rest::default(),
             told_store: Rest::default(),
             told_damage: Rest::default(),
             told_room: Rest::default(),

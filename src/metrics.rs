@@ -170,12 +170,43 @@ fn of_document(document: &Value) -> Vec<Family> {
     }
     let counted = templates_by_outcome.into_iter().map(|(outcome, count)| (vec![("outcome", outcome)], count));
     let family = |name, help, samples| Family { name, help, samples };
-    vec![
+    let mut families = of_connection(document);
+    families.extend([
         family("tintype_run_duration_seconds", "How long the last run took, by phase.", by_name("seconds", "phase")),
         family("tintype_run_templates", "Templates of the last run by what became of them.", counted.collect()),
         family("tintype_run_snapshots", "Documents of the last run by what became of them.", outcomes.collect()),
         family("tintype_run_rows", "Rows that the last run read.", of_template("rows")),
-        family("tintype_run_store_requests", "Requests of the last run to the store.", by_name("store", "op")),
+        family("tintype_run_store_requests", "Requests of the last run to the store.", store_requests(document)),
+    ]);
+    families
+}
+
+/// Requests to the store by kind and by what came of them.
+fn store_requests(document: &Value) -> Vec<(Labels, f64)> {
+    let kinds = document["store"]["answers"].as_object().into_iter().flatten();
+    let of_kind = |(op, statuses): (&String, &Value)| {
+        let op = op.clone();
+        let labels = move |status: &String| vec![("op", op.clone()), ("status", status.clone())];
+        let counts = statuses.as_object().into_iter().flatten();
+        counts.filter_map(|(status, count)| Some((labels(status), count.as_f64()?))).collect::<Vec<_>>()
+    };
+    kinds.flat_map(of_kind).collect()
+}
+
+/// What a run had of the database, under the names that pools of connections have: it has one at a time. A run that needed
+/// none says nothing.
+fn of_connection(document: &Value) -> Vec<Family> {
+    let opened = document["connections"].as_f64().filter(|opened| *opened > 0.0);
+    let one = |name, help, value: Option<f64>| {
+        let samples = opened.and(value).map(|value| (vec![("pool", "build".to_owned())], value));
+        Family { name, help, samples: samples.into_iter().collect() }
+    };
+    let seconds = |phase: &str| document["seconds"][phase].as_f64();
+    vec![
+        one("db_pool_size", "The most connections at a time.", Some(1.0)),
+        one("db_pool_connections_opened", "Connections that the last run opened, one after the other.", opened),
+        one("db_pool_acquire_seconds", "How long the last run waited for its connection.", seconds("wait")),
+        one("db_connection_hold_seconds", "How long the last run had it.", seconds("hold")),
     ]
 }
 

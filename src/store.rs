@@ -6,14 +6,13 @@
 //! a bucket's store has no compare-and-swap, that record is a row in a database instead.
 
 use std::path::{Component, Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use serde::Serialize;
 use tokio::task::coop::consume_budget;
 
 mod attributes;
+mod counters;
 mod directory;
 #[cfg(test)]
 mod faulty;
@@ -24,6 +23,7 @@ mod s3;
 mod shown;
 
 pub use attributes::Attributes;
+pub use counters::{Answers, Requests, Status};
 pub use directory::{Directory, DirectoryLock};
 #[cfg(test)]
 pub use faulty::Faulty;
@@ -33,6 +33,8 @@ pub use head::{HeadObject, Swap, Version};
 pub use listing::{Listed, Listing, Page, Part};
 pub use s3::{HeadPlace, Location, S3, Settings as S3Settings};
 pub use shown::{Headers, Shown};
+
+use counters::{Counter, Counters};
 
 /// A store, by kind.
 #[derive(Debug)]
@@ -44,53 +46,6 @@ pub enum Store {
     /// A bucket in memory that does what a script says.
     #[cfg(test)]
     Faulty(Faulty),
-}
-
-/// What was asked of a store, by kind of request.
-#[derive(Debug, Default)]
-pub struct Counters {
-    puts: AtomicU64,
-    copies: AtomicU64,
-    deletes: AtomicU64,
-    gets: AtomicU64,
-    heads: AtomicU64,
-    lists: AtomicU64,
-}
-
-/// Requests so far, those that were sent again included. On a directory a put is a file written, a copy a link, a get a
-/// file read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
-pub struct Requests {
-    /// Objects written.
-    pub puts: u64,
-    /// Stable paths pointed at another blob.
-    pub copies: u64,
-    /// Objects removed.
-    pub deletes: u64,
-    /// Objects read.
-    pub gets: u64,
-    /// Objects asked for their attributes only.
-    pub heads: u64,
-    /// Listings.
-    pub lists: u64,
-}
-
-impl Counters {
-    fn read(&self) -> Requests {
-        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        Requests {
-            puts: read(&self.puts),
-            copies: read(&self.copies),
-            deletes: read(&self.deletes),
-            gets: read(&self.gets),
-            heads: read(&self.heads),
-            lists: read(&self.lists),
-        }
-    }
-}
-
-fn count(counter: &AtomicU64) {
-    counter.fetch_add(1, Ordering::Relaxed);
 }
 
 /// A store error: what was being done to which object, and why it didn't work.
@@ -162,10 +117,20 @@ impl Store {
     /// Requests so far.
     pub fn requests(&self) -> Requests {
         match self {
-            Store::Directory(directory) => directory.counters.read(),
-            Store::S3(s3) => s3.counters.read(),
+            Store::Directory(directory) => directory.counters.sent(),
+            Store::S3(s3) => s3.counters.sent(),
             #[cfg(test)]
-            Store::Faulty(faulty) => faulty.counters.read(),
+            Store::Faulty(faulty) => faulty.counters.sent(),
+        }
+    }
+
+    /// What became of those that are over.
+    pub fn answers(&self) -> Answers {
+        match self {
+            Store::Directory(directory) => directory.counters.answers(),
+            Store::S3(s3) => s3.counters.answers(),
+            #[cfg(test)]
+            Store::Faulty(faulty) => faulty.counters.answers(),
         }
     }
 

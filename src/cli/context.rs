@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, OnceLock};
 
 use chrono::Utc;
-use serde_json::Value;
+use serde_json::{Value, json};
 use url::Url;
 
 use super::{Format, Global, print};
@@ -137,6 +137,13 @@ impl Context {
 }
 
 impl Project {
+    /// The store's part of a run's document: requests by kind, and what became of them.
+    pub fn store_json(&self) -> Value {
+        let mut document = json!(self.store.requests());
+        document["answers"] = json!(self.store.answers());
+        document
+    }
+
     /// Opens what a config names; reads every template.
     pub fn open(config: Config) -> Result<Project, Error> {
         let templates =

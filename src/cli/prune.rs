@@ -133,6 +133,6 @@ fn document(
         "kept": kept,
         "removed": { "releases": tally.releases, "lists": tally.lists, "blobs": tally.blobs, "bytes": tally.bytes },
         "releases": releases,
-        "store": project.store.requests(),
+        "store": project.store_json(),
     })
 }

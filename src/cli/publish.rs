@@ -1,7 +1,6 @@
 //! `plan`, `publish` and `republish`: one job with different endings.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 use clap::Args;
 use serde_json::{Value, json};
@@ -321,9 +320,10 @@ pub fn document(context: &Context, job: &Job, report: &Report, project: &Project
         "activated": { "shown": report.activated.shown, "removed": report.activated.removed, "failed": behind, "skipped": report.activated.skipped },
         "purge": purge_json(&report.purge),
         "table": table::table_json(&report.table),
-        "store": Arc::clone(&project.store).requests(),
+        "store": project.store_json(),
         "seconds": {
             "query": round(seconds.query),
+            "wait": round(seconds.wait),
             "hold": round(seconds.hold),
             "encode": round(seconds.encode),
             "compress": round(seconds.compress),

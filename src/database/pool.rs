@@ -99,6 +99,13 @@ pub struct PoolState {
     pub waiting: usize,
 }
 
+impl PoolState {
+    /// How much of it is leased, in per cent, as the pool's log says it.
+    pub fn usage_percent(&self) -> f64 {
+        events::percent(self.in_use, self.max)
+    }
+}
+
 impl Pool {
     /// A pool that has opened nothing yet. `application` is what the servers show for its connections.
     pub fn new(database: &Database, settings: PoolSettings, application: &str) -> Pool {

@@ -304,7 +304,7 @@ impl Fallback {
 
     /// The answer while readers hold as much as they may.
     pub(super) fn no_room(&self, path: &str) -> Answer {
-        if self.told_room.begin(failures::TOLD) {
+        if self.told_room.once_in(failures::TOLD) {
             let (bytes, hint) = (self.bodies.bytes(), "a larger [fallback] memory has room for more of them");
             tracing::warn!(
                 path,

@@ -4,21 +4,15 @@
 //! known, and the end wasn't asked for; a database that is down makes nobody unready who can still answer. The other two
 //! say what dashboards of connection pools have always asked for, and which of the sources are away. They and a scrape of
 //! the figures ask the database and the table at most once in half a minute each, so that an outage shows before a reader
-//! has met it.
-
-use std::fmt::Write as _;
-use std::time::Duration;
+//! has met it, and try a store that readers found away.
 
 use hyper::StatusCode;
 use serde_json::{Value, json};
 
+use super::Fallback;
 use super::respond::{self, Reply};
 use super::site::Trouble;
-use super::{Fallback, pool_metrics};
 use crate::database::Pool;
-
-/// How long a scrape waits for them.
-const SCRAPE: Duration = Duration::from_secs(3);
 
 /// The names under `/health`, and `/metrics`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -100,7 +94,7 @@ impl Fallback {
     }
 
     /// Asks those who can say only when they are asked whether they are there.
-    async fn look_around(&self) {
+    pub(super) async fn look_around(&self) {
         let database = async {
             if let Some(pool) = &self.pool {
                 self.word.of_database(pool).await;
@@ -111,7 +105,21 @@ impl Fallback {
                 self.table_word.of_table(table).await;
             }
         };
-        tokio::join!(database, table);
+        tokio::join!(database, table, self.look_at_store());
+    }
+
+    /// Why the store is away: its head can't be read, or the documents of its release can't.
+    fn store_trouble(&self) -> Option<Trouble> {
+        let of_bodies = |reason| {
+            let hint = "its head can be read: is it slow, or a part of it away? `tintype verify` looks at all of it";
+            Trouble { reason: format!("it gives no documents: {reason}"), hint: Some(hint.to_owned()) }
+        };
+        self.followed.trouble().or_else(|| self.silence.trouble().map(of_bodies))
+    }
+
+    /// Whether the store says what is live, and gives it; none before the first look at it has ended.
+    pub(super) fn store_is_up(&self) -> Option<bool> {
+        self.followed.is_up().map(|_| self.store_trouble().is_none())
     }
 
     /// How the store is. One that waits for its first release is there, and of no use yet.
@@ -120,19 +128,19 @@ impl Fallback {
             let (reason, hint) = ("there is no release yet", "`tintype publish` makes the first one");
             json!({ "status": word_of(Some(true)), "reason": reason, "hint": hint })
         };
-        match (self.followed.trouble(), asker) {
+        match (self.store_trouble(), asker) {
             (Some(Trouble { reason, hint }), For::Operator) => {
                 json!({ "status": word_of(Some(false)), "reason": reason, "hint": hint })
             }
             (None, _) if self.followed.is_up().is_some() && self.followed.site().is_none() => waits(),
-            _ => json!({ "status": word_of(self.followed.is_up()) }),
+            _ => json!({ "status": word_of(self.store_is_up()) }),
         }
     }
 
     /// How it is as a whole: degraded while one of its sources is away or has no release, and unhealthy where none is left but
     /// what it remembers.
     fn health(&self) -> (StatusCode, &'static str) {
-        let sources = [self.followed.is_up(), self.word.last(), self.table_word.last()];
+        let sources = [self.store_is_up(), self.word.last(), self.table_word.last()];
         match () {
             () if !self.is_ready() || !sources.contains(&Some(true)) => (StatusCode::SERVICE_UNAVAILABLE, "unhealthy"),
             () if sources.contains(&Some(false)) || self.followed.site().is_none() => (StatusCode::OK, "degraded"),
@@ -143,7 +151,6 @@ impl Fallback {
     /// The pool as such dashboards name it. There is no overflow: the pool never has more than its size.
     fn database(&self, pool: &Pool) -> Value {
         let state = pool.state();
-        let usage = 100.0 * state.in_use as f64 / state.max.max(1) as f64;
         json!({
             "status": word_of(self.word.last()),
             "pool": {
@@ -154,7 +161,7 @@ impl Fallback {
                 "overflow": 0,
                 "max_overflow": 0,
                 "max_connections": state.max,
-                "usage_ratio": (usage * 10.0).round() / 10.0,
+                "usage_ratio": state.usage_percent(),
             },
             "pool_size": state.max,
             "max_overflow": 0,
@@ -162,65 +169,6 @@ impl Fallback {
             "overflow": 0,
             "pool_total": state.max,
         })
-    }
-
-    /// `/metrics`
-    pub async fn metrics(&self) -> Reply {
-        // Whoever hasn't said anything by then is asked on, for the next scrape.
-        let _ = tokio::time::timeout(SCRAPE, self.look_around()).await;
-        let mut text = String::new();
-        self.figures.write(&mut text);
-        let mut sample = |name: &str, kind: &str, help: &str, value: f64| {
-            let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}");
-        };
-        let (entries, bytes) = self.memory.size();
-        sample("tintype_fallback_memory_entries", "gauge", "Documents in memory.", entries as f64);
-        sample("tintype_fallback_memory_bytes", "gauge", "Bytes that they take, about.", bytes as f64);
-        let in_hand = self.bodies.bytes() as f64;
-        sample("tintype_fallback_held_bytes", "gauge", "Bytes of documents in memory or being sent.", in_hand);
-        let shared = self.flights.shared() + self.reads.shared();
-        sample("tintype_fallback_flights_shared_total", "counter", "Requests that joined another's.", shared as f64);
-        let flights = self.flights.count() + self.reads.count();
-        sample("tintype_fallback_flights", "gauge", "Documents on their way.", flights as f64);
-        let limited = self.limits.refused() as f64;
-        sample("tintype_fallback_rate_limited_total", "counter", "Requests over a client's share.", limited);
-        let refused = self.peers.refused() as f64;
-        let help = "Connections of peers that had their share of them.";
-        sample("tintype_fallback_connections_refused_total", "counter", help, refused);
-        let gone = self.crowd.gone() as f64;
-        let help = "Connections on which nothing happened, closed because others waited for room.";
-        sample("tintype_fallback_connections_displaced_total", "counter", help, gone);
-        if let Some(is_up) = self.followed.is_up() {
-            let is_up = f64::from(u8::from(is_up));
-            sample("tintype_store_up", "gauge", "Whether the last look at the store succeeded.", is_up);
-        }
-        if let Some(site) = self.followed.site() {
-            let root = &site.manifest.root;
-            sample("tintype_release_serial", "gauge", "The release that is served.", root.id.serial as f64);
-            if let Some(as_of) = root.as_of {
-                let seconds = as_of.timestamp() as f64;
-                let help = "The instant whose data the release shows.";
-                sample("tintype_release_as_of_timestamp_seconds", "gauge", help, seconds);
-            }
-        }
-        if let Some(is_up) = self.word.last() {
-            let is_up = f64::from(u8::from(is_up));
-            sample("tintype_db_up", "gauge", "Whether the database answered when it was last asked.", is_up);
-        }
-        if let Some(is_up) = self.table_word.last() {
-            let is_up = f64::from(u8::from(is_up));
-            let help = "Whether the fallback table answered when it was last asked.";
-            sample("tintype_fallback_table_up", "gauge", help, is_up);
-        }
-        let table = self.table.as_ref().map(|table| &table.pool);
-        let pools: Vec<(&str, &Pool)> = self
-            .pool
-            .iter()
-            .map(|pool| ("serve", pool))
-            .chain(table.filter(|_| self.has_table_pool).map(|pool| ("table", pool)))
-            .collect();
-        pool_metrics::write(&pools, &mut text);
-        respond::text(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", text)
     }
 }
 

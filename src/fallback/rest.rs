@@ -26,6 +26,17 @@ impl Rest {
         let until = now + u64::try_from(length.as_millis()).unwrap_or(u64::MAX / 2);
         self.until.swap(until, Ordering::Relaxed) <= now
     }
+
+    /// True once in so long, however often it is asked meanwhile: for what is told again as long as it goes on.
+    pub fn once_in(&self, length: Duration) -> bool {
+        self.once_at(now(), length)
+    }
+
+    fn once_at(&self, now: u64, length: Duration) -> bool {
+        let until = self.until.load(Ordering::Relaxed);
+        let next = now + u64::try_from(length.as_millis()).unwrap_or(u64::MAX / 2);
+        now >= until && self.until.compare_exchange(until, next, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+    }
 }
 
 /// Who may use what is on trial.
@@ -91,6 +102,13 @@ mod tests {
     use super::*;
 
     const LONG: Duration = Duration::from_hours(1);
+
+    #[test]
+    fn what_goes_on_is_told_again_and_again() {
+        let rest = Rest::default();
+        let told: Vec<u64> = (5..=70).filter(|now| rest.once_at(*now, Duration::from_millis(20))).collect();
+        assert_eq!(told, [5, 25, 45, 65], "nobody waits for a pause in what goes on");
+    }
 
     #[test]
     fn after_a_failure_one_tries() {

@@ -37,6 +37,8 @@ struct State {
     is_in_doubt: bool,
     /// When the store that is away is asked again.
     away_until: Option<Instant>,
+    /// The document that failed last, and why.
+    last: Option<(Box<str>, Box<str>)>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -117,6 +119,23 @@ impl Silence {
         state.is_in_doubt || state.away_until.is_some()
     }
 
+    /// Why the store is away, if it is.
+    pub fn trouble(&self) -> Option<String> {
+        let state = self.state();
+        state.away_until?;
+        state.last.as_ref().map(|(_, reason)| reason.to_string())
+    }
+
+    /// The document to try a store with that is away, if it is time for that: where memory has all that readers ask for,
+    /// none of them would find out that it is back. It is the one that failed last, because others may be well.
+    pub fn to_be_tried(&self) -> Option<Box<str>> {
+        let mut state = self.state();
+        let now = Instant::now();
+        state.away_until.filter(|until| *until <= now)?;
+        state.away_until = Some(now + REST);
+        state.last.as_ref().map(|(path, _)| path.clone())
+    }
+
     /// Notes that the document at a path is being read, until what is returned is dropped; none if it still is.
     pub fn begin(&self, path: &str) -> Option<AtWork> {
         let mut all = self.at_work.lock().unwrap_or_else(PoisonError::into_inner);
@@ -132,12 +151,13 @@ impl Silence {
         state.away_until.take().is_some()
     }
 
-    /// Notes that it failed to; `is_general` if that says nothing about the document.
-    pub fn failed(&self, path: &str, is_general: bool) -> Said {
+    /// Notes that it failed to, and why; `is_general` if that says nothing about the document.
+    pub fn failed(&self, path: &str, reason: &str, is_general: bool) -> Said {
         let before = self.paths.get(path).map_or(PATH_RESTS.0 / 2, |rest| rest.length);
         let length = (before * 2).min(PATH_RESTS.1);
         self.paths.insert(path.into(), PathRest { until: Instant::now() + length, length });
         let mut state = self.state();
+        state.last = Some((path.into(), reason.into()));
         if state.away_until.is_some() {
             state.away_until = Some(Instant::now() + REST);
             return Said::Nothing;
@@ -180,7 +200,7 @@ mod tests {
     async fn one_document_is_left_alone_by_itself_and_for_longer_each_time() {
         let silence = Silence::default();
         for seconds in [2, 4, 8, 16, 30, 30] {
-            assert_eq!((silence.turn("a"), silence.failed("a", false)), (Turn::Ask, Said::Doubt));
+            assert_eq!((silence.turn("a"), silence.failed("a", "slow", false)), (Turn::Ask, Said::Doubt));
             assert_eq!(silence.turn("b"), Turn::Leave, "in doubt");
             assert!(!silence.settle(true));
             assert_eq!((silence.turn("a"), silence.turn("b")), (Turn::Leave, Turn::Ask));
@@ -202,22 +222,27 @@ mod tests {
         for why in 0..3 {
             let silence = Silence::default();
             if why == 0 {
-                assert_eq!(silence.failed("a", false), Said::Doubt);
+                assert_eq!(silence.failed("a", "slow", false), Said::Doubt);
                 assert!(silence.settle(false));
             } else if why == 1 {
-                assert_eq!(silence.failed("a", true), Said::Away);
+                assert_eq!(silence.failed("a", "slow", true), Said::Away);
             } else {
                 for (path, said) in [("a", Said::Doubt), ("a", Said::Doubt), ("b", Said::Doubt), ("c", Said::Away)] {
-                    assert_eq!(silence.failed(path, false), said);
+                    assert_eq!(silence.failed(path, "slow", false), said);
                     assert!(!silence.settle(true));
                 }
             }
             away(&silence).await;
             assert_eq!((silence.turn("x"), silence.turn("y")), (Turn::Probe, Turn::Leave), "one tries it");
-            assert_eq!(silence.failed("x", false), Said::Nothing);
+            assert_eq!(silence.failed("x", "slow", false), Said::Nothing);
             away(&silence).await;
             assert_eq!(silence.turn("y"), Turn::Probe);
+            assert_eq!((silence.to_be_tried(), silence.trouble()), (None, Some("slow".to_owned())), "one at a time");
+            away(&silence).await;
+            assert_eq!(silence.to_be_tried().as_deref(), Some("x"), "also where nobody asks for anything");
+            assert_eq!((silence.turn("y"), silence.to_be_tried()), (Turn::Leave, None));
             assert!(silence.gave("y"));
+            assert_eq!((silence.to_be_tried(), silence.trouble()), (None, None));
             assert_eq!((silence.turn("y"), silence.turn("z")), (Turn::Ask, Turn::Ask));
         }
     }
@@ -226,7 +251,7 @@ mod tests {
     async fn a_document_given_in_between_ends_doubts_and_rows() {
         let silence = Silence::default();
         for path in ["a", "b", "c", "d"] {
-            assert_eq!(silence.failed(path, false), Said::Doubt);
+            assert_eq!(silence.failed(path, "slow", false), Said::Doubt);
             assert!(!silence.gave("z"));
             assert!(!silence.settle(false), "it was given something meanwhile");
         }

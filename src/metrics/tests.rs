@@ -15,8 +15,9 @@ fn a_run_and_what_is_live() {
             { "name": "map", "outcome": "published", "rows": 7, "added": 1, "changed": 2, "removed": 0, "unchanged": 4 },
             { "name": "odd\"name\\", "outcome": "failed", "reason": "x" },
         ],
-        "seconds": { "query": 1.25, "total": 2 },
-        "store": { "puts": 3 },
+        "seconds": { "query": 1.25, "wait": 0.5, "hold": 1.5, "total": 2 },
+        "store": { "puts": 5, "answers": { "puts": { "503": 2, "ok": 3 } } },
+        "connections": 2,
     });
     let mut head = Head::default();
     let checked = |as_of, at| Checked { as_of, at, looked_at: None, refresh: None };
@@ -38,7 +39,12 @@ fn a_run_and_what_is_live() {
         "tintype_run_snapshots{template=\"map\",outcome=\"changed\"} 2",
         "tintype_run_rows{template=\"map\"} 7",
         "tintype_run_templates{outcome=\"failed\"} 1",
-        "tintype_run_store_requests{op=\"puts\"} 3",
+        "tintype_run_store_requests{op=\"puts\",status=\"503\"} 2",
+        "tintype_run_store_requests{op=\"puts\",status=\"ok\"} 3",
+        "db_pool_size{pool=\"build\"} 1",
+        "db_pool_connections_opened{pool=\"build\"} 2",
+        "db_pool_acquire_seconds{pool=\"build\"} 0.5",
+        "db_connection_hold_seconds{pool=\"build\"} 1.5",
         "tintype_last_success_timestamp_seconds{template=\"map\"} 1767225601.5",
         "tintype_last_attempt_timestamp_seconds{template=\"map\"} 1767225601.5",
         "tintype_data_as_of_timestamp_seconds{template=\"map\"} 1767225600",

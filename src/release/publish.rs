@@ -198,11 +198,12 @@ async fn build(
     };
     let mut attempt = 1;
     loop {
+        let asked = Instant::now();
         let transaction = search.begin().await?;
         let (as_of, source) = (transaction.as_of, transaction.source.clone());
         tracing::info!(server = source.server, replica = source.is_replica, %as_of, "reading");
         progress.enter(Phase::Build, 0);
-        let mut spent = Seconds::default();
+        let mut spent = Seconds { wait: asked.elapsed().as_secs_f64(), ..Seconds::default() };
         match read(job, &builder, transaction, &mut spent).await {
             Ok(outcomes) => {
                 *seconds = spent;

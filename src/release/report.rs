@@ -61,7 +61,9 @@ pub struct Report {
 pub struct Seconds {
     /// Statements.
     pub query: f64,
-    /// From opening the connection to closing it.
+    /// From asking for the connection to its first answer.
+    pub wait: f64,
+    /// From then to closing it.
     pub hold: f64,
     /// Splitting rows into documents, which decodes and encodes their cells.
     pub encode: f64,

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use rustix::fs::FlockOperation;
 use rustix::io::Errno;
 
-use super::{Counters, StoreError, count, normal};
+use super::{Counters, StoreError, normal};
 use crate::snapshot::gunzip;
 
 mod emptiness;
@@ -47,7 +47,7 @@ const LOCK: &str = "publish.lock";
 pub struct Directory {
     public: PathBuf,
     control: PathBuf,
-    pub(super) counters: Counters,
+    pub(super) counters: Box<Counters>,
     /// Set once the control folder is known to belong to this public one.
     owned: OnceLock<()>,
     /// Set once a rename from the control folder into the public one was refused.
@@ -85,7 +85,7 @@ impl Directory {
         Directory {
             public,
             control,
-            counters: Counters::default(),
+            counters: Box::default(),
             owned: OnceLock::new(),
             is_apart: AtomicBool::new(false),
             names: Names::default(),
@@ -113,14 +113,16 @@ impl Directory {
 
     pub(super) fn create(&self, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
         self.claim()?;
-        count(&self.counters.puts);
+        let asked = self.counters.puts.ask();
         let path = self.control.join(name);
-        match name.starts_with("blob/") {
+        asked.done(match name.starts_with("blob/") {
             // Half a blob of a killed run is named by nothing, and there are too many of them for two steps each.
             true => write_new(&path, bytes),
             // Releases are found by listing, so that one must never be there in half.
-            false => self.written(bytes)?.name(&path).map_err(|error| failed("write", &path, &error)),
-        }
+            false => self
+                .written(bytes)
+                .and_then(|written| written.name(&path).map_err(|error| failed("write", &path, &error))),
+        })
     }
 
     pub(super) fn check_emptiness(&self) -> Result<(), StoreError> {
@@ -129,42 +131,37 @@ impl Directory {
 
     pub(super) fn read(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
         self.check_owner()?;
-        count(&self.counters.gets);
-        read(&self.control.join(name))
+        let asked = self.counters.gets.ask();
+        asked.found(read(&self.control.join(name)))
     }
 
     pub(super) fn read_public(&self, path: &str) -> Result<Option<Vec<u8>>, StoreError> {
         self.check_owner()?;
-        count(&self.counters.gets);
-        read(&self.document(path))
+        let asked = self.counters.gets.ask();
+        asked.found(read(&self.document(path)))
     }
 
     pub(super) fn list(&self, folder: &str) -> Result<Vec<String>, StoreError> {
         self.check_owner()?;
-        count(&self.counters.lists);
+        let asked = self.counters.lists.ask();
         let path = self.control.join(folder);
-        let entries = match std::fs::read_dir(&path) {
-            Ok(entries) => entries,
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(error) => return Err(failed("list", &path, &error)),
-        };
-        let mut names = Vec::new();
-        for entry in entries {
-            let entry = entry.map_err(|error| failed("list", &path, &error))?;
-            names.push(format!("{folder}{}", entry.file_name().to_string_lossy()));
-        }
+        let mut names = asked.done(names(&path).map_err(|error| failed("list", &path, &error)))?;
         names.sort();
-        Ok(names)
+        Ok(names.into_iter().map(|name| format!("{folder}{name}")).collect())
     }
 
     pub(super) fn activate(&self, path: &str, blob: &str) -> Result<(), StoreError> {
         self.claim()?;
-        count(&self.counters.copies);
-        let blob = self.control.join(blob);
-        self.show(&blob, &self.document(path))?;
+        let asked = self.counters.copies.ask();
+        asked.done(self.show_all(path, &self.control.join(blob)))
+    }
+
+    /// Shows a blob at a path, and beside it unpacked if it is of the catalogue.
+    fn show_all(&self, path: &str, blob: &Path) -> Result<(), StoreError> {
+        self.show(blob, &self.document(path))?;
         if let Some(plain) = self.plain(path) {
-            let bytes = read(&blob)?.unwrap_or_default();
-            let body = gunzip(&bytes, MAX_CATALOGUE_BYTES).map_err(|error| failed("unpack", &blob, &error))?;
+            let bytes = read(blob)?.unwrap_or_default();
+            let body = gunzip(&bytes, MAX_CATALOGUE_BYTES).map_err(|error| failed("unpack", blob, &error))?;
             self.write_over(&plain, &body)?;
         }
         Ok(())
@@ -203,7 +200,11 @@ impl Directory {
 
     pub(super) fn remove(&self, path: &str) -> Result<(), StoreError> {
         self.claim()?;
-        count(&self.counters.deletes);
+        let asked = self.counters.deletes.ask();
+        asked.done(self.remove_files(path))
+    }
+
+    fn remove_files(&self, path: &str) -> Result<(), StoreError> {
         for file in [Some(self.document(path)), self.plain(path)].into_iter().flatten() {
             // A killed run may have left it, and nobody else would look for it again.
             let _ = std::fs::remove_file(temporary::beside(&file));
@@ -250,13 +251,17 @@ impl Directory {
         if self.read("head.json")?.as_deref() != expected {
             return Ok(false);
         }
-        count(&self.counters.puts);
+        let asked = self.counters.puts.ask();
+        asked.done(self.write_head(new))?;
+        Ok(true)
+    }
+
+    fn write_head(&self, new: &[u8]) -> Result<(), StoreError> {
         let path = self.control.join("head.json");
         let temporary = self.written(new)?;
         sync(temporary.path())?;
         temporary.rename(&path).map_err(|error| failed("replace", &path, &error))?;
-        sync(&self.control)?;
-        Ok(true)
+        sync(&self.control)
     }
 
     /// Takes the lock on a file, if its holder frees it in time.
@@ -357,6 +362,15 @@ fn write_new(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
         })
     });
     written.map_err(|error| failed("write", path, &error))
+}
+
+/// The names in a folder; none in one that isn't there.
+fn names(folder: &Path) -> io::Result<Vec<String>> {
+    let entries = match std::fs::read_dir(folder) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries?,
+    };
+    entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect()
 }
 
 fn read(path: &Path) -> Result<Option<Vec<u8>>, StoreError> {

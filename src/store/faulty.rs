@@ -51,7 +51,7 @@ pub struct Faulty {
     forbidden: Mutex<BTreeSet<String>>,
     stopped: Notify,
     woken: Notify,
-    pub(super) counters: Counters,
+    pub(super) counters: Box<Counters>,
 }
 
 /// Why a request has no answer.
@@ -81,7 +81,7 @@ impl Faulty {
             forbidden: Mutex::default(),
             stopped: Notify::new(),
             woken: Notify::new(),
-            counters: Counters::default(),
+            counters: Box::default(),
         }
     }
 

@@ -16,7 +16,7 @@ use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use bytes::Bytes;
 use tokio::sync::{Mutex, OnceCell};
 
-use super::{Counters, StoreError, count};
+use super::{Counter, Counters, StoreError};
 
 mod activate;
 mod client;
@@ -147,7 +147,7 @@ impl S3 {
 
     /// Takes down that a request was given up without knowing what became of it. What has a name of its own under the
     /// control prefix may arrive whenever it likes.
-    fn note_unanswered(&self, counter: &AtomicU64, key: &str, failure: &Failure) {
+    fn note_unanswered(&self, counter: &Counter, key: &str, failure: &Failure) {
         let changes = [&self.counters.copies, &self.counters.puts, &self.counters.deletes];
         let is_change = changes.into_iter().any(|change| std::ptr::eq(change, counter));
         if is_change && failure.is_unanswered() && !key.starts_with(&self.settings.control.prefix) {
@@ -299,7 +299,7 @@ impl S3 {
     /// Sends requests until one succeeds or there is no use in another.
     async fn run<T, F>(
         &self,
-        counter: &AtomicU64,
+        counter: &Counter,
         action: &'static str,
         key: &str,
         request: impl Fn() -> F,
@@ -314,7 +314,7 @@ impl S3 {
     async fn run_among<T, F>(
         &self,
         limiter: Option<&Limiter>,
-        counter: &AtomicU64,
+        counter: &Counter,
         action: &'static str,
         key: &str,
         request: impl Fn() -> F,
@@ -328,9 +328,10 @@ impl S3 {
                 Some(limiter) => Some(limiter.acquire().await),
                 None => None,
             };
-            count(counter);
+            let asked = counter.ask();
             attempts.begin();
             let outcome = request().await;
+            asked.ended(failure::status(&outcome));
             if let Some(permit) = permit {
                 settle(permit, &outcome);
             }

@@ -2,6 +2,7 @@
 
 mod support;
 
+mod alerts;
 mod bad_directory;
 mod bad_settings;
 mod bad_templates;
@@ -71,6 +72,8 @@ mod serve_health;
 mod serve_http;
 mod serve_limits;
 mod serve_load;
+mod serve_log;
+mod serve_metrics;
 mod serve_open;
 mod serve_overtaken;
 mod serve_operator;

@@ -86,7 +86,17 @@ fn every_kind_of_run_leaves_metrics() {
     assert!((found["tintype_run_snapshots{template=\"places\",outcome=\"added\"}"] - documents).abs() < 0.5);
     assert!(found["tintype_run_exit_code{command=\"publish\"}"].abs() < 0.5);
     assert!(found["tintype_run_rows{template=\"places\"}"] > 0.0);
-    assert!(found["tintype_run_store_requests{op=\"puts\"}"] > 0.0);
+    assert!(found["tintype_run_store_requests{op=\"puts\",status=\"ok\"}"] > 0.0);
+    assert!(found["tintype_run_store_requests{op=\"gets\",status=\"missing\"}"] > 0.0, "there was no head: {found:?}");
+    assert!((found["db_pool_size{pool=\"build\"}"] - 1.0).abs() < 0.001);
+    assert!((found["db_pool_connections_opened{pool=\"build\"}"] - 1.0).abs() < 0.001);
+    for (name, phase) in [("db_pool_acquire_seconds", "wait"), ("db_connection_hold_seconds", "hold")] {
+        let seconds = found[&format!("{name}{{pool=\"build\"}}")];
+        let total = found["tintype_run_duration_seconds{phase=\"total\"}"];
+        assert!(0.0 < seconds && seconds < total, "{name}: {seconds} of {total}");
+        let same = found[&format!("tintype_run_duration_seconds{{phase=\"{phase}\"}}")];
+        assert!((same - seconds).abs() < 0.001, "{name}: {same}");
+    }
     assert!(found.contains_key("tintype_run_duration_seconds{phase=\"total\"}"));
     let success = "tintype_last_success_timestamp_seconds{template=\"places\"}";
     let attempt = "tintype_last_attempt_timestamp_seconds{template=\"places\"}";
@@ -105,6 +115,7 @@ fn every_kind_of_run_leaves_metrics() {
     assert!((found["tintype_release_serial"] - 2.0).abs() < 0.5 && (found["tintype_release_active"] - 1.0).abs() < 0.5);
     let found = run(&project, &["rollback", "--yes"], 0);
     assert!((found["tintype_release_serial"] - 3.0).abs() < 0.5);
+    assert!(!found.keys().any(|sample| sample.starts_with("db_")), "it needed no database: {found:?}");
     let found = run(&project, &["prune", "--yes"], 0);
     assert!(found["tintype_run_exit_code{command=\"prune\"}"].abs() < 0.5);
 

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::fs::{CWD, FileType, Mode, mknodat};
+use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use crate::support::http::{self, Response};
@@ -201,6 +202,9 @@ fn bodies_that_hang_take_the_threads_of_nobody_else() {
         is_alive(&site, &server);
         std::thread::sleep(next.saturating_duration_since(Instant::now()));
     }
+    // The head is as good as ever, and says nothing of that.
+    assert_eq!(server.metric("tintype_store_up"), 0);
+    is_degraded(&server, "no answer for 1s");
     let more = server.threads().saturating_sub(threads_before);
     assert!(more <= 64 + 40, "{more} more threads: reads that hang are begun without end");
     // Nobody waits for it any longer.
@@ -219,6 +223,48 @@ fn bodies_that_hang_take_the_threads_of_nobody_else() {
         }
         is_time && site.source(&server, rest.next().expect("a document that wasn't asked for")) == "store"
     });
+    assert_eq!(server.metric("tintype_store_up"), 1);
+    server.end().expect(0);
+}
+
+/// What `/health` says while the store gives no documents.
+#[track_caller]
+fn is_degraded(server: &Serving, reason: &str) {
+    let health = |address| {
+        let answer = http::get(address, "/health", &[]);
+        (answer.status, serde_json::from_slice::<Value>(&answer.body).expect("JSON"))
+    };
+    let (status, said) = health(server.admin);
+    assert_eq!((status, &said["status"], &said["store"]["status"]), (200, &json!("degraded"), &json!("unhealthy")));
+    let told = said["store"]["reason"].as_str().expect("the operator is told why");
+    assert!(told.starts_with("it gives no documents: ") && told.contains(reason), "{told}");
+    assert!(said["store"]["hint"].as_str().is_some_and(|hint| hint.contains("tintype verify")), "{said:#}");
+    let (_, said) = health(server.address);
+    assert_eq!(said["store"], json!({ "status": "unhealthy" }), "readers aren't");
+}
+
+#[test]
+fn bodies_that_fail_are_told_and_so_is_their_return() {
+    let site = Site::new();
+    let server = site.serving(false, &[]);
+    assert_eq!(server.metric("tintype_store_up"), 1);
+    let blobs = site.project.root().join(".tintype/blob");
+    let kept = blobs.with_extension("kept");
+    fs::rename(&blobs, &kept).expect("move the blobs away");
+    fs::write(&blobs, "").expect("put a file there");
+    let mut cold = site.cold().into_iter();
+    wait_until("the store to be known as away", MINUTE, || {
+        site.ask(&server, cold.next().expect("a document that wasn't asked for"));
+        server.metric("tintype_store_up") == 0
+    });
+    is_degraded(&server, "Not a directory");
+    fs::remove_file(&blobs).expect("remove the file");
+    fs::rename(&kept, &blobs).expect("move the blobs back");
+    // No reader asks for anything.
+    wait_until("the store to be known as back", MINUTE, || server.metric("tintype_store_up") == 1);
+    assert_eq!(site.source(&server, cold.next().expect("a document")), "store");
+    let said = http::get(server.admin, "/health", &[]).text().to_owned();
+    assert!(said.contains(r#""status":"healthy""#) && !said.contains("degraded"), "{said}");
     server.end().expect(0);
 }
 

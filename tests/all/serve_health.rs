@@ -153,7 +153,7 @@ fn a_database_that_is_away_makes_nobody_unready_who_can_answer() {
 }
 
 /// A server whose next answers wait until the session, which holds their table, commits.
-fn locked() -> Option<(Project, Serving, Session)> {
+pub fn locked() -> Option<(Project, Serving, Session)> {
     let database = postgres::database()?;
     database.execute(places::ROWS);
     let project = Project::postgres(database);

@@ -3,8 +3,6 @@
 
 use std::fs;
 use std::net::TcpListener;
-use std::path::Path;
-use std::process::Command;
 
 use serde_json::{Value, json};
 
@@ -15,7 +13,6 @@ use crate::support::postgres;
 use crate::support::project::Project;
 use crate::support::servers::Alone;
 use crate::support::serving::Serving;
-use crate::support::skip::skip;
 
 const PATH: &str = "/places/united-states/crispr/low.json";
 
@@ -28,7 +25,7 @@ fn health(server: &Serving, path: &str) -> (u16, Value) {
 fn what_is_away_shows_before_a_reader_has_met_it() {
     let project = places::sqlite();
     project.publish();
-    let server = Serving::start(&project);
+    let server = Serving::start(&project).looked();
     // Nobody has asked for anything but this.
     assert_eq!(["tintype_db_up", "tintype_fallback_table_up"].map(|name| server.metric(name)), [1, 1]);
     let (status, said) = health(&server, "/health");
@@ -36,7 +33,7 @@ fn what_is_away_shows_before_a_reader_has_met_it() {
     server.end().expect(0);
 
     project.configure("sqlite:nothing.db", "");
-    let server = Serving::start(&project);
+    let server = Serving::start(&project).looked();
     assert_eq!(["tintype_db_up", "tintype_fallback_table_up"].map(|name| server.metric(name)), [0, 1]);
     let (status, said) = health(&server, "/health");
     assert_eq!((status, &said["status"]), (200, &json!("degraded")), "{said:#}");
@@ -50,13 +47,13 @@ fn what_is_away_shows_before_a_reader_has_met_it() {
         "nothing that SQLite knows, and longer than its head".repeat(9),
     )
     .expect("write it");
-    let server = Serving::start(&project);
+    let server = Serving::start(&project).looked();
     assert_eq!(["tintype_db_up", "tintype_fallback_table_up"].map(|name| server.metric(name)), [0, 0]);
     let (status, said) = health(&server, "/health");
     assert_eq!((status, &said["status"], &said["table"]["status"]), (200, &json!("degraded"), &json!("unhealthy")));
     server.end().expect(0);
     fs::write(project.root().join(".tintype/head.json"), "{").expect("write it");
-    let server = Serving::start(&project);
+    let server = Serving::start(&project).looked();
     let (status, said) = health(&server, "/health");
     assert_eq!((status, &said["status"]), (503, &json!("unhealthy")), "{said:#}");
     assert_eq!(health(&server, "/health/live").0, 200);
@@ -149,31 +146,4 @@ fn nginx_asks_for_the_document_that_was_meant() {
         assert_eq!(http::get(front.address, path, &[]).status, 404, "{path}");
     }
     server.end().expect(0);
-}
-
-#[test]
-fn alerts_are_rules_over_metrics_that_are_there() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let file = root.join("tests/alerts/tintype.yml");
-    let rules = fs::read_to_string(&file).expect("read it");
-    let sources = ["src/fallback", "src/metrics"].map(|folder| {
-        let entries = fs::read_dir(root.join(folder)).expect("list them");
-        let read = |entry: fs::DirEntry| fs::read_to_string(entry.path()).unwrap_or_default();
-        entries.map(|entry| read(entry.expect("an entry"))).collect::<String>()
-    });
-    let sources = sources.concat() + &fs::read_to_string(root.join("src/metrics.rs")).unwrap_or_default();
-    let names: Vec<&str> = rules
-        .split(|c: char| !c.is_ascii_lowercase() && c != '_')
-        .filter(|word| word.starts_with("tintype_"))
-        .collect();
-    assert!(names.len() >= 7, "{names:?}");
-    for name in names {
-        assert!(sources.contains(&format!("\"{name}\"")), "nothing writes {name}");
-    }
-    let Ok(said) = Command::new("promtool").args(["check", "rules"]).arg(&file).output() else {
-        skip("no promtool");
-        return;
-    };
-    let text = String::from_utf8_lossy(&said.stdout).into_owned() + &String::from_utf8_lossy(&said.stderr);
-    assert!(said.status.success() && text.contains("7 rules found"), "{text}");
 }

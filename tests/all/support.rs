@@ -7,6 +7,7 @@ pub mod demo_world;
 pub mod directory;
 pub mod fallback;
 pub mod edge;
+pub mod exposition;
 pub mod frozen;
 pub mod frozen_edge;
 pub mod http;

@@ -86,7 +86,7 @@ fn document(project: &Project, report: &Report) -> Value {
     document["counts"] = counts;
     document["repair"] = report.mended.as_ref().map_or(Value::Null, |mended| repair(mended, report));
     document["parity"] = report.parity.as_ref().map_or(Value::Null, super::Parity::json);
-    document["store"] = json!(project.store.requests());
+    document["store"] = project.store_json();
     document
 }
 

@@ -53,7 +53,7 @@ impl Usage {
 impl Level {
     /// Says it.
     pub fn tell(self, pool: &str, checked_out: usize, max_connections: usize) {
-        let usage_ratio = ratio(checked_out, max_connections);
+        let usage_ratio = percent(checked_out, max_connections);
         match self {
             Level::High => {
                 tracing::info!(pool, checked_out, max_connections, usage_ratio, "db_pool_high_usage");
@@ -65,9 +65,9 @@ impl Level {
     }
 }
 
-/// To two digits, as people read it.
-fn ratio(part: usize, whole: usize) -> f64 {
-    (100.0 * part as f64 / whole.max(1) as f64).round() / 100.0
+/// In per cent, to one digit behind the point: what `/health` says, and what such lines have elsewhere.
+pub fn percent(part: usize, whole: usize) -> f64 {
+    (1000.0 * part as f64 / whole.max(1) as f64).round() / 10.0
 }
 
 /// Says how the pool was configured. It opens nothing before somebody asks, so the least that it has is nothing.
@@ -119,7 +119,8 @@ mod tests {
         assert_eq!(said(4), [(3, Level::High), (4, Level::Critical)]);
         assert_eq!(said(1), [(1, Level::Critical)]);
         assert!(tests::said(&mut Usage::default(), 69, 100, now).is_empty());
-        assert!((ratio(3, 4) - 0.75).abs() < 1e-9);
+        let percent = [(0, 4), (3, 4), (2, 3), (7, 10), (4, 4)].map(|(part, whole)| percent(part, whole));
+        assert_eq!(percent.map(|percent| percent.to_string()), ["0", "75", "66.7", "70", "100"]);
     }
 
     #[test]

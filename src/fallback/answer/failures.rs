@@ -39,14 +39,18 @@ impl Fallback {
             LiveError::Database(_) | LiveError::Template(_) => (Shed::Failed, COME_BACK),
             LiveError::TooSlow { .. } | LiveError::TableTooSlow { .. } => (Shed::Slow, COME_BACK),
         };
-        match why {
-            // There would be one line a request, and the pool's own events say it.
-            Shed::Busy | Shed::Down => tracing::debug!(path, class = error.class(), %error, "not answered"),
-            _ if self.told.begin(TOLD) => {
-                tracing::warn!(path, class = error.class(), hint = error.hint(), %error, "not answered");
-            }
+        let is_told = match why {
+            // Beside a crowd that waits in vain, one statement that fails is still to be seen.
+            Shed::Busy => self.told_busy.once_in(TOLD),
+            // The pool says by itself that a server is away, and when it is back.
+            Shed::Down => false,
+            _ => self.told.once_in(TOLD),
+        };
+        if is_told {
+            tracing::warn!(path, class = error.class(), hint = error.hint(), %error, "not answered");
+        } else {
             // One line says it for all of this moment.
-            _ => tracing::debug!(path, class = error.class(), %error, "not answered"),
+            tracing::debug!(path, class = error.class(), %error, "not answered");
         }
         Landed::Failed { retry_after, why }
     }

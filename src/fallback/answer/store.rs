@@ -102,7 +102,7 @@ impl Fallback {
             }
             Ok(Err(Broken::AtWork)) => FAILED,
             Ok(Err(Broken::Failed(error))) => self.silent(path, &error.to_string(), error.is_general, site),
-            Err(_) => self.silent(path, &format!("no answer for {LONGEST:?}"), false, site),
+            Err(_) => self.silent(path, &no_answer(), false, site),
         }
     }
 
@@ -140,9 +140,22 @@ impl Fallback {
         match timeout(LONGEST, self.blob(&row.path, blob, turn)).await {
             Ok(Ok(_)) => self.store_gave(&row.path),
             Ok(Err(Broken::AtWork)) => {}
-            Ok(Err(Broken::Failed(_))) | Err(_) => {
-                self.silence.failed(&row.path, false);
+            Ok(Err(Broken::Failed(error))) => {
+                self.silence.failed(&row.path, &error.to_string(), false);
             }
+            Err(_) => {
+                self.silence.failed(&row.path, &no_answer(), false);
+            }
+        }
+    }
+
+    /// The same where no reader asks for anything that memory hasn't, on behalf of those who want to know how it is.
+    pub(in super::super) async fn look_at_store(&self) {
+        let Some(path) = self.silence.to_be_tried() else { return };
+        let Some(site) = self.followed.site() else { return };
+        // A release may have come without it.
+        if let Some((_, row, _)) = site.document(&path).or_else(|| site.document("index.json")) {
+            self.probe_store(&row).await;
         }
     }
 
@@ -156,11 +169,11 @@ impl Fallback {
     fn silent(self: &Arc<Self>, path: &str, reason: &str, is_general: bool, site: Option<&Arc<Site>>) -> Landed {
         // A head that can't be read either leaves no doubt.
         let is_general = is_general || self.followed.is_up() == Some(false);
-        match self.silence.failed(path, is_general) {
+        match self.silence.failed(path, reason, is_general) {
             Said::Away => tell_away(reason),
             Said::Nothing => {}
             Said::Doubt => {
-                if !self.told_store.is_on() && self.told_store.begin(TOLD) {
+                if self.told_store.once_in(TOLD) {
                     tracing::warn!(path, reason, "a document can't be read from the store; asking elsewhere for it");
                 }
                 let (fallback, site, reason) = (Arc::clone(self), site.cloned(), reason.to_owned());
@@ -191,13 +204,17 @@ impl Fallback {
     fn tell_damaged(&self, path: &str, reason: &str) {
         let hint = "`tintype verify --deep --repair` mends it";
         let said = "the blob of a document is damaged";
-        if !self.told_damage.is_on() && self.told_damage.begin(TOLD) {
+        if self.told_damage.once_in(TOLD) {
             tracing::error!(path, reason, hint, "{said}");
         } else {
             // One line says it for all of this moment.
             tracing::debug!(path, reason, hint, "{said}");
         }
     }
+}
+
+fn no_answer() -> String {
+    format!("no answer for {LONGEST:?}")
 }
 
 fn tell_away(reason: &str) {

@@ -66,7 +66,7 @@ impl Fallback {
             }
             Ok(Found::Broken(reason)) => {
                 // One line says it for all of this moment.
-                if self.table_told.begin(TOLD) {
+                if self.table_told.once_in(TOLD) {
                     let hint = "`tintype verify --table --deep --repair` mends it; where the site is another one, let [store] \
                                 url and endpoint be written as they are where it is published";
                     tracing::error!(path = wanted.path, reason, hint, "a row of the fallback table can't be shown");

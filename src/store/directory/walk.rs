@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use super::super::{Listed, Page, Part, Shown};
-use super::{Directory, MAX_CATALOGUE_BYTES, StoreError, count, failed, file_id, read, temporary};
+use super::{Directory, MAX_CATALOGUE_BYTES, StoreError, failed, file_id, read, temporary};
 use crate::snapshot::gunzip;
 
 /// How many files make a page.
@@ -35,7 +35,11 @@ impl Directory {
     /// What is at a stable path, and whether it is the blob's own file.
     pub(in crate::store) fn head_public(&self, path: &str, blob: &str) -> Result<Option<Shown>, StoreError> {
         self.check_owner()?;
-        count(&self.counters.heads);
+        let asked = self.counters.heads.ask();
+        asked.found(self.looked_at(path, blob))
+    }
+
+    fn looked_at(&self, path: &str, blob: &str) -> Result<Option<Shown>, StoreError> {
         let (document, blob) = (self.document(path), self.control.join(blob));
         let about = match std::fs::symlink_metadata(&document) {
             Ok(about) => about,
@@ -52,12 +56,12 @@ impl Directory {
 
     pub(in crate::store) fn remove_control(&self, name: &str) -> Result<(), StoreError> {
         self.claim()?;
-        count(&self.counters.deletes);
+        let asked = self.counters.deletes.ask();
         let file = self.control.join(name);
-        match std::fs::remove_file(&file) {
-            Err(error) if error.kind() != ErrorKind::NotFound => return Err(failed("remove", &file, &error)),
-            _ => {}
-        }
+        asked.done(match std::fs::remove_file(&file) {
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(failed("remove", &file, &error)),
+            _ => Ok(()),
+        })?;
         // The folder of a run is never written to again. The other folders are, perhaps at this very moment.
         if let (true, Some(folder)) = (name.starts_with("shard/"), file.parent()) {
             let _ = std::fs::remove_dir(folder);
@@ -88,9 +92,9 @@ impl Walk<'_> {
 
     fn begin(&self) -> Result<Vec<ReadDir>, StoreError> {
         self.directory.check_owner()?;
-        count(&self.directory.counters.lists);
+        let asked = self.directory.counters.lists.ask();
         let folder = self.prefix.rsplit_once('/').map_or("", |(folder, _)| folder);
-        Ok(open_folder(&self.root.join(folder))?.into_iter().collect())
+        Ok(asked.done(open_folder(&self.root.join(folder)))?.into_iter().collect())
     }
 
     fn visit(&self, entry: &DirEntry, open: &mut Vec<ReadDir>, found: &mut Vec<Listed>) -> Result<(), StoreError> {

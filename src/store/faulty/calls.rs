@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::request::{Answer, Request};
 use super::{Faulty, IN_FLIGHT, NoAnswer, PATIENCE};
-use crate::store::{Attributes, HeadObject, Page, Part, Shown, StoreError, Swap, Version, count};
+use crate::store::{Attributes, HeadObject, Page, Part, Shown, StoreError, Swap, Version};
 
 /// A listing that is under way.
 pub struct Pages<'a> {
@@ -26,19 +26,19 @@ impl Faulty {
     }
 
     pub(in crate::store) async fn create(&self, name: &str, bytes: Bytes) -> Result<(), StoreError> {
-        count(&self.counters.puts);
+        drop(self.counters.puts.ask());
         let answer = self.send(Request::Create { name: name.to_owned(), bytes }).await;
         answer.map(drop).map_err(|none| none.error("write", name))
     }
 
     pub(in crate::store) async fn read(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
-        count(&self.counters.gets);
+        drop(self.counters.gets.ask());
         let answer = self.send(Request::Read { name: name.to_owned() }).await;
         answer.map(Answer::bytes).map_err(|none| none.error("read", name))
     }
 
     pub(in crate::store) async fn list(&self, folder: &str) -> Result<Vec<String>, StoreError> {
-        count(&self.counters.lists);
+        drop(self.counters.lists.ask());
         match self.send(Request::List { folder: folder.to_owned() }).await {
             Ok(Answer::Names(names)) => Ok(names),
             Ok(_) => Ok(Vec::new()),
@@ -47,7 +47,7 @@ impl Faulty {
     }
 
     pub(in crate::store) async fn read_public(&self, path: &str) -> Result<Option<Vec<u8>>, StoreError> {
-        count(&self.counters.gets);
+        drop(self.counters.gets.ask());
         let answer = self.send(Request::ReadPublic { path: path.to_owned() }).await;
         answer.map(Answer::bytes).map_err(|none| none.error("read", path))
     }
@@ -58,7 +58,7 @@ impl Faulty {
         blob: &str,
         attributes: &Attributes,
     ) -> Result<(), StoreError> {
-        count(&self.counters.copies);
+        drop(self.counters.copies.ask());
         let (path, blob, attributes) = (path.to_owned(), blob.to_owned(), attributes.clone());
         match self.send(Request::Show { path: path.clone(), blob, attributes }).await {
             Ok(Answer::NoSuchKey) => Err(error("show", &path, "the blob isn't there", false)),
@@ -68,7 +68,7 @@ impl Faulty {
     }
 
     pub(in crate::store) async fn remove(&self, paths: &[&str]) -> Vec<(String, StoreError)> {
-        count(&self.counters.deletes);
+        drop(self.counters.deletes.ask());
         let paths: Vec<String> = paths.iter().map(|path| (*path).to_owned()).collect();
         match self.send(Request::Remove { paths: paths.clone() }).await {
             Ok(_) => Vec::new(),
@@ -80,7 +80,7 @@ impl Faulty {
     }
 
     pub(in crate::store) async fn read_head(&self) -> Result<Option<HeadObject>, StoreError> {
-        count(&self.counters.gets);
+        drop(self.counters.gets.ask());
         match self.send(Request::ReadHead).await {
             Ok(Answer::Head(head)) => Ok(head),
             Ok(_) => Ok(None),
@@ -93,7 +93,7 @@ impl Faulty {
         expected: Option<&Version>,
         new: Vec<u8>,
     ) -> Result<Swap, StoreError> {
-        count(&self.counters.puts);
+        drop(self.counters.puts.ask());
         match self.send(Request::SwapHead { expected: expected.cloned(), new }).await {
             Ok(Answer::Swapped(swap)) => Ok(swap),
             Ok(_) => Ok(Swap::Refused),
@@ -109,7 +109,7 @@ impl Faulty {
     }
 
     pub(in crate::store) async fn head_public(&self, path: &str) -> Result<Option<Shown>, StoreError> {
-        count(&self.counters.heads);
+        drop(self.counters.heads.ask());
         match self.send(Request::Look { path: path.to_owned() }).await {
             Ok(Answer::Seen(shown)) => Ok(shown),
             Ok(_) => Ok(None),
@@ -118,7 +118,7 @@ impl Faulty {
     }
 
     pub(in crate::store) async fn remove_control(&self, names: &[&str]) -> Vec<(String, StoreError)> {
-        count(&self.counters.deletes);
+        drop(self.counters.deletes.ask());
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
         match self.send(Request::RemoveControl { names: names.clone() }).await {
             Ok(_) => Vec::new(),
@@ -141,7 +141,7 @@ impl Faulty {
 impl Pages<'_> {
     pub(in crate::store) async fn next_page(&mut self) -> Result<Option<Page>, StoreError> {
         let Some(request) = self.next.take() else { return Ok(None) };
-        count(&self.faulty.counters.lists);
+        drop(self.faulty.counters.lists.ask());
         match self.faulty.send(request).await {
             Ok(Answer::Page(page)) => Ok(Some(page)),
             Ok(_) => Ok(None),

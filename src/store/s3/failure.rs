@@ -8,6 +8,8 @@ use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use hyper_util::client::legacy::Error as ConnectError;
 
+use crate::store::Status;
+
 /// What to do about a failed request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Class {
@@ -44,6 +46,16 @@ pub struct Failure {
     pub reason: String,
     /// What a person can do.
     pub hint: Option<String>,
+}
+
+/// What became of a request, for the counters.
+pub fn status<T>(outcome: &Result<T, Failure>) -> Status {
+    match outcome {
+        Ok(_) => Status::Done,
+        Err(Failure { status: 0, .. }) => Status::Silent,
+        Err(Failure { status: 200..300, .. }) => Status::Failed,
+        Err(Failure { status, .. }) => Status::Code(*status),
+    }
 }
 
 /// Where the requests go, for messages.

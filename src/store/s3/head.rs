@@ -11,13 +11,13 @@ use std::time::Duration;
 use aws_sdk_s3::primitives::ByteStream;
 use bytes::Bytes;
 
-use super::failure::{Class, Failure};
+use super::failure::{Class, Failure, status};
 use super::retry::{Attempts, patience};
 use super::{Fetched, S3};
 use crate::database::{Database, DatabaseError, HeadTable};
+use crate::store::StoreError;
 use crate::store::attributes::CONTENT_TYPE;
 use crate::store::head::{HeadObject, Swap, Version};
-use crate::store::{StoreError, count};
 
 mod clock;
 mod copy;
@@ -144,9 +144,11 @@ impl S3 {
         };
         let mut attempts = Attempts::new(self.settings.timeout);
         let failure = loop {
-            count(&self.counters.puts);
+            let asked = self.counters.puts.ask();
             attempts.begin();
-            let failure = match send().await.map(|output| output.e_tag) {
+            let answer = send().await;
+            asked.ended(status(&answer));
+            let failure = match answer.map(|output| output.e_tag) {
                 Ok(_) if !self.is_conditional() => return Ok(Swap::Swapped(Version::bytes(new.to_vec()))),
                 Ok(Some(tag)) => return Ok(Swap::Swapped(Version::tag(tag))),
                 Ok(None) => Failure::new(Class::Transient, "the store gave no ETag for it"),

@@ -8,6 +8,7 @@ use rustix::process::Signal;
 use super::http::{self, Response};
 use super::process::{Finished, Running, Tintype};
 use super::project::Project;
+use super::wait::wait_until;
 
 /// The server of a project.
 pub struct Serving {
@@ -37,6 +38,14 @@ impl Serving {
         };
         let (address, admin) = (at("Serving "), at("Figures on "));
         Self { running, address, admin }
+    }
+
+    /// The same once it has looked at the store for the first time, however that went.
+    pub fn looked(self) -> Self {
+        wait_until("the first look at the store", Duration::from_mins(1), || {
+            http::get(self.admin, "/metrics", &[]).text().contains("\ntintype_store_up ")
+        });
+        self
     }
 
     /// `GET` with gzip, as browsers ask.

@@ -13,9 +13,10 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{HEAD, HeadPlace};
+use crate::store::StoreError;
 use crate::store::attributes::CONTENT_TYPE;
 use crate::store::s3::S3;
-use crate::store::{StoreError, count};
+use crate::store::s3::failure::status;
 
 /// The longest wait for a copy to be written. Too long keeps a commit waiting for what nobody needs.
 const TIMEOUT: Duration = Duration::from_secs(3);
@@ -39,8 +40,12 @@ impl S3 {
         let request = self.client().await.put_object().bucket(self.bucket()).key(&key);
         let request = request.content_type(CONTENT_TYPE).cache_control("no-store");
         let copy = Bytes::from(copy);
-        count(&self.counters.puts);
-        let written = self.within(copy.len(), request.body(ByteStream::from(copy)).send());
+        let asked = self.counters.puts.ask();
+        let written = async {
+            let written = self.within(copy.len(), request.body(ByteStream::from(copy.clone())).send()).await;
+            asked.ended(status(&written));
+            written
+        };
         let reason = match tokio::time::timeout(TIMEOUT, written).await {
             Ok(Ok(_)) => return,
             Ok(Err(failure)) => failure.reason,

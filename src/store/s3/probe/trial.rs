@@ -6,7 +6,7 @@
 //! object tells.
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -17,12 +17,12 @@ use aws_sdk_s3::primitives::ByteStream;
 use bytes::Bytes;
 
 use super::super::S3;
-use super::super::failure::{Class, Failure};
+use super::super::failure::{Class, Failure, status};
 use super::super::head::StoreClock;
 use super::super::retry::Attempts;
 use crate::store::attributes::{Attributes, CONTENT_ENCODING, CONTENT_TYPE};
 use crate::store::probe::{FOLDER, PUBLIC_NAME};
-use crate::store::{StoreError, count};
+use crate::store::{Counter, StoreError};
 
 /// For how long a request is sent again.
 const PATIENCE: Duration = Duration::from_secs(12);
@@ -136,7 +136,7 @@ impl<'a> Trial<'a> {
 
     async fn ask<T, F>(
         &self,
-        counter: &AtomicU64,
+        counter: &Counter,
         again: impl Fn(Class) -> bool,
         request: impl Fn() -> F,
     ) -> Result<T, Failure>
@@ -146,9 +146,11 @@ impl<'a> Trial<'a> {
         let began = Instant::now();
         let mut attempts = Attempts::new(self.s3.settings.timeout);
         loop {
-            count(counter);
+            let asked = counter.ask();
             attempts.begin();
-            let failure = match request().await {
+            let answer = request().await;
+            asked.ended(status(&answer));
+            let failure = match answer {
                 Ok(done) => return Ok(done),
                 Err(failure) => failure,
             };
@@ -222,8 +224,9 @@ impl<'a> Trial<'a> {
         bytes: &Bytes,
         condition: Condition<'_>,
     ) -> Result<Option<Answer>, Failure> {
-        count(&self.s3.counters.puts);
+        let asked = self.s3.counters.puts.ask();
         let sent = self.s3.within(bytes.len(), self.put_request(key, bytes, None, Some(condition)).send()).await;
+        asked.ended(status(&sent));
         match understood(sent) {
             Ok(answer) => Ok(Some(answer)),
             Err(failure) if matches!(failure.class, Class::Throttled | Class::Transient | Class::Unreachable) => {
