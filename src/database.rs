@@ -27,6 +27,7 @@ mod fallback_table;
 pub mod pool;
 mod postgres;
 mod servers;
+mod silence;
 mod sqlite;
 mod trial;
 pub mod url;

@@ -47,7 +47,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use moka::sync::Cache;
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 
 use crate::aside::Aside;
 use crate::database::Pool;
@@ -172,6 +172,8 @@ pub struct Fallback {
     table_trial: Arc<Trial>,
     /// After it hadn't what is published: looking there costs the client's share until it may have it again.
     table_doubt: Doubt,
+    /// When a reader has found it to be of another release.
+    table_turned: Notify,
     /// After the log was told of a row that is broken.
     table_told: Rest,
     /// After the log was told of a failure.
@@ -229,6 +231,7 @@ impl Fallback {
             presence: Presence::default(),
             table_trial: Arc::default(),
             table_doubt: Doubt::default(),
+            table_turned: Notify::new(),
             table_told: Rest::default(),
             told: Rest::default(),
             told_busy: Rest::default(),

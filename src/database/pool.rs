@@ -40,7 +40,6 @@ mod lease;
 mod opening;
 mod room;
 mod shared;
-mod silence;
 mod target;
 
 #[cfg(test)]

@@ -118,6 +118,8 @@ struct Wanted {
     asked: Option<Asked>,
     /// False if nobody could say yet whether there is such a key.
     is_settled: bool,
+    /// True if only too many others asked the store at the time.
+    is_crowded: bool,
     /// The site when it was asked for.
     site: Option<Arc<Site>>,
     /// The release of the table, if that has overtaken the site.
@@ -181,14 +183,16 @@ impl Fallback {
         let named = keys::named(self.followed.served(site.as_deref()), path);
         let later = self.followed.overtaken(site.as_deref());
         let published = site.as_ref().filter(|_| later.is_none()).and_then(|site| site.document(path));
-        let mut is_settled = true;
+        let (mut is_settled, mut is_crowded) = (true, false);
         let asked = match &published {
             Some((template, row, attributes)) => {
                 if !self.has_room_for(row) {
                     return self.no_room(path);
                 }
-                if let Landed::Document(entry, source) = self.stored(path, row, attributes, site.as_ref()).await {
-                    return Answer::Document(entry, source);
+                match self.stored(path, row, attributes, site.as_ref()).await {
+                    Landed::Document(entry, source) => return Answer::Document(entry, source),
+                    Landed::Failed { why: Shed::Busy, .. } => is_crowded = true,
+                    _ => {}
                 }
                 // Whatever other patterns fit the path, it is this template's document.
                 let named = site.as_ref().and_then(|site| site.named(template, path));
@@ -218,7 +222,16 @@ impl Fallback {
         }
         let served = asked.as_ref().map(|asked| &asked.served).or_else(|| Some(named.first()?.served));
         let template = served.map_or(UNNAMED, |served| &served.template.name).to_owned();
-        let wanted = Wanted { path: path.to_owned(), asked, is_settled, site: site.clone(), later, client, template };
+        let wanted = Wanted {
+            path: path.to_owned(),
+            asked,
+            is_settled,
+            is_crowded,
+            site: site.clone(),
+            later,
+            client,
+            template,
+        };
         self.fly(Arc::new(wanted)).await
     }
 
@@ -330,6 +343,10 @@ impl Fallback {
             Landed::Failed { why: Shed::Busy | Shed::Down, .. } if !self.has_table_pool => return table,
             // The table may well have it, when fewer ask; the template's query would cost a database much more.
             Landed::Failed { why: Shed::Busy, .. } if wanted.may_be_in_table() => return table,
+            // So may the store.
+            _ if wanted.is_crowded => {
+                return Tried { landed: Landed::Failed { retry_after: COME_BACK, why: Shed::Busy }, ..table };
+            }
             Landed::Failed { .. } | Landed::Missing | Landed::Limited(_) => {}
         }
         let (Some(asked), Some(pool)) = (&wanted.asked, &self.pool) else {

@@ -3,7 +3,7 @@
 //! Then one on which nothing happens must go: one that is kept for a request that may never come, whose request never ends,
 //! or whose reader takes nothing. Without that some who do nothing at all could keep everybody else waiting for as long as
 //! each of them may take its time. Nobody goes whose answer is being made, or is taken bit by bit, and without a crowd
-//! nobody goes at all.
+//! nobody goes at all. Who asks for more all the time makes room after each answer: it is his last on that connection.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -16,11 +16,16 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep};
 
+use super::rest::Rest;
+
 /// How long nothing happens on a connection that must go. A reader's first bytes are there sooner from anywhere on earth.
 const IDLE: Duration = Duration::from_secs(3);
 /// The same of one whose answer isn't taken. The system has a good part of it already, so who takes it slowly seems to take
 /// nothing for a while.
 const IDLE_IN_ANSWER: Duration = Duration::from_secs(10);
+
+/// How often the log is told that there is none.
+const TOLD: Duration = Duration::from_secs(10);
 
 /// The room for connections.
 #[derive(Debug)]
@@ -31,6 +36,8 @@ pub struct Crowd {
     /// Wakes those who may go, one after the other.
     go: Notify,
     gone: AtomicU64,
+    most: usize,
+    told: Rest,
 }
 
 /// What happens on a connection.
@@ -56,7 +63,8 @@ impl Crowd {
     /// Room for so many.
     pub fn of(connections: usize) -> Arc<Crowd> {
         let room = Arc::new(Semaphore::new(connections));
-        Arc::new(Crowd { room, is_full: AtomicBool::new(false), go: Notify::new(), gone: AtomicU64::new(0) })
+        let (is_full, go, gone) = (AtomicBool::new(false), Notify::new(), AtomicU64::new(0));
+        Arc::new(Crowd { room, is_full, go, gone, most: connections, told: Rest::default() })
     }
 
     /// Waits for room, for one at a time.
@@ -65,10 +73,22 @@ impl Crowd {
             return Some(permit);
         }
         self.is_full.store(true, Ordering::SeqCst);
+        if self.told.once_in(TOLD) {
+            tracing::warn!(
+                connections = self.most,
+                hint = "more [fallback] connections, or a proxy in front that bounds them for each address",
+                "there is room for no more connections; those on which nothing happens are closed"
+            );
+        }
         self.go.notify_one();
         let permit = Arc::clone(&self.room).acquire_owned().await;
         self.is_full.store(false, Ordering::SeqCst);
         permit.ok()
+    }
+
+    /// Says whether somebody waits for room, so that whoever has had an answer should come again for the next.
+    pub fn is_full(&self) -> bool {
+        self.is_full.load(Ordering::Relaxed)
     }
 
     /// Comes back when this connection must go.

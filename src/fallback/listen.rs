@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::body::Incoming;
-use hyper::header::HOST;
+use hyper::header::{CONNECTION, HOST, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{HeaderMap, Request, Version};
@@ -116,13 +116,19 @@ where
         let (handle, doing) = (handle.clone(), Doing::begin());
         prepare(&stream);
         let stream = Watched::new(stream, Arc::clone(&doing));
-        let same = Arc::clone(&doing);
+        let (same, around) = (Arc::clone(&doing), Arc::clone(&crowd));
         let service = service_fn(move |request: Request<Incoming>| {
             let (parts, _body) = request.into_parts();
             let (method, uri, version, headers) = (parts.method, parts.uri, parts.version, parts.headers);
             let asked = Asked { peer, method, uri, version, headers };
-            let (reply, doing) = (handle(asked), Arc::clone(&same));
-            async move { Ok::<_, std::convert::Infallible>(doing.serving(reply).await) }
+            let (reply, doing, crowd) = (handle(asked), Arc::clone(&same), Arc::clone(&around));
+            async move {
+                let mut reply = doing.serving(reply).await;
+                if crowd.is_full() {
+                    reply.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+                }
+                Ok::<_, std::convert::Infallible>(reply)
+            }
         });
         let connection = builder().serve_connection(TokioIo::new(Box::pin(bounded(stream))), service);
         let connection = graceful.watch(connection);

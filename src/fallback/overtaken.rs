@@ -4,13 +4,22 @@
 //! What was read of the older release may be wrong by now, so it is sent only where nothing newer can be had. The table
 //! says what the later one shows; what it doesn't show any more may be no key any more.
 
+use std::time::Duration;
+
+use tokio::time::{sleep, timeout};
+
 use super::Fallback;
 
+/// The least time from one look to the next.
+const PAUSE: Duration = Duration::from_millis(250);
+
 impl Fallback {
-    /// Looks, while the store is away, what the table shows; as often as at the store.
+    /// Looks, while the store is away, what the table shows: as often as at the store, and soon when a reader has found it to
+    /// be of another release.
     pub(super) async fn watch_table(&self) {
         loop {
-            tokio::time::sleep(self.settings.follow_every).await;
+            let _ = timeout(self.settings.follow_every, self.table_turned.notified()).await;
+            sleep(PAUSE).await;
             let Some(site) = self.followed.site().filter(|_| self.followed.is_up() == Some(false)) else { continue };
             let Some(table) = self.made_table().await else { continue };
             let Ok(shown) = table.shown().await else { continue };

@@ -214,12 +214,21 @@ impl Followed {
         every: Duration,
         turned: &(dyn Fn(&Turned) + Send + Sync),
     ) {
+        let mut looked_at = Instant::now();
         loop {
-            let Ok(head) = self.head(store, aside).await else {
-                // Readers have all connections, which says nothing about the store.
-                tokio::time::sleep(every.min(AGAIN)).await;
-                continue;
+            let head = match self.head(store, aside).await {
+                Ok(head) => head,
+                Err(error) => {
+                    // Readers have all connections, which says nothing about the store, unless it lasts.
+                    if looked_at.elapsed() >= LONGEST_READ {
+                        let hint = Some("the head's database has no connection to spare: see db_pool_…".to_owned());
+                        self.tell(store, Err(Trouble { reason: error.to_string(), hint }));
+                    }
+                    tokio::time::sleep(every.min(AGAIN)).await;
+                    continue;
+                }
             };
+            looked_at = Instant::now();
             let looked = async { self.look(store, aside, head?, turned).await }.await;
             self.tell(store, looked.map_err(|error| Trouble::of(&error)));
             tokio::time::sleep(every).await;

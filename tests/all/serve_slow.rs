@@ -209,6 +209,36 @@ fn who_does_nothing_makes_room_for_who_waits() {
 }
 
 #[test]
+fn who_asks_all_the_time_makes_room_for_who_waits() {
+    let project = places::sqlite();
+    project.publish();
+    let command = project.tintype(&["serve"]).env("TINTYPE_FALLBACK_TRUSTED_PROXIES", "127.0.0.1");
+    let server = Serving::of(command.env("TINTYPE_FALLBACK_CONNECTIONS", "16"));
+    let ask = |raw: &mut Raw| raw.say(format!("GET {PATH} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes());
+    let mut busy: Vec<Raw> = (0..16).map(|_| Raw::open(server.address)).collect();
+    let mut rounds = 0;
+    let mut round = |busy: &mut Vec<Raw>| {
+        rounds += 1;
+        busy.retain_mut(|raw| {
+            ask(raw);
+            let answer = raw.answer();
+            assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+            !answer.to_lowercase().contains("connection: close\r\n")
+        });
+        busy.len()
+    };
+    assert_eq!(round(&mut busy), 16, "nobody waits");
+    let mut reader = Raw::open(server.address);
+    ask(&mut reader);
+    // None of them ever does nothing for long.
+    wait_until("one of them to be told", Duration::from_secs(20), || round(&mut busy) < 16);
+    assert!(reader.answer().starts_with("HTTP/1.1 200"));
+    assert_eq!(server.metric("tintype_fallback_connections_displaced_total"), 0, "after {rounds} rounds");
+    let ended = server.end().expect(0);
+    assert!(ended.stderr.contains("room for no more connections"), "{ended}");
+}
+
+#[test]
 fn one_address_gets_a_quarter_and_is_told_so() {
     let site = Site::start("\n[fallback]\nconnections = 64\n", |_| {});
     let ask = |raw: &mut Raw| raw.say(format!("GET {PATH} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes());

@@ -16,8 +16,8 @@ use super::figures::{Closed, PoolFigures};
 use super::idle::{Link, Stack, sweep};
 use super::opening::Left;
 use super::target::{self, Target, targets};
-use super::{PoolError, PoolSettings, PoolState, silence};
-use crate::database::{Connection, Database};
+use super::{PoolError, PoolSettings, PoolState};
+use crate::database::{Connection, Database, silence};
 
 /// A pool.
 pub struct Shared {
@@ -270,7 +270,7 @@ impl Place {
             let (beside, has_others) = (Arc::clone(&self.shared.beside), self.shared.targets.len() > 1);
             // Readers are told that the server is away while half of the slots are so.
             let slot = (Left::new(&self.shared, target), self);
-            runtime.spawn(silence::keep(silence::word(connection), slot, has_others, beside));
+            runtime.spawn(silence::keep(target::word(connection), slot, has_others, beside));
         }
     }
 }

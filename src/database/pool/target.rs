@@ -117,6 +117,23 @@ pub async fn end(connection: &mut Connection) -> Result<(), DatabaseError> {
     }
 }
 
+/// Listens on a connection until the server has said something, or has hung up.
+pub async fn word(connection: Connection) {
+    match connection {
+        Connection::Postgres(mut connection) => {
+            let is_gone = postgres::hear(&mut connection).await.is_err_and(|error| error.is_fatal());
+            if !is_gone {
+                let _ = postgres::close(*connection).await;
+                tokio::time::sleep(NOTICED).await;
+            }
+        }
+        // It runs in this process, and ends with its statement.
+        Connection::Sqlite(connection, _) => {
+            let _ = sqlite::close(connection).await;
+        }
+    }
+}
+
 /// Closes a connection, and waits until the server has most likely noticed; nobody tells. `is_busy` if a statement may be
 /// running on it.
 pub async fn close(connection: Connection, is_busy: bool) {

@@ -26,6 +26,8 @@ use crate::store::{Attributes, Store, StoreError};
 pub const LONGEST: Duration = Duration::from_secs(1);
 /// How often the log is told of a document that can't be had, or is damaged.
 const TOLD: Duration = Duration::from_secs(10);
+/// It may well have it, when fewer ask.
+const CROWDED: Landed = Landed::Failed { retry_after: COME_BACK, why: Shed::Busy };
 const FAILED: Landed = Landed::Failed { retry_after: COME_BACK, why: Shed::Store };
 
 /// Why a blob wasn't read.
@@ -80,7 +82,7 @@ impl Fallback {
         // So many bodies are on their way at most.
         let Ok(Ok(turn)) = timeout_at(until, Arc::clone(&self.store_turns).acquire_owned()).await else {
             // Those who have a turn find out how the store is. That there are many of them says nothing of it.
-            return FAILED;
+            return CROWDED;
         };
         if self.silence.is_in_doubt_or_away() {
             return FAILED;

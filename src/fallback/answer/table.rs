@@ -62,6 +62,7 @@ impl Fallback {
             Ok(Found::Nothing) => self.table_misses(wanted),
             Ok(Found::Other) => {
                 self.table_doubt.of_all();
+                self.table_turned.notify_one();
                 Self::says_nothing(wanted)
             }
             Ok(Found::Broken(reason)) => {

@@ -8,25 +8,35 @@ use std::time::Duration;
 
 use sqlx::AssertSqlSafe;
 use sqlx::postgres::{PgConnection, PgRow};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{Semaphore, oneshot, watch};
 use tokio::time::timeout;
 
 use super::super::connect::{LONGEST_LOGIN, Refusal, Server};
 use super::super::{close, hear};
 use super::APPLICATION;
-use crate::database::DatabaseError;
+use crate::database::{DatabaseError, silence};
 
 /// Those that the server may still have.
-#[derive(Debug, Clone, Default)]
-pub struct Outstanding(Arc<watch::Sender<usize>>);
+#[derive(Debug, Clone)]
+pub struct Outstanding {
+    count: Arc<watch::Sender<usize>>,
+    /// For one that counts no longer, and on which the server still keeps silent.
+    beside: Arc<Semaphore>,
+}
 
 /// One of them, until this is dropped.
 struct One(Arc<watch::Sender<usize>>);
 
+impl Default for Outstanding {
+    fn default() -> Outstanding {
+        Outstanding { count: Arc::default(), beside: Arc::new(Semaphore::new(1)) }
+    }
+}
+
 impl One {
     fn of(outstanding: &Outstanding) -> One {
-        outstanding.0.send_modify(|count| *count += 1);
-        One(Arc::clone(&outstanding.0))
+        outstanding.count.send_modify(|count| *count += 1);
+        One(Arc::clone(&outstanding.count))
     }
 }
 
@@ -65,7 +75,7 @@ impl Outstanding {
         wait: Duration,
     ) -> Option<Result<Vec<PgRow>, sqlx::Error>> {
         let (tell, told) = oneshot::channel();
-        let one = One::of(self);
+        let (one, beside) = (One::of(self), Arc::clone(&self.beside));
         tokio::spawn(async move {
             let asked = sqlx::raw_sql(AssertSqlSafe(message)).fetch_all(&mut connection);
             if let Ok(answer) = timeout(wait, asked).await {
@@ -74,16 +84,16 @@ impl Outstanding {
                 let _ = tell.send(answer);
             } else {
                 drop(tell);
-                let _ = timeout(LONGEST_LOGIN, hear(&mut connection)).await;
+                let word = async { drop(hear(&mut connection).await) };
+                silence::keep(word, one, false, beside).await;
                 let _ = close(connection).await;
             }
-            drop(one);
         });
         told.await.ok()
     }
 
     /// Comes back when there are none.
     pub async fn over(&self) {
-        let _ = self.0.subscribe().wait_for(|count| *count == 0).await;
+        let _ = self.count.subscribe().wait_for(|count| *count == 0).await;
     }
 }

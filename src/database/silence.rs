@@ -11,33 +11,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
-use tokio::time::{Instant, sleep, timeout_at};
-
-use super::target::NOTICED;
-use crate::database::{Connection, postgres, sqlite};
+use tokio::time::{Instant, timeout_at};
 
 /// How long a slot waits for a word.
 const PATIENCE: Duration = Duration::from_secs(70);
 /// How long a connection counts as one that the server may have. Longer would keep readers from a server that has taken
 /// its place under the same name, shorter would let one whose disk hangs for an hour run out of connections.
 const LONGEST: Duration = Duration::from_mins(5);
-
-/// Listens until the server has said something, or has hung up.
-pub async fn word(connection: Connection) {
-    match connection {
-        Connection::Postgres(mut connection) => {
-            let is_gone = postgres::hear(&mut connection).await.is_err_and(|error| error.is_fatal());
-            if !is_gone {
-                let _ = postgres::close(*connection).await;
-                sleep(NOTICED).await;
-            }
-        }
-        // It runs in this process, and ends with its statement.
-        Connection::Sqlite(connection, _) => {
-            let _ = sqlite::close(connection).await;
-        }
-    }
-}
 
 /// Keeps a slot until the word has come, or for as long as that is worth waiting for, which is not at all if it
 /// `is_wanted` for another server. Beside those that wait longer there are never more than `beside` has permits.
