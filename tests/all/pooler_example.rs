@@ -116,13 +116,15 @@ fn a_crowd_meets_the_pools_of_the_example() {
         assert!(clients.iter().all(Result::is_ok), "every client of the API was served");
         let statuses: Vec<u16> = readers.into_iter().map(|status| status.expect("a reader ended")).collect();
         assert!(statuses.iter().all(|status| [200, 503].contains(status)), "{statuses:?}");
-        assert!(statuses.contains(&200), "{statuses:?}");
         sampler.join().expect("the sampler ended")
     });
     println!("at most {most:?} connections to the server, for {CLIENTS} clients and {READERS} readers");
     assert!((2..=API_POOL).contains(&most[0]), "{} of the API", most[0]);
-    // On a busy machine logins take so long that most readers are sent away before there is a second one.
-    assert!((1..=SERVE_MAX).contains(&most[1]), "{} of tintype", most[1]);
+    // On a busy machine logins take so long that all readers may be sent away before there is one.
+    assert!(most[1] <= SERVE_MAX, "{} of tintype", most[1]);
+    crate::support::wait::wait_until("a reader of one more", Duration::from_mins(1), || {
+        ask(serving.address, "/places/united-states/topic-1/low.json", READERS).status == 200
+    });
     let sql = "SELECT count(*)::text FROM pg_stat_activity WHERE state LIKE 'idle in transaction%'";
     crate::support::wait::wait_until("no transaction that nobody ends", Duration::from_secs(10), || {
         admin.query(sql)[0][0].as_deref() == Some("0")

@@ -26,10 +26,13 @@ auth_file = $home/users.txt
 logfile = $home/pgbouncer.log
 INI
   chmod 644 "$home"/*
+  : >"$home/pgbouncer.log"
+  chmod 666 "$home/pgbouncer.log"
   "${as[@]}" "$program" "$home/pgbouncer.ini" >"$home/out.log" 2>&1 </dev/null &
   pid=$!
   for _ in $(seq 200); do
-    if (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null && kill -0 "$pid" 2>/dev/null; then
+    # Its own word: somebody else's server may answer on that port.
+    if grep -q "listening on 127.0.0.1:$port" "$home/pgbouncer.log" 2>/dev/null; then
       echo "$port"
       echo "$home/pgbouncer.log"
       while read -r _; do :; done
