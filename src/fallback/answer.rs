@@ -35,6 +35,8 @@ const LONGEST: Duration = Duration::from_secs(7);
 /// How long a reader is told to wait where nothing better is known.
 pub const COME_BACK: Duration = Duration::from_secs(2);
 
+/// How long a client with enough documents on their way waits for one of them to land.
+const TURN: Duration = Duration::from_millis(200);
 /// How often a reader joins others whose share it turned out to be, before it is sent away like them.
 const FLIGHTS: usize = 3;
 
@@ -240,7 +242,7 @@ impl Fallback {
         let mut limited = None;
         for _ in 0..FLIGHTS {
             let began = AtomicBool::new(false);
-            limited = match self.board(&wanted, &began).await {
+            limited = match self.board_in_turn(&wanted, &began).await {
                 Err(Refused::Known(entry)) => return Answer::Document(entry, Source::Memory),
                 Err(Refused::Limited(limited)) => return Answer::Limited(limited),
                 Err(Refused::Crowded) => return Answer::Unavailable { retry_after: COME_BACK, why: Shed::Busy },
@@ -254,6 +256,22 @@ impl Fallback {
             };
         }
         limited.map_or(Answer::Unavailable { retry_after: COME_BACK, why: Shed::Busy }, Answer::Limited)
+    }
+
+    /// The same as `board` for a client with enough on their way, who waits a moment for one of these to land.
+    async fn board_in_turn(
+        self: &Arc<Self>,
+        wanted: &Arc<Wanted>,
+        began: &AtomicBool,
+    ) -> Result<Option<Landed>, Refused> {
+        let until = Instant::now() + TURN;
+        loop {
+            let freed = self.at_work.freed();
+            match self.board(wanted, began).await {
+                Err(Refused::Crowded) if tokio::time::timeout_at(until, freed).await.is_ok() => {}
+                boarded => return boarded,
+            }
+        }
     }
 
     /// Waits for the flight, which `began` says was begun here.

@@ -113,7 +113,8 @@ where
             permit = crowd.enter() => permit,
             _ = end.wait_for(|end| *end) => break,
         };
-        let (handle, doing) = (handle.clone(), Doing::begin());
+        // A proxy's next request is another reader's.
+        let (handle, doing, is_proxy) = (handle.clone(), Doing::begin(), seat.is_exempt());
         prepare(&stream);
         let stream = Watched::new(stream, Arc::clone(&doing));
         let (same, around) = (Arc::clone(&doing), Arc::clone(&crowd));
@@ -124,7 +125,7 @@ where
             let (reply, doing, crowd) = (handle(asked), Arc::clone(&same), Arc::clone(&around));
             async move {
                 let mut reply = doing.serving(reply).await;
-                if crowd.is_full() {
+                if crowd.is_full() && !is_proxy {
                     reply.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
                 }
                 Ok::<_, std::convert::Infallible>(reply)

@@ -10,6 +10,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use ipnet::IpNet;
+use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
 
 use super::client::Client;
 
@@ -25,6 +27,7 @@ pub struct Peers {
     exempt: Vec<IpNet>,
     held: Mutex<HashMap<Client, usize>>,
     refused: AtomicU64,
+    freed: Notify,
 }
 
 /// A connection of a peer, for as long as this lives.
@@ -69,9 +72,21 @@ impl Peers {
         Some(Seat(Some((Arc::clone(self), client))))
     }
 
+    /// Comes back when anybody who left after this was called has left.
+    pub fn freed(&self) -> Notified<'_> {
+        self.freed.notified()
+    }
+
     /// Connections that were refused so far.
     pub fn refused(&self) -> u64 {
         self.refused.load(Ordering::Relaxed)
+    }
+}
+
+impl Seat {
+    /// Whether it is one of those whom nobody counts.
+    pub fn is_exempt(&self) -> bool {
+        self.0.is_none()
     }
 }
 
@@ -85,6 +100,8 @@ impl Drop for Seat {
                 held.remove(&client);
             }
         }
+        drop(held);
+        peers.freed.notify_waiters();
     }
 }
 

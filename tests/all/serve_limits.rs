@@ -254,5 +254,11 @@ fn nobody_alone_takes_every_place_before_the_database() {
         (greedy, others)
     });
     assert_eq!((greedy, others), ([[200; 4].as_slice(), &[503; 6]].concat(), vec![200; 3]));
+    // While the database answers soon, all of them have their turn.
+    let statuses: Vec<u16> = std::thread::scope(|scope| {
+        let readers: Vec<_> = (30..42).map(|key| scope.spawn(move || get(key, "203.0.113.7"))).collect();
+        readers.into_iter().map(|reader| reader.join().expect("an answer")).collect()
+    });
+    assert_eq!(statuses, [200; 12]);
     server.end().expect(0);
 }

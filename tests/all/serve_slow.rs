@@ -221,10 +221,13 @@ fn who_does_nothing_makes_room_for_who_waits() {
 fn who_asks_all_the_time_makes_room_for_who_waits() {
     let project = places::sqlite();
     project.publish();
-    let command = project.tintype(&["serve"]).env("TINTYPE_FALLBACK_TRUSTED_PROXIES", "127.0.0.1");
+    let command = project.tintype(&["serve"]).env("TINTYPE_FALLBACK_TRUSTED_PROXIES", "127.0.0.9");
     let server = Serving::of(command.env("TINTYPE_FALLBACK_CONNECTIONS", "16"));
     let ask = |raw: &mut Raw| raw.say(format!("GET {PATH} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes());
-    let mut busy: Vec<Raw> = (0..16).map(|_| Raw::open(server.address)).collect();
+    let from = |last: u8| Raw::open_as([127, 0, 0, last].into(), server.address);
+    // All but one place, and a proxy with the last one.
+    let mut busy: Vec<Raw> = (0..15).map(|n| from(2 + n / 8)).collect();
+    let mut proxy = from(9);
     let mut rounds = 0;
     let mut round = |busy: &mut Vec<Raw>| {
         rounds += 1;
@@ -236,11 +239,18 @@ fn who_asks_all_the_time_makes_room_for_who_waits() {
         });
         busy.len()
     };
-    assert_eq!(round(&mut busy), 16, "nobody waits");
-    let mut reader = Raw::open(server.address);
+    assert_eq!(round(&mut busy), 15, "nobody waits");
+    let mut reader = from(4);
     ask(&mut reader);
     // None of them ever does nothing for long.
-    wait_until("one of them to be told", Duration::from_secs(20), || round(&mut busy) < 16);
+    wait_until("one of them to be told", Duration::from_secs(20), || {
+        ask(&mut proxy);
+        assert!(
+            !proxy.answer().to_lowercase().contains("connection: close\r\n"),
+            "its next request is another reader's"
+        );
+        round(&mut busy) < 15
+    });
     assert!(reader.answer().starts_with("HTTP/1.1 200"));
     assert_eq!(server.metric("tintype_fallback_connections_displaced_total"), 0, "after {rounds} rounds");
     let ended = server.end().expect(0);

@@ -37,10 +37,15 @@ pub fn request(method: &str, address: SocketAddr, path: &str, headers: &[(&str, 
 
 /// `GET` with these headers by a reader who has this address.
 pub fn get_as(reader: Ipv4Addr, address: SocketAddr, path: &str, headers: &[(&str, &str)]) -> Response {
+    once(open_as(reader, address), "GET", path, headers)
+}
+
+/// A connection from this address.
+pub fn open_as(reader: Ipv4Addr, address: SocketAddr) -> TcpStream {
     let socket = socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::CLOEXEC, None).expect("a socket");
     bind(&socket, &SocketAddr::from((reader, 0))).expect("take the address");
     connect(&socket, &address).expect("connect to the server");
-    once(patient(socket.into()), "GET", path, headers)
+    patient(socket.into())
 }
 
 fn once(mut stream: TcpStream, method: &str, path: &str, headers: &[(&str, &str)]) -> Response {

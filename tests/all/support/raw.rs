@@ -1,8 +1,10 @@
 //! Connections without manners: bytes go out as they are, and what comes back is taken as far as it comes.
 
 use std::io::{ErrorKind, Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::time::Duration;
+
+use super::http;
 
 /// Longest time without a byte; beyond it the server has left somebody hanging.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -17,6 +19,11 @@ impl Raw {
         stream.set_read_timeout(Some(PATIENCE)).expect("set a deadline");
         stream.set_write_timeout(Some(PATIENCE)).expect("set a deadline");
         Self(stream)
+    }
+
+    /// Opens one from this address.
+    pub fn open_as(reader: Ipv4Addr, address: SocketAddr) -> Self {
+        Self(http::open_as(reader, address))
     }
 
     /// Opens one to whom the network may bring a few KiB at a time, and no more before those are read.
