@@ -10,7 +10,7 @@ use crate::support::serving::Serving;
 
 const PATH: &str = "/places/united-states/crispr/low.json";
 /// What the memory of the process may vary by while requests come and go.
-const BREATH: u64 = 64 << 20;
+const BREATH: u64 = 24 << 20;
 
 /// A server over a published site, and how it was before anybody did it harm.
 pub struct Site {
