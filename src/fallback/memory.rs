@@ -240,6 +240,22 @@ impl Memory {
 }
 
 #[cfg(test)]
+impl Entry {
+    /// A small answer of a database, fresh for so long.
+    pub fn small(fresh_for: Duration) -> Entry {
+        let attributes = Attributes {
+            cache_control: "public, max-age=60".to_owned(),
+            cache_tags: Vec::new(),
+            digest: String::new(),
+            serial: 1,
+            as_of: String::new(),
+        };
+        let body = Bytes::from_static(b"{}");
+        Entry::new(body.clone(), Digest::of(&body), &attributes, Some(fresh_for), None)
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use tokio::time::advance;
 
@@ -249,16 +265,7 @@ mod tests {
     async fn an_old_answer_is_over_after_a_day_however_often_it_is_asked_for() {
         const PATH: &str = "places/here.json";
         let (memory, time) = (Memory::new(1 << 20), Duration::from_hours(1));
-        let attributes = Attributes {
-            cache_control: "public, max-age=60".to_owned(),
-            cache_tags: Vec::new(),
-            digest: String::new(),
-            serial: 1,
-            as_of: String::new(),
-        };
-        let body = Bytes::from_static(b"{}");
-        let entry = Entry::new(body.clone(), Digest::of(&body), &attributes, Some(time), None);
-        memory.put(PATH, &Arc::new(entry));
+        memory.put(PATH, &Arc::new(Entry::small(time)));
         let kept = || match memory.get(PATH, None) {
             Kept::Fresh(_) => "fresh",
             Kept::Stale(_) => "stale",

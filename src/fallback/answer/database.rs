@@ -81,7 +81,6 @@ mod tests {
     use std::path::Path;
     use std::sync::Arc;
 
-    use bytes::Bytes;
     use tokio::time::advance;
 
     use super::*;
@@ -89,25 +88,13 @@ mod tests {
 
     const PATHS: usize = 400;
 
-    fn entry(length: Duration) -> Arc<Entry> {
-        let body = Bytes::from_static(b"{}");
-        let attributes = Attributes {
-            cache_control: "public, max-age=60".to_owned(),
-            cache_tags: Vec::new(),
-            digest: String::new(),
-            serial: 1,
-            as_of: String::new(),
-        };
-        Arc::new(Entry::new(body.clone(), Digest::of(&body), &attributes, Some(length), None))
-    }
-
     /// How many of many answers that were had together are still fresh after each of these times, one after the other.
     async fn fresh_after(template: &Template, stands_in: bool, times: [Duration; 4]) -> [usize; 4] {
         let (memory, mut passed) = (Memory::new(1 << 20), Duration::ZERO);
         let paths: Vec<String> =
             (0..PATHS).map(|number| format!("{}/topic-{number}/low.json", template.name)).collect();
         for path in &paths {
-            memory.put(path, &entry(standing(template, path, stands_in)));
+            memory.put(path, &Arc::new(Entry::small(standing(template, path, stands_in))));
         }
         let mut found = [0; 4];
         for (found, time) in found.iter_mut().zip(times) {
