@@ -215,7 +215,9 @@ pub fn main() -> ExitCode {
     let has_parent = cli.global.stop_with_stdin;
     let context = Context::new(cli.global, name);
     let progress = Arc::clone(&context.progress);
-    let result = runtime.block_on(until_signal(&progress, has_parent, run(&context, cli.command)));
+    let command = Box::pin(run(&context, cli.command));
+    let command = async { context.explained(command.await).await };
+    let result = runtime.block_on(until_signal(&progress, has_parent, command));
     // Threads that still work on an interrupted build end with the process.
     runtime.shutdown_background();
     let lost = || {

@@ -59,6 +59,17 @@ pub enum Error {
         /// What to do next.
         hint: Option<String>,
     },
+    /// The store has no release, and nothing else knows of one either. Exit code 2.
+    #[error("nothing is published yet")]
+    Unpublished,
+    /// The store has no release, and the fallback table shows one of this very site. Exit code 1.
+    #[error("nothing is published in {store}, and yet the fallback table shows release {release} of this very site")]
+    Lost {
+        /// Where the documents should be.
+        store: String,
+        /// What the table shows.
+        release: String,
+    },
     /// A document of a release whose file is gone. Exit code 1.
     #[error("`{path}` is in the release {release} but not at its path")]
     Missing {
@@ -193,7 +204,10 @@ impl Error {
     /// The process's exit code: a contract, which scripts rely on.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Error::Usage { .. } | Error::Invalid(_) | Error::Database(DatabaseError::Url { .. }) => 2,
+            Error::Usage { .. }
+            | Error::Unpublished
+            | Error::Invalid(_)
+            | Error::Database(DatabaseError::Url { .. }) => 2,
             Error::Locked { .. } | Error::Running { .. } => 5,
             Error::Interrupted { .. } => 130,
             Error::Terminated { .. } => 143,
@@ -218,8 +232,14 @@ impl Error {
             Error::Corrupt { .. } => Some(
                 "nothing was changed; restore the object from a backup of the control folder. Without one, begin anew: \
                  remove the control folder with all that is in it, and the catalogue (index.json and index.json.gz); \
-                 then `tintype publish` writes every document over itself, and `tintype verify --repair --yes` removes those \
+                 then `tintype publish --begin-anew` writes every document over itself, and `tintype verify --repair --yes` removes those \
                  that are no more"
+                    .to_owned(),
+            ),
+            Error::Unpublished => Some("`tintype publish` makes the first release".to_owned()),
+            Error::Lost { .. } => Some(
+                "is its file system mounted, and does [store] name the right place? If the site is lost indeed, \
+                 `tintype publish --begin-anew` makes a first release, whose number follows the table's"
                     .to_owned(),
             ),
             Error::Missing { path, .. } => Some(format!("`tintype republish {path}` writes it again")),

@@ -13,7 +13,7 @@ use crate::database::{Database, FallbackTable, ReadFrom, ReadSettings};
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::error::Error;
 use crate::release::manifest::Kind;
-use crate::release::{Job, Progress, RunId};
+use crate::release::{self, Job, Progress, RunId};
 use crate::schedule::{self, Schedule};
 use crate::store::{Directory, HeadPlace, S3, Store};
 use crate::template::Template;
@@ -127,6 +127,13 @@ impl Context {
         }
     }
 
+    /// Says of a store without a release that it has lost them, if the fallback table still shows one.
+    pub async fn explained<T>(&self, result: Result<T, Error>) -> Result<T, Error> {
+        let Err(Error::Unpublished) = result else { return result };
+        let (project, _) = self.readable_project()?;
+        Err(project.lost().await?.unwrap_or(Error::Unpublished))
+    }
+
     /// Reports an error, in the form that was asked for.
     pub fn error(&self, error: &Error) {
         if self.is_json() {
@@ -232,6 +239,7 @@ impl Project {
             accept: Vec::new(),
             publishes: None,
             stage_only: false,
+            begin_anew: false,
             commit: true,
             author: None,
             note: None,
@@ -256,6 +264,11 @@ impl Project {
                 Some(FallbackTable::new(Database::from_url(url.expose(), &self.config.folder)?, *table_timeout))
             }
         })
+    }
+
+    /// What is wrong with a store without a release, if the fallback table still shows one of this site.
+    pub async fn lost(&self) -> Result<Option<Error>, Error> {
+        release::lost(&self.store, self.table()?.as_ref()).await
     }
 
     /// Where readers fetch the documents, if the config says so.

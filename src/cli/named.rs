@@ -43,9 +43,8 @@ pub async fn named(project: &Project, keys: &Keys, unknown: Unknown) -> Result<V
     }
     let has_others = found.is_empty() || !others.keys.is_empty();
     if has_others || unknown != Unknown::Taken {
-        let nothing = || Error::usage("nothing is published yet", "`tintype publish` makes the first release");
         let head = HeadRead::read(&project.store).await?.head;
-        let manifest = Manifest::read(&project.store, head.active.as_ref().ok_or_else(nothing)?).await?;
+        let manifest = Manifest::read(&project.store, head.active.as_ref().ok_or(Error::Unpublished)?).await?;
         for path in forgotten(&project.store, &head, &manifest, &found).await? {
             let mut never =
                 vec![format!("nothing is published at `{path}`, nor was in any release that is remembered")];

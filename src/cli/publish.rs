@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use clap::Args;
 use serde_json::{Value, json};
 
+use super::confirm::confirm;
 use super::context::{Context, Project, warn_of_single_publisher};
 use super::guards::{self, Accept, asserts_in, asserts_of};
 use super::metrics_file::MetricsFile;
@@ -60,6 +61,10 @@ pub struct Publish {
     /// Publish also the keys that a rollback holds, which ends that.
     #[arg(long)]
     unhold: bool,
+    /// Make the first release of a store that has lost all of them, although the fallback table still shows one. Its number
+    /// follows the table's. Asks first; without a terminal it needs --yes.
+    #[arg(long, conflicts_with_all = ["failed", "retire"])]
+    begin_anew: bool,
     #[command(flatten)]
     accept: Accept,
     /// Stage the release to be looked at and print its id; commit nothing.
@@ -146,6 +151,7 @@ impl Publish {
             return self.staged(context, id).await;
         }
         let project = context.project()?;
+        let begin_anew = self.begins_anew(context)?;
         let keys = match self.failed {
             true => failed_templates(&project).await?,
             false => self.keys,
@@ -156,6 +162,7 @@ impl Publish {
             retire: retired(context, &project, self.retire, !self.dry_run).await?,
             accept: self.accept.names(context, &asserts_of(&project), !self.dry_run && !self.stage_only)?,
             stage_only: self.stage_only,
+            begin_anew,
             purge: !self.no_purge,
             commit: !self.dry_run,
             author: self.why.author,
@@ -170,6 +177,14 @@ impl Publish {
         Ok(outcome(&report))
     }
 
+    /// Whether the site is to begin anew, once somebody has said yes to that if anything is to be committed.
+    fn begins_anew(&self, context: &Context) -> Result<bool, Error> {
+        if self.begin_anew && !self.dry_run && !self.stage_only {
+            confirm(context, "begin the site anew, with a first release")?;
+        }
+        Ok(self.begin_anew)
+    }
+
     /// Publishes what is staged already.
     async fn staged(&self, context: &Context, id: &str) -> Result<Outcome, Error> {
         let project = context.published_project()?;
@@ -178,6 +193,7 @@ impl Publish {
         let job = Job {
             templates: project.templates.clone(),
             unhold: self.unhold,
+            begin_anew: self.begins_anew(context)?,
             accept: self.accept.names(context, &asserts_in(&found.root), !self.dry_run)?,
             purge: !self.no_purge,
             commit: !self.dry_run,

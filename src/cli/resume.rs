@@ -61,6 +61,9 @@ impl Resume {
 /// What there is to finish.
 async fn plan(context: &Context, project: &Project) -> Result<Outcome, Error> {
     let head = HeadRead::read(&project.store).await?.head;
+    if let Some(lost) = if head.desired.is_none() { project.lost().await? } else { None } {
+        return Err(lost);
+    }
     let is_unfinished = head.active != head.desired;
     let debt = debt(&project.store, &project.config.cdn.purge, &head).await?;
     let release = head.desired.as_ref().map(ToString::to_string);

@@ -57,8 +57,7 @@ impl Rollback {
     /// What is meant, fixed before anybody is asked.
     async fn order(&self, project: &Project) -> Result<Order, Error> {
         let head = HeadRead::read(&project.store).await?.head;
-        let nothing = || Error::usage("nothing is published yet", "`tintype publish` makes the first release");
-        let replaces = head.desired.clone().ok_or_else(nothing)?;
+        let replaces = head.desired.clone().ok_or(Error::Unpublished)?;
         let target = match &self.release {
             Some(id) => {
                 let all = release::releases(&project.store).await?;

@@ -48,6 +48,7 @@ impl Serve {
         let parts = parts(&project)?;
         let (public, address) = bind(self.listen.unwrap_or(serve.listen), LISTEN)?;
         let settings = Settings {
+            has_no_proxy: serve.trusted_proxies.as_ref().is_some_and(Vec::is_empty),
             trusted_proxies,
             origins: serve.cors_origins.clone().map_or(Origins::Any, Origins::These),
             memory_bytes: serve.memory_bytes,
@@ -105,7 +106,7 @@ async fn hear(mut signals: Signals, orders: watch::Sender<Order>) {
 }
 
 /// Behind a CDN every reader seems to come from a few addresses, and limits by client would stop all of them together.
-fn trusted_proxies(project: &Project, serve: &ServeConfig) -> Result<Vec<ipnet::IpNet>, Error> {
+pub fn trusted_proxies(project: &Project, serve: &ServeConfig) -> Result<Vec<ipnet::IpNet>, Error> {
     match (&serve.trusted_proxies, project.base_url()) {
         (Some(networks), _) => Ok(networks.clone()),
         (None, None) => Ok(Vec::new()),

@@ -24,18 +24,7 @@ impl Status {
     pub async fn run(self, context: &Context) -> Result<Outcome, Error> {
         let project = context.published_project()?;
         let head = HeadRead::read(&project.store).await?.head;
-        let Some(desired) = &head.desired else {
-            if context.is_json() {
-                print::json(
-                    &json!({ "version": 1, "command": "status", "outcome": "empty", "release": null, "templates": [] }),
-                );
-            } else {
-                let place = project.store.describe();
-                let nothing = format!("nothing is published in {place} yet; `tintype publish` does it");
-                print::line(&print::as_typed(&nothing));
-            }
-            return Ok(Outcome::Done);
-        };
+        let Some(desired) = &head.desired else { return nothing(context, &project).await };
         let root = Root::read(&project.store, desired).await?;
         let debt = debt(&project.store, &project.config.cdn.purge, &head).await?;
         let table = standing(&project.store, project.table()?.as_ref()).await;
@@ -49,6 +38,22 @@ impl Status {
         }
         Ok(Outcome::Done)
     }
+}
+
+/// The status of a store without a release.
+async fn nothing(context: &Context, project: &context::Project) -> Result<Outcome, Error> {
+    if let Some(lost) = project.lost().await? {
+        return Err(lost);
+    }
+    if context.is_json() {
+        print::json(
+            &json!({ "version": 1, "command": "status", "outcome": "empty", "release": null, "templates": [] }),
+        );
+    } else {
+        let place = project.store.describe();
+        print::line(&print::as_typed(&format!("nothing is published in {place} yet; `tintype publish` does it")));
+    }
+    Ok(Outcome::Done)
 }
 
 fn is_finished(head: &Head) -> bool {

@@ -68,12 +68,15 @@ pub fn tell(report: &Report, project: &Project) {
 
 /// A line of `status`; none where nothing has to be said.
 pub fn line(table: &Tabled) -> Option<String> {
-    let behind = styled(print::YELLOW, "fallback table behind");
+    let said = |word, what: &str| Some(format!("{}: {what}", styled(print::YELLOW, word)));
     match (&table.error, table.is_pending()) {
-        (Some(error), _) => Some(format!("{behind}: {error}")),
-        (None, true) => Some(format!(
-            "{behind}: it shows an older release, or isn't there yet. `tintype resume` or the next publish writes it"
-        )),
+        // What it shows isn't known then, and may well be what it should be.
+        (Some(error @ Error::Database(_)), _) => said("fallback table out of reach", &error.to_string()),
+        (Some(error), _) => said("fallback table unfit", &error.to_string()),
+        (None, true) => said(
+            "fallback table behind",
+            "it shows an older release, or isn't there yet. `tintype resume` or the next publish writes it",
+        ),
         (None, false) => None,
     }
 }

@@ -103,8 +103,7 @@ impl Verify {
         }
         let selectors = job(project, &self.keys)?.selectors;
         let active = HeadRead::read(&project.store).await?.head.active;
-        let nothing = || Error::usage("nothing is active yet", "`tintype publish` makes the first release");
-        let manifest = Manifest::read(&project.store, &active.ok_or_else(nothing)?).await?;
+        let manifest = Manifest::read(&project.store, &active.ok_or(Error::Unpublished)?).await?;
         paths(project, &manifest, &selectors).map(Some)
     }
 }

@@ -15,6 +15,8 @@ pub struct Base {
     pub read: HeadRead,
     /// The desired release; none before the first.
     pub manifest: Option<Arc<Manifest>>,
+    /// The first release is numbered behind this: zero, unless a site begins anew.
+    pub begins_behind: u64,
 }
 
 impl Base {
@@ -28,26 +30,36 @@ impl Base {
                 reason: "is missing, although a catalogue is published".to_owned(),
             });
         }
-        Base::at(read, None, store).await
+        Base::at(read, None, 0, store).await
     }
 
     /// Reads the state again; the manifest only if it is another release's.
     pub async fn read_again(&self, store: &Store) -> Result<Base, Error> {
-        Base::at(HeadRead::read(store).await?, self.manifest.clone(), store).await
+        Base::at(HeadRead::read(store).await?, self.manifest.clone(), self.begins_behind, store).await
     }
 
-    async fn at(read: HeadRead, known: Option<Arc<Manifest>>, store: &Store) -> Result<Base, Error> {
+    async fn at(
+        read: HeadRead,
+        known: Option<Arc<Manifest>>,
+        begins_behind: u64,
+        store: &Store,
+    ) -> Result<Base, Error> {
         let manifest = match (&read.head.desired, known) {
             (None, _) => None,
             (Some(id), Some(known)) if known.root.id == *id => Some(known),
             (Some(id), _) => Some(Arc::new(Manifest::read(store, id).await?)),
         };
-        Ok(Base { read, manifest })
+        Ok(Base { read, manifest, begins_behind })
     }
 
     /// What the head says.
     pub fn head(&self) -> &Head {
         &self.read.head
+    }
+
+    /// The serial of the release that comes next.
+    pub fn next_serial(&self) -> u64 {
+        self.manifest.as_ref().map_or(self.begins_behind, |manifest| manifest.root.id.serial) + 1
     }
 
     /// True if a release is committed that not every stable path shows.

@@ -77,7 +77,7 @@ pub async fn commit(
                 continue;
             };
             progress.enter(Phase::Activate, 0);
-            tracing::info!(release = ?swapped.head.desired.as_ref().map(ToString::to_string), "release committed");
+            tracing::info!(release = swapped.head.desired.as_ref().map(ToString::to_string), "release committed");
             let manifest = drafted.manifest.clone();
             let report = draft.report(drafted, swapped.head.desired.clone(), true);
             draft.forget();

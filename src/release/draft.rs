@@ -130,7 +130,7 @@ impl Draft {
 
     async fn drafted(&mut self, base: &Base, store: &Store, refused: Refused) -> Result<Drafted, Error> {
         self.attempt += 1;
-        let (head, base) = (base.head(), base.manifest.as_deref());
+        let (head, serial, base) = (base.head(), base.next_serial(), base.manifest.as_deref());
         let mut growing = Growing::from(base);
         let known: BTreeSet<&str> = self.job.templates.iter().map(|template| template.name.as_str()).collect();
         let mut reports = Vec::new();
@@ -173,7 +173,7 @@ impl Draft {
             1 => self.job.run.clone(),
             attempt => self.job.run.attempt(attempt),
         };
-        let id = ReleaseId { serial: base.map_or(0, |base| base.root.id.serial) + 1, run };
+        let id = ReleaseId { serial, run };
         let (blobs, catalogue) = self.catalogue(&mut growing, &id, base);
         let base_count = base.map_or(0, Manifest::count);
         let mut drafted = Drafted {

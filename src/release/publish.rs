@@ -16,6 +16,7 @@ use super::doubt::settle_doubt;
 use super::draft::Draft;
 use super::finishers::Finishers;
 use super::id::{ReleaseId, RunId};
+use super::lost;
 use super::manifest::Kind;
 use super::pipeline::Running;
 use super::progress::{Phase, Progress};
@@ -52,6 +53,8 @@ pub struct Job {
     pub publishes: Option<ReleaseId>,
     /// Stage the release to be looked at, and commit nothing.
     pub stage_only: bool,
+    /// Make the first release although the fallback table shows one of this very site.
+    pub begin_anew: bool,
     /// False for a plan, which writes nothing.
     pub commit: bool,
     /// Who asked for it.
@@ -132,6 +135,7 @@ impl<'a> Started<'a> {
         if job.commit {
             (base, settled) = settle_doubt(job, store, base, progress).await?;
         }
+        let base = lost::refuse(job, store, base).await?;
         if job.commit && base.head().seq == 0 {
             // The first swap would be the first to find out, with everything staged, and perhaps not even then.
             probe::require_conditions(store, job.run.as_str()).await?;

@@ -6,6 +6,7 @@ use super::activate::Activated;
 use super::base::Base;
 use super::doubt::settle_doubt;
 use super::id::ReleaseId;
+use super::lost::lost;
 use super::progress::{Phase, Progress};
 use super::publish::Job;
 use super::purge::{self, Purged};
@@ -36,6 +37,11 @@ pub struct Resumed {
 pub async fn resume(job: &Job, store: &Arc<Store>, take_over: bool, progress: &Progress) -> Result<Resumed, Error> {
     progress.enter(Phase::Prepare, 0);
     let mut base = Base::read(store).await?;
+    if base.head().desired.is_none()
+        && let Some(lost) = lost(store, job.table.as_ref()).await?
+    {
+        return Err(lost);
+    }
     let mut resumed = Resumed {
         release: base.head().desired.clone(),
         was_unfinished: false,

@@ -160,7 +160,7 @@ pub async fn survey(store: &Store, scope: &Scope, progress: &Progress) -> Result
 /// The release whose documents are shown.
 fn active(head: &Head) -> Result<ReleaseId, Error> {
     head.active.clone().ok_or_else(|| match &head.desired {
-        None => Error::usage("nothing is published yet", "`tintype publish` makes the first release"),
+        None => Error::Unpublished,
         Some(id) => {
             Error::usage(format!("no release is active yet: {id} isn't finished"), "`tintype resume` finishes it")
         }

@@ -4,6 +4,8 @@ use serde_json::{Value, json};
 use url::Url;
 
 use super::super::context::{Project, run_id};
+use super::super::print::counted;
+use super::super::serve::trusted_proxies;
 use super::Section;
 use crate::cdn;
 use crate::cdn::examine::{Known, Subjected, examine};
@@ -14,6 +16,8 @@ use crate::release::manifest::Manifest;
 use crate::release::{attributes, catalogue};
 use crate::store::probe::{Check, RECORD, Subject, Verdict};
 
+const CLIENTS: Subject =
+    Subject { name: "clients-apart", means: "`tintype serve` tells apart who asks through the CDN" };
 const RECORDS: Subject = Subject { name: "records-hidden", means: "readers can't fetch head.json and the releases" };
 
 /// So many at most, until one of them comes from the cache.
@@ -25,7 +29,7 @@ pub async fn section(project: &Project) -> Section {
     Section {
         key: "cdn",
         title: url.clone().unwrap_or_else(|| "none".to_owned()),
-        checks: vec![records_hidden(project).await],
+        checks: vec![records_hidden(project).await, clients_apart(project)],
         more: json!({ "url": url }),
     }
 }
@@ -112,6 +116,21 @@ fn queried(url: &Url) -> Vec<Url> {
         url
     };
     (1..=QUERIES).map(with_query).collect()
+}
+
+/// Without the CDN's networks `serve` doesn't start.
+fn clients_apart(project: &Project) -> Check {
+    if project.base_url().is_none() {
+        return CLIENTS.check(Verdict::Skipped, "no [cdn] url is configured");
+    }
+    match trusted_proxies(project, &project.config.fallback.serve) {
+        Ok(networks) if networks.is_empty() => CLIENTS.ok("trusted_proxies is empty: readers come directly"),
+        Ok(networks) => CLIENTS.ok(format!("{} is believed", counted(networks.len() as u64, "network"))),
+        Err(error) => Check {
+            hint: error.hint(),
+            ..CLIENTS.check(Verdict::Warning, format!("`tintype serve` won't start: {error}"))
+        },
+    }
 }
 
 async fn records_hidden(project: &Project) -> Check {

@@ -48,7 +48,11 @@ async fn checks(project: &Project, table: &FallbackTable) -> Vec<Check> {
         (None, TableOutcome::Pending) => TABLE
             .check(Verdict::Warning, "it shows an older release")
             .hint("`tintype resume` writes it, and so does the next publish"),
-        (None, _) => TABLE.ok("it shows the active release"),
+        (None, TableOutcome::None) => match project.lost().await {
+            Ok(None) => TABLE.ok("nothing is published yet"),
+            Ok(Some(error)) | Err(error) => failed(&TABLE, &error),
+        },
+        (None, TableOutcome::Done) => TABLE.ok("it shows the active release"),
     };
     let rights = match table.rights().await {
         Err(error) => failed(&RIGHTS, &error.into()),

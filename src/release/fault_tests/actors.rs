@@ -267,6 +267,7 @@ impl Site {
             accept: if deed.actor == Actor::Guarded { Vec::new() } else { vec!["all".to_owned()] },
             publishes: None,
             stage_only: false,
+            begin_anew: false,
             commit: true,
             author: None,
             note: None,

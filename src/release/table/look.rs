@@ -59,8 +59,7 @@ pub async fn survey_table(
     progress.enter(Phase::Verify, 0);
     let state = table.state().await?;
     let active = HeadRead::read(store).await?.head.active;
-    let nothing = || Error::usage("nothing is active yet", "`tintype publish` makes the first release");
-    let release = active.ok_or_else(nothing)?;
+    let release = active.ok_or(Error::Unpublished)?;
     let manifest = Manifest::read(store, &release).await?;
     let families = families(&manifest);
     let wanted = documents(&manifest, &families);
