@@ -57,6 +57,7 @@ use crate::template::Template;
 use answer::{Failure, Landed};
 use aside::Presence;
 use bodies::Bodies;
+use client::Unnamed;
 use crowd::Crowd;
 use doubt::Doubt;
 pub use families::Folder;
@@ -108,6 +109,8 @@ pub struct Parts {
 pub struct Settings {
     /// Whose word about the client is believed.
     pub trusted_proxies: Vec<IpNet>,
+    /// True if the operator has said that readers come without any proxy.
+    pub has_no_proxy: bool,
     /// Which pages may read the documents.
     pub origins: Origins,
     /// Bytes of gzipped documents that are kept in memory.
@@ -151,6 +154,8 @@ pub struct Fallback {
     limits: Limits,
     crowd: Arc<Crowd>,
     peers: Arc<Peers>,
+    /// Who isn't believed, and perhaps should be.
+    unnamed: Unnamed,
     loads: Arc<Loads>,
     /// Who has documents on their way from a database.
     at_work: Arc<Peers>,
@@ -186,6 +191,8 @@ pub struct Fallback {
     told_damage: Rest,
     /// After it was told of readers who hold too much.
     told_room: Rest,
+    /// After it was told of one who has had his share.
+    told_limited: Rest,
     /// Whether the database is there.
     word: Word,
     /// Whether the table is there.
@@ -200,11 +207,11 @@ impl Fallback {
         let connections = descriptors::room_for(settings.connections);
         let crowd = Crowd::of(connections);
         let peers = Peers::of(connections, &settings.trusted_proxies);
+        let unnamed = Unnamed::beside(&settings.trusted_proxies, settings.has_no_proxy);
         let bodies = Bodies::beside(settings.memory_bytes);
         let loads = Loads::of(bodies.most(), &settings.trusted_proxies);
-        // Half of what can be read at a time; the others have the other half.
         let places = pool.iter().chain(table.iter().map(|table| &table.pool)).map(Pool::places).min();
-        let at_work = Peers::sharing(places.unwrap_or(0) / 2);
+        let at_work = Peers::at_work(places.unwrap_or(0));
         let limits = Limits::new(templates.iter().map(AsRef::as_ref));
         let families = Families::new(&templates, folder, settings.reread);
         Arc::new(Fallback {
@@ -219,6 +226,7 @@ impl Fallback {
             limits,
             crowd,
             peers,
+            unnamed,
             loads,
             at_work,
             flights: Flights::default(),
@@ -238,6 +246,7 @@ impl Fallback {
             told_store: Rest::default(),
             told_damage: Rest::default(),
             told_room: Rest::default(),
+            told_limited: Rest::default(),
             word: Word::default(),
             table_word: Word::default(),
             draining: AtomicBool::new(false),
@@ -343,6 +352,7 @@ impl Fallback {
         // Who gave the orders may be gone, which is one, too.
         let _ = order.wait_for(|order| *order != Order::Serve).await;
         self.draining.store(true, Ordering::Relaxed);
+        tracing::info!(linger = ?self.settings.linger, "told to end: what is asked for is still answered, and /health/ready says no");
         let _ = tokio::time::timeout(self.settings.linger, order.wait_for(|order| *order == Order::End)).await;
         close.send_replace(true);
     }

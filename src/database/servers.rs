@@ -209,7 +209,7 @@ impl<'a> Search<'a> {
 }
 
 /// A duration for people.
-fn rounded(duration: Duration) -> humantime::FormattedDuration {
+pub(super) fn rounded(duration: Duration) -> humantime::FormattedDuration {
     let whole = Duration::from_secs(duration.as_secs());
     humantime::format_duration(if whole.is_zero() {
         Duration::from_millis(u64::from(duration.subsec_millis()))

@@ -28,7 +28,7 @@ mod failures;
 mod store;
 mod table;
 
-pub use failures::Failure;
+pub use failures::{Failure, TOLD};
 
 /// Longest time of a whole answer.
 const LONGEST: Duration = Duration::from_secs(7);
@@ -159,7 +159,13 @@ impl Fallback {
         }
         let answer = tokio::time::timeout(LONGEST, self.ask(path, client)).await;
         let answer = answer.unwrap_or(Answer::Unavailable { retry_after: COME_BACK, why: Shed::Slow });
-        if !matches!(answer, Answer::Limited(_) | Answer::Unavailable { .. }) {
+        let is_momentary = match &answer {
+            Answer::Document(..) | Answer::Unknown => return answer,
+            Answer::Limited(_) | Answer::Unavailable { why: Shed::Busy, .. } => true,
+            Answer::Unavailable { .. } => false,
+        };
+        // Who only has to wait for a moment isn't sent what a later release may have replaced.
+        if is_momentary && self.followed.overtaken(self.followed.site().as_deref()).is_some() {
             return answer;
         }
         // Who may cost the database nothing more may still have what is there, unless a release has removed it meanwhile.
@@ -335,7 +341,7 @@ impl Fallback {
 
     /// The answer while readers hold as much as they may.
     pub(super) fn no_room(&self, path: &str) -> Answer {
-        if self.told_room.once_in(failures::TOLD) {
+        if self.told_room.once_in(TOLD) {
             let (bytes, hint) = (self.bodies.bytes(), "a larger [fallback] memory has room for more of them");
             tracing::warn!(
                 path,

@@ -3,7 +3,9 @@
 //! Every proxy appends the address that it was asked from to `X-Forwarded-For`, so the list is true from its right end
 //! up to the first hop that isn't one of ours. What stands further left is what somebody claims, and is never looked at.
 
+use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use hyper::HeaderMap;
 use hyper::header::{HeaderName, HeaderValue};
@@ -34,6 +36,55 @@ impl Client {
             }
         }
         Client::from(client)
+    }
+}
+
+impl fmt::Display for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            IpAddr::V4(address) => write!(f, "{address}"),
+            IpAddr::V6(network) => write!(f, "{network}/64"),
+        }
+    }
+}
+
+/// A proxy that nobody has named: it says for whom it asks, and isn't believed.
+#[derive(Debug)]
+pub struct Unnamed {
+    trusted: Vec<IpNet>,
+    is_told: AtomicBool,
+}
+
+impl Unnamed {
+    /// Looks for one beside those that are `trusted`; not where the operator has said that there is none.
+    pub fn beside(trusted: &[IpNet], has_none: bool) -> Unnamed {
+        Unnamed { trusted: trusted.to_vec(), is_told: AtomicBool::new(has_none) }
+    }
+
+    /// Tells the log of the first request that comes through one from this machine or its network. Whoever else sends the
+    /// header is taken for a reader who made it up.
+    pub fn look_at(&self, peer: IpAddr, headers: &HeaderMap) {
+        if self.is_told.load(Ordering::Relaxed) || !headers.contains_key(FORWARDED_FOR) {
+            return;
+        }
+        let peer = peer.to_canonical();
+        let is_named = self.trusted.iter().any(|net| net.contains(&peer));
+        if !is_named && is_near(peer) && !self.is_told.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                %peer,
+                hint = "name it in [fallback] trusted_proxies; or write trusted_proxies = [] if it is a reader",
+                "requests from this address say in X-Forwarded-For for whom they are, and it isn't among trusted_proxies: all \
+                 readers behind it count as one client"
+            );
+        }
+    }
+}
+
+/// Says whether an address is of this machine or of a private network.
+fn is_near(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => address.is_loopback() || address.is_private() || address.is_link_local(),
+        IpAddr::V6(address) => address.is_loopback() || address.is_unique_local() || address.is_unicast_link_local(),
     }
 }
 

@@ -4,6 +4,8 @@ use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
+use hyper::StatusCode;
+
 use super::answer::{Answer, Source};
 
 /// Why a request wasn't answered.
@@ -69,8 +71,10 @@ pub struct Figures {
     unknown: AtomicU64,
     limited: AtomicU64,
     shed: [AtomicU64; Shed::ALL.len()],
-    /// Requests that are none: other methods, paths that no document can have.
-    refused: AtomicU64,
+    /// Requests that don't say for whom they are.
+    unaddressed: AtomicU64,
+    /// Requests with other methods.
+    other_methods: AtomicU64,
     seconds: [AtomicU64; BOUNDS.len() + 1],
     micros: AtomicU64,
 }
@@ -91,9 +95,13 @@ impl Figures {
         self.micros.fetch_add(u64::try_from(took.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
-    /// Counts a request that is none.
-    pub fn count_refused(&self) {
-        self.refused.fetch_add(1, Ordering::Relaxed);
+    /// Counts a request that is none, by how it is answered.
+    pub fn count_refused(&self, status: StatusCode) {
+        let counter = match status {
+            StatusCode::METHOD_NOT_ALLOWED => &self.other_methods,
+            _ => &self.unaddressed,
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Writes them in Prometheus's text format.
@@ -114,7 +122,8 @@ impl Figures {
         sample("none", 429, &self.limited);
         let shed = AtomicU64::new(self.shed.iter().map(|count| count.load(Ordering::Relaxed)).sum());
         sample("none", 503, &shed);
-        sample("none", 400, &self.refused);
+        sample("none", 400, &self.unaddressed);
+        sample("none", 405, &self.other_methods);
         let name = "tintype_fallback_shed_total";
         let _ = writeln!(text, "# HELP {name} Requests that nobody could answer, by reason.\n# TYPE {name} counter");
         for why in Shed::ALL {

@@ -1,7 +1,7 @@
 //! Loads: the bytes of large documents that one address has on their way, so that nobody alone can take all the room that
 //! there is for what is being sent.
 //!
-//! A quarter each, as of the connections, and one document in any case. Proxies that are trusted stand for all their readers,
+//! A quarter each of what the others leave, as of the connections, and one document in any case. Proxies that are trusted stand for all their readers,
 //! so they may take what there is. What the system takes at once isn't counted.
 
 use std::collections::HashMap;
@@ -20,9 +20,17 @@ const PART: u64 = 4;
 /// Who has how many bytes on their way.
 #[derive(Debug)]
 pub struct Loads {
-    share: u64,
+    /// What there is for all together.
+    room: u64,
     exempt: Vec<IpNet>,
-    carried: Mutex<HashMap<Client, u64>>,
+    carried: Mutex<Carried>,
+}
+
+/// Who has how many bytes on the way, and how many that are together.
+#[derive(Debug, Default)]
+struct Carried {
+    by_client: HashMap<Client, u64>,
+    all: u64,
 }
 
 /// A body on its way to somebody.
@@ -41,10 +49,12 @@ impl AsRef<[u8]> for Load {
 impl Drop for Load {
     fn drop(&mut self) {
         let mut carried = self.loads.carried();
-        if let Some(bytes) = carried.get_mut(&self.client) {
-            *bytes -= self.body.len() as u64;
-            if *bytes == 0 {
-                carried.remove(&self.client);
+        let bytes = self.body.len() as u64;
+        carried.all -= bytes;
+        if let Some(own) = carried.by_client.get_mut(&self.client) {
+            *own -= bytes;
+            if *own == 0 {
+                carried.by_client.remove(&self.client);
             }
         }
     }
@@ -53,18 +63,18 @@ impl Drop for Load {
 impl Loads {
     /// Nobody's yet, of so many bytes in all. Whoever is in `exempt` may have any number.
     pub fn of(bytes: u64, exempt: &[IpNet]) -> Arc<Loads> {
-        Arc::new(Loads { share: bytes / PART, exempt: exempt.to_vec(), carried: Mutex::default() })
+        Arc::new(Loads { room: bytes, exempt: exempt.to_vec(), carried: Mutex::default() })
     }
 
     /// Says whether anybody has anything on the way.
     pub fn are_any(&self) -> bool {
-        !self.carried().is_empty()
+        self.carried().all > 0
     }
 
     /// Says whether a peer may be sent so many bytes.
     pub fn has_room(&self, peer: IpAddr, bytes: u64) -> bool {
         match self.counts(peer, bytes) {
-            Some(client) => self.has_room_beside(self.carried().get(&client).copied(), bytes),
+            Some(client) => self.has_room_beside(&self.carried(), client, bytes),
             None => true,
         }
     }
@@ -76,8 +86,11 @@ impl Loads {
         (!is_free).then(|| Client::from(peer))
     }
 
-    fn has_room_beside(&self, carried: Option<u64>, bytes: u64) -> bool {
-        carried.is_none_or(|carried| carried + bytes <= self.share)
+    fn has_room_beside(&self, carried: &Carried, client: Client, bytes: u64) -> bool {
+        carried.by_client.get(&client).is_none_or(|own| {
+            let share = self.room.saturating_sub(carried.all - own) / PART;
+            own + bytes <= share
+        })
     }
 
     /// The body as it is sent to a peer; none if it has its share on its way.
@@ -85,16 +98,16 @@ impl Loads {
         let bytes = body.len() as u64;
         let Some(client) = self.counts(peer, bytes) else { return Some(body.clone()) };
         let mut carried = self.carried();
-        let before = carried.get(&client).copied();
-        if !self.has_room_beside(before, bytes) {
+        if !self.has_room_beside(&carried, client, bytes) {
             return None;
         }
-        carried.insert(client, before.unwrap_or(0) + bytes);
+        *carried.by_client.entry(client).or_default() += bytes;
+        carried.all += bytes;
         drop(carried);
         Some(Bytes::from_owner(Load { body: body.clone(), client, loads: Arc::clone(self) }))
     }
 
-    fn carried(&self) -> MutexGuard<'_, HashMap<Client, u64>> {
+    fn carried(&self) -> MutexGuard<'_, Carried> {
         self.carried.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -120,6 +133,6 @@ mod tests {
         held.extend(loads.carry(one, &large));
         assert_eq!(held.len(), 2);
         drop(held);
-        assert!(loads.carried().is_empty(), "who has all of it is forgotten");
+        assert!(loads.carried().by_client.is_empty() && !loads.are_any(), "who has all of it is forgotten");
     }
 }

@@ -13,6 +13,7 @@ use hyper::header::HeaderValue;
 use moka::sync::Cache;
 use tokio::time::Instant;
 
+use super::negotiate::etag;
 use super::site::Site;
 use crate::snapshot::Digest;
 use crate::store::Attributes;
@@ -60,14 +61,12 @@ impl Entry {
         fresh_for: Option<Duration>,
         site: Option<&Site>,
     ) -> Entry {
-        let text = digest.to_string();
-        let tag = |ending: &str| value(&format!("\"{}{ending}\"", &text[..32]));
         let tags = attributes.cache_tags.join(",");
         Entry {
             gzip,
             digest,
-            etag: tag("-gz"),
-            plain_etag: tag(""),
+            etag: value(&etag(&digest, true)),
+            plain_etag: value(&etag(&digest, false)),
             cache_control: value(&short(&attributes.cache_control)),
             cache_tags: (!tags.is_empty()).then(|| value(&tags)),
             as_of: value(&attributes.as_of),

@@ -3,6 +3,8 @@
 use hyper::HeaderMap;
 use hyper::header::{self, HeaderName};
 
+use crate::snapshot::Digest;
+
 /// Whether gzip is the better answer: it is accepted, and identity isn't asked for more strongly. Without the header it is
 /// not, since simple clients that send none rarely decompress.
 pub fn accepts_gzip(headers: &HeaderMap) -> bool {
@@ -28,6 +30,17 @@ pub fn accepts_gzip(headers: &HeaderMap) -> bool {
         // Who refuses the plain body and names no other coding gets the only one that there is.
         None => identity == Some(0),
     }
+}
+
+/// The tag of a body with this digest, as it is sent gzipped or plain.
+pub fn etag(digest: &Digest, is_gzip: bool) -> String {
+    let (text, ending) = (digest.to_string(), if is_gzip { "-gz" } else { "" });
+    format!("\"{}{ending}\"", &text[..32])
+}
+
+/// Whether the client holds the body with this digest.
+pub fn holds(headers: &HeaderMap, digest: &Digest) -> bool {
+    headers.contains_key(header::IF_NONE_MATCH) && none_match(headers, &etag(digest, accepts_gzip(headers)))
 }
 
 /// Whether the client holds what `etag` names: weak comparison, as RFC 9110 asks for `If-None-Match`.

@@ -1,8 +1,10 @@
 //! Peers: how many connections one address may hold, so that nobody alone can take all of them.
 //!
-//! A quarter each, and never fewer than a few: a page opens half a dozen. Proxies that are trusted stand for all their
-//! readers, so they may take what there is. In the same way no client has more documents on their way from a database at a
-//! time than half of those that are read or wait to be.
+//! A quarter each of what the others leave, and never fewer than a few: a page opens half a dozen. So a part of them stays
+//! free whoever takes his share, and each has less the more there are who do. (Switches share their buffers among queues in
+//! the same way: Choudhury and Hahne, "Dynamic Queue Length Thresholds", 1998.) Proxies that are trusted stand for all their
+//! readers, so they may take what there is. In the same way a client has half of the documents that may be on their way from
+//! a database at a time, after those of others.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -15,19 +17,33 @@ use tokio::sync::futures::Notified;
 
 use super::client::Client;
 
-/// The part of all connections that one peer may hold.
+/// The part of the connections that one peer may hold.
 const PART: usize = 4;
 /// What it may hold at least.
 const FEW: usize = 8;
+/// The part of the documents on their way that one client may have.
+const PART_AT_WORK: usize = 2;
 
 /// Who holds how many connections.
 #[derive(Debug, Default)]
 pub struct Peers {
-    share: usize,
+    /// How many there are for all together.
+    room: usize,
+    /// The part of it that one may hold, after what the others do.
+    part: usize,
+    /// What one may hold in any case.
+    few: usize,
     exempt: Vec<IpNet>,
-    held: Mutex<HashMap<Client, usize>>,
+    held: Mutex<Held>,
     refused: AtomicU64,
     freed: Notify,
+}
+
+/// Who holds how many, and how many that are together.
+#[derive(Debug, Default)]
+struct Held {
+    by_client: HashMap<Client, usize>,
+    all: usize,
 }
 
 /// A connection of a peer, for as long as this lives.
@@ -37,18 +53,17 @@ pub struct Seat(Option<(Arc<Peers>, Client)>);
 impl Peers {
     /// Nobody yet, of so many connections in all. Whoever is in `exempt` may hold any number.
     pub fn of(connections: usize, exempt: &[IpNet]) -> Arc<Peers> {
-        let share = (connections / PART).max(FEW);
-        Arc::new(Peers { share, exempt: exempt.to_vec(), ..Peers::default() })
+        Arc::new(Peers { room: connections, part: PART, few: FEW, exempt: exempt.to_vec(), ..Peers::default() })
     }
 
-    /// Nobody yet, each of whom may hold so many.
-    pub fn sharing(share: usize) -> Arc<Peers> {
-        Arc::new(Peers { share: share.max(1), ..Peers::default() })
+    /// Nobody yet, of so many documents on their way in all.
+    pub fn at_work(places: usize) -> Arc<Peers> {
+        Arc::new(Peers { room: places, part: PART_AT_WORK, few: 1, ..Peers::default() })
     }
 
     /// Nobody's share is bounded.
     pub fn any() -> Arc<Peers> {
-        Arc::new(Peers { share: usize::MAX, ..Peers::default() })
+        Arc::new(Peers { part: 1, few: usize::MAX, ..Peers::default() })
     }
 
     /// Lets a peer have one more connection; none if it has its share.
@@ -63,12 +78,14 @@ impl Peers {
     /// Lets a client have one more; none if it has its share.
     pub fn seat_of(self: &Arc<Self>, client: Client) -> Option<Seat> {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = held.entry(client).or_default();
-        if *count >= self.share {
+        let own = held.by_client.get(&client).copied().unwrap_or(0);
+        let share = self.room.saturating_sub(held.all - own) / self.part;
+        if own >= share.max(self.few) {
             self.refused.fetch_add(1, Ordering::Relaxed);
             return None;
         }
-        *count += 1;
+        held.by_client.insert(client, own + 1);
+        held.all += 1;
         Some(Seat(Some((Arc::clone(self), client))))
     }
 
@@ -94,12 +111,13 @@ impl Drop for Seat {
     fn drop(&mut self) {
         let Some((peers, client)) = self.0.take() else { return };
         let mut held = peers.held.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = held.get_mut(&client) {
+        if let Some(count) = held.by_client.get_mut(&client) {
             *count -= 1;
             if *count == 0 {
-                held.remove(&client);
+                held.by_client.remove(&client);
             }
         }
+        held.all -= 1;
         drop(held);
         peers.freed.notify_waiters();
     }
@@ -120,13 +138,39 @@ mod tests {
         let first = seats(&peers, "192.0.2.1", 100);
         assert_eq!((first.len(), peers.refused()), (16, 84));
         assert_eq!(seats(&peers, "::ffff:192.0.2.1", 1).len(), 0, "the same address");
-        assert_eq!(seats(&peers, "192.0.2.2", 100).len(), 16);
+        let second = seats(&peers, "192.0.2.2", 100);
+        assert_eq!(second.len(), 12, "of what the first has left");
         assert_eq!(seats(&peers, "10.1.2.3", 100).len(), 100);
+        drop(second);
         let network = [seats(&peers, "2001:db8::1", 10), seats(&peers, "2001:db8::2", 10)];
-        assert_eq!(network.map(|seats| seats.len()), [10, 6], "a network of IPv6 is one customer's");
+        assert_eq!(network.map(|seats| seats.len()), [10, 2], "a network of IPv6 is one customer's");
         drop(first);
         assert_eq!(seats(&peers, "192.0.2.1", 3).len(), 3);
-        assert!(peers.held.lock().unwrap().is_empty(), "who has left is forgotten");
+        let held = peers.held.lock().unwrap();
+        assert!(held.by_client.is_empty() && held.all == 0, "who has left is forgotten");
         assert_eq!(seats(&Peers::of(1, &[]), "192.0.2.1", 100).len(), 8);
+        assert_eq!(seats(&Peers::any(), "192.0.2.1", 10_000).len(), 10_000);
+    }
+
+    #[test]
+    fn however_many_take_their_share_some_stay_free_for_the_next() {
+        for (peers, crowd, free) in [(Peers::of(4096, &[]), 8, 900), (Peers::at_work(20), 6, 2)] {
+            let addresses: Vec<String> = (0..crowd).map(|number| format!("192.0.2.{number}")).collect();
+            let mut held: Vec<Vec<Seat>> = addresses.iter().map(|address| seats(&peers, address, 4096)).collect();
+            // Again and again each of them gives some back and takes what it gets.
+            for _ in 0..20 {
+                for (address, mine) in addresses.iter().zip(&mut held) {
+                    mine.truncate(mine.len() / 2);
+                    mine.extend(seats(&peers, address, 4096));
+                }
+            }
+            let now = peers.held.lock().unwrap();
+            assert!(peers.room - now.all >= free, "{} of {}", now.all, peers.room);
+            let most_and_least = (now.by_client.values().max(), now.by_client.values().min());
+            let (Some(most), Some(least)) = most_and_least else { panic!("nobody holds any") };
+            assert!(most <= &(least * 2), "{now:?}");
+            drop(now);
+            assert!(peers.seat("198.51.100.1".parse().unwrap()).is_some(), "somebody else");
+        }
     }
 }

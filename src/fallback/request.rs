@@ -8,11 +8,12 @@ use hyper::header::{self, HeaderValue};
 use hyper::{Method, StatusCode};
 
 use super::Fallback;
-use super::answer::{Answer, COME_BACK};
+use super::answer::{Answer, COME_BACK, TOLD};
 use super::client::Client;
 use super::figures::Shed;
 use super::health::{For, Probe};
 use super::listen::Asked;
+use super::negotiate;
 use super::respond::{self, Reply};
 
 /// Longest object path; slugs and patterns are capped below it.
@@ -24,12 +25,12 @@ impl Fallback {
         let begun = Instant::now();
         let mut reply = match asked.method {
             _ if !asked.is_addressed() => {
-                self.figures.count_refused();
+                self.figures.count_refused(StatusCode::BAD_REQUEST);
                 respond::not_addressed()
             }
             Method::GET | Method::HEAD => self.respond_to_get(&asked, begun).await,
             ref method => {
-                self.figures.count_refused();
+                self.figures.count_refused(StatusCode::METHOD_NOT_ALLOWED);
                 respond::other_method(method)
             }
         };
@@ -51,24 +52,31 @@ impl Fallback {
             self.figures.count(&Answer::Unknown, false, begun);
             return respond::reply(&Answer::Unknown, Bytes::new(), &asked.headers, knows_release, begun);
         };
+        self.unnamed.look_at(asked.peer.ip(), &asked.headers);
         let client = Client::of(asked.peer.ip(), &asked.headers, &self.settings.trusted_proxies);
         let answer = match self.is_too_much(path, asked) {
             true => self.no_room(path),
             false => self.answer(path, client).await,
         };
+        if matches!(answer, Answer::Limited(_)) && self.told_limited.once_in(TOLD) {
+            tracing::info!(%client, path, "answered 429: the client has had its share of the database ([limits] per_minute)");
+        }
         let (answer, gzip) = self.load(answer, asked);
         let reply = respond::reply(&answer, gzip, &asked.headers, knows_release, begun);
         self.figures.count(&answer, reply.status() == StatusCode::NOT_MODIFIED, begun);
         reply
     }
 
-    /// Says whether who asks has so much on the way that a large document isn't worth fetching for him.
+    /// Says whether who asks has so much on the way that a large document isn't worth fetching for him. Who only wants to
+    /// know whether his own is still good is sent nothing.
     fn is_too_much(&self, path: &str, asked: &Asked) -> bool {
-        let bytes = || {
-            let site = self.followed.site()?;
-            Some(u64::from(site.manifest.row(path)?.document.as_ref()?.gzip_bytes))
-        };
-        self.loads.are_any() && !self.loads.has_room(asked.peer.ip(), bytes().unwrap_or(0))
+        if asked.method == Method::HEAD || !self.loads.are_any() {
+            return false;
+        }
+        let Some(site) = self.followed.site() else { return false };
+        let Some(document) = site.manifest.row(path).and_then(|row| row.document.as_ref()) else { return false };
+        let bytes = u64::from(document.gzip_bytes);
+        !self.loads.has_room(asked.peer.ip(), bytes) && !negotiate::holds(&asked.headers, &document.digest)
     }
 
     /// The answer with the body that is sent, if there is any; another one for whom enough is on its way already.

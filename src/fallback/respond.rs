@@ -66,8 +66,8 @@ pub fn has_to_be_sent(entry: &Entry, asked: &HeaderMap) -> bool {
     !negotiate::none_match(asked, etag.to_str().unwrap_or_default())
 }
 
-/// The response to a request for a document, with its gzipped body. While no release is known, nobody keeps what isn't of one: it may be there in a
-/// moment, and then no purge would be ordered for this.
+/// The response to a request for a document, with its gzipped body. While no release is known, nobody keeps what isn't of
+/// one: it may be there in a moment, and then no purge would be ordered for this.
 pub fn reply(answer: &Answer, gzip: Bytes, asked: &HeaderMap, knows_release: bool, begun: Instant) -> Reply {
     let mut reply = match answer {
         Answer::Document(entry, source) => document(entry, gzip, *source, asked),

@@ -69,6 +69,7 @@ fn a_directory_in_order() {
     assert_eq!(said["database"]["servers"][0]["tls"], Value::Null);
     assert_eq!((&said["templates"]["readable"], outcome(&said, "templates", "templates").as_str()), (&json!(1), "ok"));
     assert_eq!(outcome(&said, "cdn", "records-hidden"), "skipped");
+    assert_eq!(outcome(&said, "cdn", "clients-apart"), "skipped");
     assert_eq!(entries(project.root()), before, "what wasn't there before isn't there now");
     project.publish();
     let stamps = project.stamps();
@@ -209,6 +210,16 @@ fn records_that_readers_can_fetch() {
     };
     let said = project.json(&["doctor"], 0);
     assert_eq!(outcome(&said, "cdn", "records-hidden"), "ok", "{said:#}");
+    // Without the CDN's networks `serve` doesn't start.
+    let apart = check(&said, "cdn", "clients-apart");
+    assert_eq!(apart["outcome"], "warning", "{said:#}");
+    assert!(apart["hint"].as_str().is_some_and(|words| words.contains("trusted_proxies")), "{said:#}");
+    project.run(&["serve"]).expect(2).explains(&["trusted_proxies"]);
+    for networks in ["192.0.2.0/24", "192.0.2.0/24,2001:db8::/32"] {
+        let doctor = project.tintype(&["doctor", "--format", "json"]);
+        let said = doctor.env("TINTYPE_FALLBACK_TRUSTED_PROXIES", networks).run().expect(0).json();
+        assert_eq!(outcome(&said, "cdn", "clients-apart"), "ok", "{said:#}");
+    }
     bucket.server.play(answer("probe.json", "{\"format\":1,\"probed_at\":\"2026-01-01T00:00:00Z\"}"));
     let said = project.json(&["doctor"], 1);
     assert_eq!(outcome(&said, "cdn", "records-hidden"), "broken", "{said:#}");

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::support::http::Response;
 use crate::support::postgres::{self, Session};
-use crate::support::process::Tintype;
+use crate::support::process::{Finished, Tintype};
 use crate::support::project::Project;
 use crate::support::serving::Serving;
 use crate::support::wait::wait_until;
@@ -135,6 +135,53 @@ fn clients_are_told_apart_behind_proxies_that_are_trusted() {
 }
 
 #[test]
+fn a_proxy_that_nobody_has_named_is_told_of_once() {
+    let project = project();
+    let from = |header: &'static str| [(header, "203.0.113.5")];
+    let told = |said: &Finished| said.stderr.matches("for whom they are").count();
+    // Another one is named.
+    let server = trusting(&project, "192.0.2.1");
+    server.get("/world/key-0.json");
+    server.get_with("/world/key-1.json", &from("Forwarded-By"));
+    (0..5).for_each(|_| assert_eq!(server.get_with("/world/key-2.json", &from("X-Forwarded-For")).status, 200));
+    let said = server.end().expect(0);
+    assert_eq!(told(&said), 1, "{said}");
+    for part in ["WARN", "peer=127.0.0.1", "trusted_proxies", "one client"] {
+        assert!(said.stderr.contains(part), "no {part} in {said}");
+    }
+    // It is named, or the operator has said that there is none.
+    let without = project.root().join("without.toml");
+    let config = std::fs::read_to_string(project.config()).expect("read the config");
+    std::fs::write(&without, format!("{config}\n[fallback]\ntrusted_proxies = []\n")).expect("write a config");
+    let none = Tintype::new(["serve", "-c"]).arg(&without);
+    for server in [trusting(&project, "127.0.0.1"), Serving::of(none)] {
+        assert_eq!(server.get_with("/world/key-2.json", &from("X-Forwarded-For")).status, 200);
+        let said = server.end().expect(0);
+        assert_eq!(told(&said), 0, "{said}");
+    }
+}
+
+#[test]
+fn who_has_had_his_share_is_told_to_who_asks() {
+    let project = project();
+    for (flags, expected) in [(&["serve", "-v"][..], 1), (&["serve"], 0)] {
+        let command = project.tintype(flags).env("TINTYPE_FALLBACK_TRUSTED_PROXIES", "127.0.0.1");
+        let server = Serving::of(command);
+        let (had, _) = until_refused(&server, "world", "203.0.113.5");
+        assert_eq!(had, 10);
+        assert_eq!(until_refused(&server, "country", "2001:db8::7").0, 20);
+        let said = server.end().expect(0);
+        let lines: Vec<&str> = said.stderr.lines().filter(|line| line.contains("answered 429")).collect();
+        assert_eq!(lines.len(), expected, "once in a while: {said}");
+        for line in lines {
+            for part in ["INFO", "client=203.0.113.5", "path=\"world/key-10.json\"", "per_minute"] {
+                assert!(line.contains(part), "no {part} in {line}");
+            }
+        }
+    }
+}
+
+#[test]
 fn what_is_published_is_never_limited() {
     let project = project();
     project.publish();
@@ -237,26 +284,31 @@ fn nobody_alone_takes_every_place_before_the_database() {
         server.get_with(&format!("/world/key-{key}.json"), &[("X-Forwarded-For", client)]).status
     };
     let on_their_way = || server.metric("tintype_fallback_flights");
-    let (greedy, others): (Vec<u16>, Vec<u16>) = std::thread::scope(|scope| {
-        let greedy: Vec<_> = (0..10).map(|key| scope.spawn(move || get(key, "203.0.113.5"))).collect();
-        wait_until("its half of the places to be taken", Duration::from_secs(4), || {
-            greedy.iter().filter(|reader| reader.is_finished()).count() == 6
-        });
-        assert_eq!(on_their_way(), 4);
-        let others: Vec<_> = (20..23).map(|key| scope.spawn(move || get(key, "203.0.113.6"))).collect();
-        wait_until("the others to find places", Duration::from_secs(4), || on_their_way() == 7);
+    // One after the other takes what it gets: half of what is left each, and the last one finds a place as well.
+    let shares = [4, 2, 1, 1];
+    let statuses: Vec<Vec<u16>> = std::thread::scope(|scope| {
+        let mut readers = Vec::new();
+        for (number, share) in shares.into_iter().enumerate() {
+            let client: &str = ["203.0.113.1", "203.0.113.2", "203.0.113.3", "203.0.113.4"][number];
+            let before = on_their_way();
+            let greedy: Vec<_> = (0..10).map(|key| scope.spawn(move || get(number * 10 + key, client))).collect();
+            wait_until("its part of the places to be taken", Duration::from_secs(4), || {
+                greedy.iter().filter(|reader| reader.is_finished()).count() as u64 == 10 - share
+            });
+            assert_eq!(on_their_way(), before + share);
+            readers.push(greedy);
+        }
         lock.query("COMMIT");
-        let [greedy, others] = [greedy, others].map(|readers| {
-            let mut statuses: Vec<u16> = readers.into_iter().map(|reader| reader.join().expect("an answer")).collect();
-            statuses.sort_unstable();
-            statuses
-        });
-        (greedy, others)
+        let status = |reader: std::thread::ScopedJoinHandle<'_, u16>| reader.join().expect("an answer");
+        readers.into_iter().map(|readers| readers.into_iter().map(status).collect()).collect()
     });
-    assert_eq!((greedy, others), ([[200; 4].as_slice(), &[503; 6]].concat(), vec![200; 3]));
+    for (statuses, share) in statuses.into_iter().zip(shares) {
+        let count = |status| statuses.iter().filter(|one| **one == status).count() as u64;
+        assert_eq!((count(200), count(503)), (share, 10 - share), "{statuses:?}");
+    }
     // While the database answers soon, all of them have their turn.
     let statuses: Vec<u16> = std::thread::scope(|scope| {
-        let readers: Vec<_> = (30..42).map(|key| scope.spawn(move || get(key, "203.0.113.7"))).collect();
+        let readers: Vec<_> = (40..52).map(|key| scope.spawn(move || get(key, "203.0.113.7"))).collect();
         readers.into_iter().map(|reader| reader.join().expect("an answer")).collect()
     });
     assert_eq!(statuses, [200; 12]);

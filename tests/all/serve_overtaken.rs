@@ -6,7 +6,9 @@ use std::time::Duration;
 use rustix::process::Signal;
 
 use crate::support::fallback::{self, unpacked};
+use crate::support::http::Response;
 use crate::support::places::TEMPLATE;
+use crate::support::postgres::Session;
 use crate::support::serving::Serving;
 use crate::support::wait::wait_until;
 
@@ -81,4 +83,46 @@ fn a_table_that_is_ahead_of_the_store_is_believed() {
         let ended = server.end().expect(0);
         assert!(ended.stderr.is_empty() || !ended.stderr.contains("panicked"), "{ended}");
     }
+}
+
+#[test]
+fn who_only_has_to_wait_is_not_sent_what_was_replaced() {
+    /// Before a database there are so many places, of which one client may have half.
+    const PLACES: usize = 20;
+    let Some(world) = fallback::server_world("") else { return };
+    let project = &world.project;
+    project.publish();
+    let command = project.tintype(&["serve"]).env("TINTYPE_FALLBACK_TRUSTED_PROXIES", "192.0.2.1");
+    let server = Serving::of(command.env("TINTYPE_FALLBACK_FOLLOW", "1s"));
+    let paths = project.public().paths().into_iter().map(|path| format!("/{path}"));
+    let paths: Vec<String> = paths.filter(|path| path.starts_with("/places/")).collect();
+    assert!(paths.len() > PLACES / 2, "{paths:?}");
+    for path in &paths {
+        assert_eq!(server.get(path).header("x-tintype-source"), "store");
+    }
+    project.execute("UPDATE fact SET city = 'Salem' WHERE fact_id = 1");
+    server.signal(Signal::STOP);
+    project.run(&["publish", "--yes", "--force"]).expect(0);
+    let head = project.root().join(".tintype/head.json");
+    fs::rename(&head, project.root().join("head")).expect("move the head away");
+    server.signal(Signal::CONT);
+    wait_until("the table's word", MINUTE, || server.get("/index.json").header("x-tintype-source") == "table");
+    let mut lock = Session::connect(&project.database().url());
+    lock.query("BEGIN");
+    lock.query("LOCK TABLE tintype_snapshot IN ACCESS EXCLUSIVE MODE");
+    let answers: Vec<Response> = std::thread::scope(|scope| {
+        let server = &server;
+        let readers: Vec<_> = paths.iter().map(|path| scope.spawn(move || server.get(path))).collect();
+        readers.into_iter().map(|reader| reader.join().expect("an answer")).collect()
+    });
+    lock.query("COMMIT");
+    let busy = answers.iter().filter(|answer| answer.status == 503 && answer.text().contains("\"busy\"")).count();
+    let told: Vec<(u16, &str)> =
+        answers.iter().map(|answer| (answer.status, answer.header("x-tintype-source"))).collect();
+    assert!(busy >= paths.len() - PLACES / 2, "{told:?}");
+    wait_until("the table to be read again", MINUTE, || {
+        let answer = server.get(CHANGED);
+        answer.status == 200 && String::from_utf8_lossy(&unpacked(&answer.body)).contains("Salem")
+    });
+    server.end().expect(0);
 }

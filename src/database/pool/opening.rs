@@ -21,6 +21,7 @@ use super::shared::{Place, Shared};
 use super::target;
 use crate::database::DatabaseError;
 use crate::database::postgres::connect::LONGEST_LOGIN;
+use crate::database::servers::rounded;
 
 /// Ten per cent of a lifetime, as a part of two of them: connections that were opened together aren't closed together.
 const SPREAD: f64 = 0.2;
@@ -44,7 +45,7 @@ impl Probe {
             probe.is_over = true;
         }
         if let Some(outage) = outage {
-            let away = humantime::format_duration(outage.since.elapsed()).to_string();
+            let away = rounded(outage.since.elapsed()).to_string();
             tracing::info!(
                 pool = shared.settings.name,
                 server = shared.targets[target].describe(),

@@ -137,6 +137,8 @@ fn summed(version: String, name: &str, settings: &Shown, databases: &[Shown], po
     let of = |wanted: &str| databases.iter().find(|row| text(row, "name") == wanted);
     let size = |row: &Shown| number(row, "pool_size") + number(row, "reserve_pool");
     let here = of(name);
+    // One that its configuration names by `*` alone isn't listed before its first client is let in.
+    let unlisted = || number(settings, "default_pool_size") + number(settings, "reserve_pool_size");
     let place = |row: &Shown| (text(row, "host").to_owned(), text(row, "port").to_owned());
     let mut told = Told {
         version,
@@ -145,7 +147,7 @@ fn summed(version: String, name: &str, settings: &Shown, databases: &[Shown], po
             .filter(|mode| !mode.is_empty())
             .map_or_else(|| text(settings, "pool_mode").to_owned(), ToOwned::to_owned),
         max_clients: number(settings, "max_client_conn"),
-        pool_size: here.map_or_else(|| number(settings, "default_pool_size"), size),
+        pool_size: here.map_or_else(unlisted, size),
         ..Told::default()
     };
     let mut most: BTreeMap<&str, u64> = BTreeMap::new();
@@ -212,7 +214,12 @@ mod tests {
 
     #[test]
     fn pools_to_one_server_add_up() {
-        let settings = row(&[("max_client_conn", "1000"), ("default_pool_size", "20"), ("pool_mode", "transaction")]);
+        let settings = row(&[
+            ("max_client_conn", "1000"),
+            ("default_pool_size", "20"),
+            ("reserve_pool_size", "5"),
+            ("pool_mode", "transaction"),
+        ]);
         let databases = [
             database("site", "5432", "20", "0"),
             database("logs", "5432", "20", "15"),
@@ -231,6 +238,6 @@ mod tests {
         assert_eq!((told.pool_size, told.pools, told.servers_most, told.servers), (21, 3, 42 + 15, 6));
         assert_eq!((told.mode.as_str(), told.users), ("transaction", vec!["tintype".to_owned(), "web".to_owned()]));
         let fresh = summed(String::new(), "new", &settings, &databases[3..], &pools[4..]);
-        assert_eq!((fresh.pool_size, fresh.servers_most), (20, 20));
+        assert_eq!((fresh.pool_size, fresh.servers_most), (25, 25));
     }
 }
