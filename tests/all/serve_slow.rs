@@ -303,7 +303,7 @@ fn with_few_files(project: &Project, may_raise: bool) -> Serving {
 fn where_few_files_may_be_open_documents_still_are() {
     let project = places::sqlite();
     project.publish();
-    let server = with_few_files(&project, false);
+    let server = with_few_files(&project, false).looked();
     // As many as there is room for, and as many again, who do nothing at all. Beyond that and what the kernel holds back
     // for a listener nobody could connect before another one leaves.
     let silent: Vec<Raw> = (0..150).map(|_| Raw::open(server.address)).collect();
