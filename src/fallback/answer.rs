@@ -14,21 +14,21 @@ use tokio::time::Instant;
 use super::Fallback;
 use super::client::Client;
 use super::figures::Shed;
-use super::keys::{self, Asked, Meaning, Named};
+use super::keys::{self, Meaning, Named};
 use super::limit::{Limited, UNNAMED};
 use super::listen::TAKEN_AT_ONCE;
 use super::memory::{Entry, Kept};
 use super::site::Site;
-use super::table::Shown;
 use crate::release::Row;
-use crate::snapshot::Digest;
 
 mod database;
 mod failures;
 mod store;
 mod table;
+mod wanted;
 
 pub use failures::{Failure, TOLD};
+use wanted::Wanted;
 
 /// Longest time of a whole answer.
 const LONGEST: Duration = Duration::from_secs(7);
@@ -111,43 +111,6 @@ enum Refused {
     Known(Arc<Entry>),
     /// The client has enough on their way.
     Crowded,
-}
-
-/// What is to be fetched.
-struct Wanted {
-    path: String,
-    /// The key, where it is known.
-    asked: Option<Asked>,
-    /// False if nobody could say yet whether there is such a key.
-    is_settled: bool,
-    /// True if only too many others asked the store at the time.
-    is_crowded: bool,
-    /// The site when it was asked for.
-    site: Option<Arc<Site>>,
-    /// The release of the table, if that has overtaken the site.
-    later: Option<Arc<Shown>>,
-    /// Whose share it is.
-    client: Client,
-    /// The template of which it is a share.
-    template: String,
-}
-
-impl Wanted {
-    /// Says whether the release shows the path.
-    fn is_published(&self) -> bool {
-        self.digest().is_some()
-    }
-
-    /// Says whether the table may have it. It has what is published, and nothing else; where nobody knows what that is, any
-    /// path may be.
-    fn may_be_in_table(&self) -> bool {
-        self.is_published() || self.site.is_none() || self.later.is_some()
-    }
-
-    /// The digest that the release shows at the path.
-    fn digest(&self) -> Option<Digest> {
-        self.site.as_ref().filter(|_| self.later.is_none())?.digest(&self.path)
-    }
 }
 
 impl Fallback {
