@@ -176,14 +176,20 @@ fn a_changed_file_is_served_from_its_publish_on() {
     server.end().expect(0);
 }
 
+/// Publishes, and takes the bodies away from the store, so that the table is asked for all of them. Returns their paths.
+fn without_bodies(project: &Project, per_minute: u32) -> Vec<String> {
+    let limit = format!("[limits]\nper_minute = {per_minute}\n---*/");
+    project.template("places", &TEMPLATE.replace("---*/", &limit));
+    project.publish();
+    fs::rename(project.root().join(".tintype/blob"), project.root().join("blob")).expect("no bodies any more");
+    project.public().paths().into_iter().map(|path| format!("/{path}")).collect()
+}
+
 #[test]
 fn the_table_answers_for_what_is_published_however_many_ask() {
     for world in fallback::worlds() {
         let project = &world.project;
-        project.template("places", &TEMPLATE.replace("---*/", "[limits]\nper_minute = 1\n---*/"));
-        project.publish();
-        let paths: Vec<String> = project.public().paths().into_iter().map(|path| format!("/{path}")).collect();
-        fs::rename(project.root().join(".tintype/blob"), project.root().join("blob")).expect("no bodies any more");
+        let paths = without_bodies(project, 1);
         let start = || {
             let command = project.tintype(&["serve"]).env("TINTYPE_FALLBACK_TRUSTED_PROXIES", "192.0.2.1");
             Serving::of(command.env("DB_POOL_SIZE", "1").env("TINTYPE_DATABASE_SERVE_QUEUE", "1"))
@@ -242,10 +248,7 @@ fn a_row_of_the_table_that_is_another_document_is_not_shown() {
 fn who_has_had_its_share_costs_no_lease_where_the_table_has_nothing() {
     for world in fallback::worlds() {
         let project = &world.project;
-        project.template("places", &TEMPLATE.replace("---*/", "[limits]\nper_minute = 2\n---*/"));
-        project.publish();
-        let paths: Vec<String> = project.public().paths().into_iter().map(|path| format!("/{path}")).collect();
-        fs::rename(project.root().join(".tintype/blob"), project.root().join("blob")).expect("no bodies any more");
+        let paths = without_bodies(project, 2);
         // As it is while a run couldn't write it.
         world.table.execute("UPDATE tintype_release SET release = '0-20200101T000000Z-00000000'");
         let server = serve(project);
@@ -262,10 +265,7 @@ fn who_has_had_its_share_costs_no_lease_where_the_table_has_nothing() {
 fn a_row_that_is_missing_is_counted_and_the_others_are_not() {
     for world in fallback::worlds() {
         let project = &world.project;
-        project.template("places", &TEMPLATE.replace("---*/", "[limits]\nper_minute = 2\n---*/"));
-        project.publish();
-        let paths: Vec<String> = project.public().paths().into_iter().map(|path| format!("/{path}")).collect();
-        fs::rename(project.root().join(".tintype/blob"), project.root().join("blob")).expect("no bodies any more");
+        let paths = without_bodies(project, 2);
         let (missing, others) = paths.split_at(3);
         for path in missing {
             world.table.execute(&format!("DELETE FROM tintype_snapshot WHERE path = '{}'", &path[1..]));

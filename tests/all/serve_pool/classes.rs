@@ -43,13 +43,19 @@ fn are(ended: &Finished, expected: &str) {
     assert_eq!(classes(ended), BTreeSet::from([expected.to_owned()]), "{ended}");
 }
 
+/// A transaction that keeps everybody else from the rows.
+fn locked(project: &Project) -> Session {
+    let mut lock = project.database().connect();
+    lock.query("BEGIN");
+    lock.query("LOCK TABLE item IN ACCESS EXCLUSIVE MODE");
+    lock
+}
+
 #[test]
 fn who_waits_for_a_connection_in_vain_is_of_the_pools_time_out() {
     let Some(project) = project() else { return };
     let server = serving_one(&project);
-    let mut lock = project.database().connect();
-    lock.query("BEGIN");
-    lock.query("LOCK TABLE item IN ACCESS EXCLUSIVE MODE");
+    let mut lock = locked(&project);
     let address = server.address;
     std::thread::scope(|scope| {
         let holder = scope.spawn(|| ask(address, "/fixed/a.json"));
@@ -66,9 +72,7 @@ fn who_waits_for_a_connection_in_vain_is_of_the_pools_time_out() {
 fn a_connection_that_is_ended_in_the_middle_is_lost() {
     let Some(project) = project() else { return };
     let server = serving_one(&project);
-    let mut lock = project.database().connect();
-    lock.query("BEGIN");
-    lock.query("LOCK TABLE item IN ACCESS EXCLUSIVE MODE");
+    let mut lock = locked(&project);
     let address = server.address;
     let waiting = || {
         let activity = project.database().activity();
