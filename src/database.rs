@@ -13,6 +13,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use sqlx::PgConnection;
 use tokio::sync::mpsc;
 
 pub mod activity;
@@ -129,7 +130,7 @@ pub struct ReadTransaction {
 
 #[derive(Debug)]
 enum Connection {
-    Postgres(Box<sqlx::PgConnection>),
+    Postgres(Box<PgConnection>),
     Sqlite(sqlx::SqliteConnection, Duration),
 }
 
@@ -154,6 +155,14 @@ impl Database {
         match self {
             Database::Postgres(servers) => servers.primary.identity(),
             Database::Sqlite(path) => path.canonicalize().unwrap_or_else(|_| path.clone()).display().to_string(),
+        }
+    }
+
+    /// A connection of its own to the primary, over which anything may be done; none to a SQLite file.
+    pub async fn writer(&self, application: &str, wait: Duration) -> Result<Option<PgConnection>, DatabaseError> {
+        match self {
+            Database::Postgres(servers) => servers.writer(application, wait).await.map(Some),
+            Database::Sqlite(_) => Ok(None),
         }
     }
 

@@ -59,7 +59,7 @@ pub enum Error {
         /// What to do next.
         hint: Option<String>,
     },
-    /// The store has no release, and nothing else knows of one either. Exit code 2.
+    /// The store has no release. Exit code 2.
     #[error("nothing is published yet")]
     Unpublished,
     /// The store has no release, and the fallback table shows one of this very site. Exit code 1.
@@ -238,8 +238,8 @@ impl Error {
             ),
             Error::Unpublished => Some("`tintype publish` makes the first release".to_owned()),
             Error::Lost { .. } => Some(
-                "is its file system mounted, and does [store] name the right place? If the site is lost indeed, \
-                 `tintype publish --begin-anew` makes a first release, whose number follows the table's"
+                "is its file system mounted? If the site is lost indeed, `tintype publish --begin-anew` makes a first \
+                 release, whose number follows the table's"
                     .to_owned(),
             ),
             Error::Missing { path, .. } => Some(format!("`tintype republish {path}` writes it again")),

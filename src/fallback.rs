@@ -191,8 +191,10 @@ pub struct Fallback {
     told_damage: Rest,
     /// After it was told of readers who hold too much.
     told_room: Rest,
-    /// After it was told of one who has had his share.
+    /// After it was told of one who has had his share of the database.
     told_limited: Rest,
+    /// After it was told of one who has his share of large documents on their way.
+    told_share: Rest,
     /// Whether the database is there.
     word: Word,
     /// Whether the table is there.
@@ -247,6 +249,7 @@ impl Fallback {
             told_damage: Rest::default(),
             told_room: Rest::default(),
             told_limited: Rest::default(),
+            told_share: Rest::default(),
             word: Word::default(),
             table_word: Word::default(),
             draining: AtomicBool::new(false),

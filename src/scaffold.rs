@@ -20,8 +20,11 @@ use crate::database::Database;
 use crate::demo::data::{Counts, create_sqlite};
 use crate::error::Error;
 
+mod demo_tables;
 #[cfg(test)]
 mod tests;
+
+pub use demo_tables::load as load_demo_tables;
 
 /// The shipped templates and schedules, each with its path in the folder.
 const SHIPPED: [(&str, &str); 5] = [

@@ -131,7 +131,8 @@ impl Context {
     pub async fn explained<T>(&self, result: Result<T, Error>) -> Result<T, Error> {
         let Err(Error::Unpublished) = result else { return result };
         let (project, _) = self.readable_project()?;
-        Err(project.lost().await?.unwrap_or(Error::Unpublished))
+        // A table that can't be read tells nothing.
+        Err(project.lost().await.ok().flatten().unwrap_or(Error::Unpublished))
     }
 
     /// Reports an error, in the form that was asked for.

@@ -61,7 +61,10 @@ impl Doctor {
         let (checks, database) = tokio::join!(probe::examine(&project.store, run.as_str()), asked);
         let mut checks = checks;
         if checks.iter().all(|check| check.outcome != Verdict::Skipped) {
-            checks.push(head(HeadRead::read(&project.store).await));
+            checks.push(match (head(HeadRead::read(&project.store).await), project.lost().await) {
+                (_, Ok(Some(lost))) => Check { hint: lost.hint(), ..HEAD.broken(lost.to_string()) },
+                (head, _) => head,
+            });
         }
         let store = Section {
             key: "store",

@@ -101,9 +101,7 @@ impl Get {
             Some(id) => Some(find(&releases(&project.store).await?, id)?.root.id.clone()),
             None => HeadRead::read(&project.store).await?.head.desired,
         };
-        let nothing =
-            || Error::usage("nothing is published yet", "`tintype publish` does it; `--from live` asks the database");
-        let manifest = Manifest::read(&project.store, &manifest.ok_or_else(nothing)?).await?;
+        let manifest = Manifest::read(&project.store, &manifest.ok_or(Error::Unpublished)?).await?;
         let mut bodies = Bodies::new();
         for path in paths(project, &manifest, selectors)? {
             let release = self.release.is_some().then_some(&manifest);

@@ -21,6 +21,9 @@ pub struct Init {
     /// Your database; without it a demo database is written.
     #[arg(long, value_name = "URL", hide_env_values = true)]
     database: Option<String>,
+    /// Fill that database, an empty one on PostgreSQL, with the demo's tables.
+    #[arg(long, requires = "database")]
+    demo_data: bool,
     /// Where documents go; without it into the folder `public`.
     #[arg(long, value_name = "URL")]
     store: Option<String>,
@@ -34,13 +37,21 @@ impl Init {
         if self.dry_run {
             return self.plan(context);
         }
-        let written = scaffold::init(&self.folder, self.database.as_deref(), self.store.as_deref()).await?;
+        let (database, store) = (self.database.as_deref(), self.store.as_deref());
+        // Before anything is written: what can't be filled leaves no folder, and a folder that can't be written no tables.
+        scaffold::plan(&self.folder, database, store)?;
+        let demo = match database.filter(|_| self.demo_data) {
+            Some(url) => Some(scaffold::load_demo_tables(url).await?),
+            None => None,
+        };
+        let mut written = scaffold::init(&self.folder, database, store).await?;
+        written.demo = written.demo.or(demo);
         if context.is_json() {
             print::json(&document(&written));
         } else if context.is_talkative() {
             show(&written);
             let config = written.config.display().to_string();
-            if self.database.is_some() {
+            if self.database.is_some() && !self.demo_data {
                 let templates = written.folder.join("templates");
                 print::note(&format!(
                     "Next: the templates in {} are examples over the demo's tables; write yours in their place, then {}",
@@ -64,6 +75,9 @@ impl Init {
         } else {
             for file in files {
                 print::line(&format!("would write {}", self.folder.join(file).display()));
+            }
+            if self.demo_data {
+                print::line("would create the demo's tables in the database");
             }
         }
         Ok(Outcome::Done)

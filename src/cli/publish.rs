@@ -151,7 +151,7 @@ impl Publish {
             return self.staged(context, id).await;
         }
         let project = context.project()?;
-        let begin_anew = self.begins_anew(context)?;
+        let begin_anew = self.begins_anew(context, &project).await?;
         let keys = match self.failed {
             true => failed_templates(&project).await?,
             false => self.keys,
@@ -177,10 +177,14 @@ impl Publish {
         Ok(outcome(&report))
     }
 
-    /// Whether the site is to begin anew, once somebody has said yes to that if anything is to be committed.
-    fn begins_anew(&self, context: &Context) -> Result<bool, Error> {
-        if self.begin_anew && !self.dry_run && !self.stage_only {
-            confirm(context, "begin the site anew, with a first release")?;
+    /// Whether the site is to begin anew, once somebody has said yes to that, if it was there and anything is to be committed.
+    async fn begins_anew(&self, context: &Context, project: &Project) -> Result<bool, Error> {
+        let will_commit = !self.dry_run && !self.stage_only;
+        if self.begin_anew
+            && will_commit
+            && let Some(lost) = project.lost().await?
+        {
+            confirm(context, &format!("begin the site anew, although {lost},"))?;
         }
         Ok(self.begin_anew)
     }
@@ -193,7 +197,7 @@ impl Publish {
         let job = Job {
             templates: project.templates.clone(),
             unhold: self.unhold,
-            begin_anew: self.begins_anew(context)?,
+            begin_anew: self.begins_anew(context, &project).await?,
             accept: self.accept.names(context, &asserts_in(&found.root), !self.dry_run)?,
             purge: !self.no_purge,
             commit: !self.dry_run,

@@ -32,7 +32,7 @@ impl Releases {
     pub async fn run(self, context: &Context) -> Result<Outcome, Error> {
         let project = context.published_project()?;
         let all = releases(&project.store).await?;
-        if let Some(lost) = if all.is_empty() { project.lost().await? } else { None } {
+        if let Some(lost) = if all.is_empty() { project.lost().await.ok().flatten() } else { None } {
             return Err(lost);
         }
         let Some(id) = &self.id else {

@@ -61,7 +61,7 @@ impl Resume {
 /// What there is to finish.
 async fn plan(context: &Context, project: &Project) -> Result<Outcome, Error> {
     let head = HeadRead::read(&project.store).await?.head;
-    if let Some(lost) = if head.desired.is_none() { project.lost().await? } else { None } {
+    if let Some(lost) = if head.desired.is_none() { project.lost().await.ok().flatten() } else { None } {
         return Err(lost);
     }
     let is_unfinished = head.active != head.desired;

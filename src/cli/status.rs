@@ -42,9 +42,11 @@ impl Status {
 
 /// The status of a store without a release.
 async fn nothing(context: &Context, project: &context::Project) -> Result<Outcome, Error> {
-    if let Some(lost) = project.lost().await? {
-        return Err(lost);
-    }
+    let unreadable = match project.lost().await {
+        Ok(None) => None,
+        Ok(Some(lost)) => return Err(lost),
+        Err(error) => Some(error),
+    };
     if context.is_json() {
         print::json(
             &json!({ "version": 1, "command": "status", "outcome": "empty", "release": null, "templates": [] }),
@@ -52,6 +54,10 @@ async fn nothing(context: &Context, project: &context::Project) -> Result<Outcom
     } else {
         let place = project.store.describe();
         print::line(&print::as_typed(&format!("nothing is published in {place} yet; `tintype publish` does it")));
+    }
+    if let Some(error) = unreadable {
+        let warning = styled(print::YELLOW, "warning");
+        print::note(&format!("{warning}: the fallback table can't tell whether there was a release before: {error}"));
     }
     Ok(Outcome::Done)
 }

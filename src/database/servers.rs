@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use sqlx::PgConnection;
 use tokio::time::Instant;
 
 use super::error::DatabaseError;
@@ -43,6 +44,12 @@ impl Servers {
     /// A server without replicas.
     pub fn alone(primary: Server) -> Servers {
         Servers { primary, replicas: Vec::new(), read: ReadFrom::Primary, max_lag: Duration::ZERO }
+    }
+
+    /// A connection to the primary over which anything may be done.
+    pub(super) async fn writer(&self, application: &str, wait: Duration) -> Result<PgConnection, DatabaseError> {
+        let connected = self.primary.connect(application, wait, "is the server up and reachable from here?").await;
+        connected.map_err(|refusal| refusal.error)
     }
 
     /// Those that may be read, the first choice first.

@@ -35,8 +35,9 @@ const LONGEST: Duration = Duration::from_secs(7);
 /// How long a reader is told to wait where nothing better is known.
 pub const COME_BACK: Duration = Duration::from_secs(2);
 
-/// How long a client with enough documents on their way waits for one of them to land.
-const TURN: Duration = Duration::from_millis(200);
+/// How long a client with enough documents on their way waits for one of them to land. Together with the second that he may
+/// then wait for a connection that is soon enough for somebody who is told to come back.
+const TURN: Duration = Duration::from_millis(150);
 /// How often a reader joins others whose share it turned out to be, before it is sent away like them.
 const FLIGHTS: usize = 3;
 
@@ -124,7 +125,7 @@ impl Fallback {
         let answer = answer.unwrap_or(Answer::Unavailable { retry_after: COME_BACK, why: Shed::Slow });
         let is_momentary = match &answer {
             Answer::Document(..) | Answer::Unknown => return answer,
-            Answer::Limited(_) | Answer::Unavailable { why: Shed::Busy, .. } => true,
+            Answer::Limited(_) | Answer::Unavailable { why: Shed::Busy | Shed::Memory, .. } => true,
             Answer::Unavailable { .. } => false,
         };
         // Who only has to wait for a moment isn't sent what a later release may have replaced.
@@ -255,13 +256,15 @@ impl Fallback {
             if let Kept::Fresh(entry) = self.kept(&wanted.path) {
                 return Err(Refused::Known(entry));
             }
-            let seat = self.at_work.seat_of(wanted.client).ok_or(Refused::Crowded)?;
             if is_counted || is_on_trust {
                 self.limits.take(&wanted.template, wanted.client).map_err(Refused::Limited)?;
             }
-            if is_on_trust {
+            // Behind the share, because whoever leaves a place again wakes those who wait for one.
+            let seat = self.at_work.seat_of(wanted.client);
+            if is_on_trust || (is_counted && seat.is_none()) {
                 self.limits.give_back(&wanted.template, wanted.client);
             }
+            let seat = seat.ok_or(Refused::Crowded)?;
             began.store(true, Ordering::Relaxed);
             Ok(seat)
         };

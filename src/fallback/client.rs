@@ -5,11 +5,13 @@
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use hyper::HeaderMap;
 use hyper::header::{HeaderName, HeaderValue};
 use ipnet::IpNet;
+
+use super::rest::Rest;
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
@@ -48,35 +50,48 @@ impl fmt::Display for Client {
     }
 }
 
+/// How often the log is told of a proxy that nobody has named.
+const TOLD: Duration = Duration::from_hours(1);
+
 /// A proxy that nobody has named: it says for whom it asks, and isn't believed.
 #[derive(Debug)]
 pub struct Unnamed {
     trusted: Vec<IpNet>,
-    is_told: AtomicBool,
+    has_none: bool,
+    told: Rest,
 }
 
 impl Unnamed {
     /// Looks for one beside those that are `trusted`; not where the operator has said that there is none.
     pub fn beside(trusted: &[IpNet], has_none: bool) -> Unnamed {
-        Unnamed { trusted: trusted.to_vec(), is_told: AtomicBool::new(has_none) }
+        Unnamed { trusted: trusted.to_vec(), has_none, told: Rest::default() }
     }
 
-    /// Tells the log of the first request that comes through one from this machine or its network. Whoever else sends the
-    /// header is taken for a reader who made it up.
+    /// Tells the log of a request that comes through one from this machine or its network, once in an hour. Whoever else
+    /// sends the header is taken for a reader who made it up.
     pub fn look_at(&self, peer: IpAddr, headers: &HeaderMap) {
-        if self.is_told.load(Ordering::Relaxed) || !headers.contains_key(FORWARDED_FOR) {
+        if self.has_none || self.told.is_on() || !headers.contains_key(FORWARDED_FOR) {
             return;
         }
         let peer = peer.to_canonical();
         let is_named = self.trusted.iter().any(|net| net.contains(&peer));
-        if !is_named && is_near(peer) && !self.is_told.swap(true, Ordering::Relaxed) {
-            tracing::warn!(
-                %peer,
-                hint = "name it in [fallback] trusted_proxies; or write trusted_proxies = [] if it is a reader",
-                "requests from this address say in X-Forwarded-For for whom they are, and it isn't among trusted_proxies: all \
-                 readers behind it count as one client"
-            );
+        if is_named || !is_near(peer) || !self.told.once_in(TOLD) {
+            return;
         }
+        let hint = match self.trusted.is_empty() {
+            true => {
+                "name it in [fallback] trusted_proxies if it is a proxy of yours; where readers come directly, write trusted_proxies = []"
+            }
+            false => {
+                "name it in [fallback] trusted_proxies too, if it is a proxy of yours; otherwise somebody has made the header up"
+            }
+        };
+        tracing::warn!(
+            %peer,
+            hint,
+            "requests from this address say in X-Forwarded-For for whom they are, and it isn't among trusted_proxies: all \
+             readers behind it count as one client"
+        );
     }
 }
 

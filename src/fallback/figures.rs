@@ -73,8 +73,10 @@ pub struct Figures {
     shed: [AtomicU64; Shed::ALL.len()],
     /// Requests that don't say for whom they are.
     unaddressed: AtomicU64,
-    /// Requests with other methods.
+    /// Requests by methods that documents don't know.
     other_methods: AtomicU64,
+    /// Questions of browsers whether a page may ask.
+    preflights: AtomicU64,
     seconds: [AtomicU64; BOUNDS.len() + 1],
     micros: AtomicU64,
 }
@@ -95,10 +97,11 @@ impl Figures {
         self.micros.fetch_add(u64::try_from(took.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
-    /// Counts a request that is none, by how it is answered.
-    pub fn count_refused(&self, status: StatusCode) {
+    /// Counts a request for no document, by how it is answered.
+    pub fn count_other(&self, status: StatusCode) {
         let counter = match status {
             StatusCode::METHOD_NOT_ALLOWED => &self.other_methods,
+            StatusCode::NO_CONTENT => &self.preflights,
             _ => &self.unaddressed,
         };
         counter.fetch_add(1, Ordering::Relaxed);
@@ -122,6 +125,7 @@ impl Figures {
         sample("none", 429, &self.limited);
         let shed = AtomicU64::new(self.shed.iter().map(|count| count.load(Ordering::Relaxed)).sum());
         sample("none", 503, &shed);
+        sample("none", 204, &self.preflights);
         sample("none", 400, &self.unaddressed);
         sample("none", 405, &self.other_methods);
         let name = "tintype_fallback_shed_total";

@@ -125,7 +125,10 @@ impl Fallback {
     /// How the store is. One that waits for its first release is there, and of no use yet.
     fn store(&self, asker: For) -> Value {
         let waits = || {
-            let (reason, hint) = ("there is no release yet", "`tintype publish` makes the first one");
+            let (reason, hint) = (
+                "there is no release yet",
+                "`tintype status` tells whether there ever was one, and `tintype publish` makes the first",
+            );
             json!({ "status": word_of(Some(true)), "reason": reason, "hint": hint })
         };
         match (self.store_trouble(), asker) {

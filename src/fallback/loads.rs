@@ -16,6 +16,8 @@ use super::listen::TAKEN_AT_ONCE;
 
 /// The part of all bytes that one peer may have on their way.
 const PART: u64 = 4;
+/// What isn't counted.
+const FREE: u64 = TAKEN_AT_ONCE as u64;
 
 /// Who has how many bytes on their way.
 #[derive(Debug)]
@@ -36,7 +38,8 @@ struct Carried {
 /// A body on its way to somebody.
 struct Load {
     body: Bytes,
-    client: Client,
+    /// Whose it is; nobody's if a proxy asked for it.
+    client: Option<Client>,
     loads: Arc<Loads>,
 }
 
@@ -51,10 +54,12 @@ impl Drop for Load {
         let mut carried = self.loads.carried();
         let bytes = self.body.len() as u64;
         carried.all -= bytes;
-        if let Some(own) = carried.by_client.get_mut(&self.client) {
+        if let Some(client) = self.client
+            && let Some(own) = carried.by_client.get_mut(&client)
+        {
             *own -= bytes;
             if *own == 0 {
-                carried.by_client.remove(&self.client);
+                carried.by_client.remove(&client);
             }
         }
     }
@@ -73,17 +78,16 @@ impl Loads {
 
     /// Says whether a peer may be sent so many bytes.
     pub fn has_room(&self, peer: IpAddr, bytes: u64) -> bool {
-        match self.counts(peer, bytes) {
-            Some(client) => self.has_room_beside(&self.carried(), client, bytes),
+        match self.client(peer) {
+            Some(client) => bytes <= FREE || self.has_room_beside(&self.carried(), client, bytes),
             None => true,
         }
     }
 
-    /// Whose so many bytes are, if they count.
-    fn counts(&self, peer: IpAddr, bytes: u64) -> Option<Client> {
+    /// Who has a share of his own; none for a proxy.
+    fn client(&self, peer: IpAddr) -> Option<Client> {
         let peer = peer.to_canonical();
-        let is_free = bytes <= u64::from(TAKEN_AT_ONCE) || self.exempt.iter().any(|net| net.contains(&peer));
-        (!is_free).then(|| Client::from(peer))
+        (!self.exempt.iter().any(|net| net.contains(&peer))).then(|| Client::from(peer))
     }
 
     fn has_room_beside(&self, carried: &Carried, client: Client, bytes: u64) -> bool {
@@ -96,12 +100,17 @@ impl Loads {
     /// The body as it is sent to a peer; none if it has its share on its way.
     pub fn carry(self: &Arc<Self>, peer: IpAddr, body: &Bytes) -> Option<Bytes> {
         let bytes = body.len() as u64;
-        let Some(client) = self.counts(peer, bytes) else { return Some(body.clone()) };
-        let mut carried = self.carried();
-        if !self.has_room_beside(&carried, client, bytes) {
-            return None;
+        if bytes <= FREE {
+            return Some(body.clone());
         }
-        *carried.by_client.entry(client).or_default() += bytes;
+        let client = self.client(peer);
+        let mut carried = self.carried();
+        if let Some(client) = client {
+            if !self.has_room_beside(&carried, client, bytes) {
+                return None;
+            }
+            *carried.by_client.entry(client).or_default() += bytes;
+        }
         carried.all += bytes;
         drop(carried);
         Some(Bytes::from_owner(Load { body: body.clone(), client, loads: Arc::clone(self) }))
@@ -125,7 +134,10 @@ mod tests {
         assert_eq!(held.len(), 2);
         assert!(loads.carry(one, &Bytes::from(vec![0; 1000])).is_some(), "a small one");
         assert!(loads.carry(other, &Bytes::from(vec![0; 17 << 20])).is_some(), "the first");
-        assert_eq!((0..5).filter_map(|_| loads.carry(proxy, &large)).count(), 5);
+        let proxys: Vec<Bytes> = (0..5).filter_map(|_| loads.carry(proxy, &large)).collect();
+        assert_eq!(proxys.len(), 5);
+        assert!(!loads.has_room(one, 1 << 20) && loads.has_room(proxy, 64 << 20), "of what is left");
+        drop(proxys);
         let part = held[0].slice(..10);
         held.remove(0);
         assert!(loads.carry(one, &large).is_none(), "a part of it is still on its way");

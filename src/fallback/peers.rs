@@ -1,7 +1,7 @@
 //! Peers: how many connections one address may hold, so that nobody alone can take all of them.
 //!
-//! A quarter each of what the others leave, and never fewer than a few: a page opens half a dozen. So a part of them stays
-//! free whoever takes his share, and each has less the more there are who do. (Switches share their buffers among queues in
+//! A quarter each of what the others leave, and never fewer than a few: a page opens half a dozen. So nobody
+//! takes them all, nor do two or three, and each has less the more there are who do. (Switches share their buffers among queues in
 //! the same way: Choudhury and Hahne, "Dynamic Queue Length Thresholds", 1998.) Proxies that are trusted stand for all their
 //! readers, so they may take what there is. In the same way a client has half of the documents that may be on their way from
 //! a database at a time, after those of others.
@@ -9,7 +9,7 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ipnet::IpNet;
 use tokio::sync::Notify;
@@ -48,7 +48,11 @@ struct Held {
 
 /// A connection of a peer, for as long as this lives.
 #[derive(Debug)]
-pub struct Seat(Option<(Arc<Peers>, Client)>);
+pub struct Seat {
+    peers: Arc<Peers>,
+    /// Whose it is; nobody's if it is a proxy's, which are only counted together.
+    client: Option<Client>,
+}
 
 impl Peers {
     /// Nobody yet, of so many connections in all. Whoever is in `exempt` may hold any number.
@@ -70,14 +74,15 @@ impl Peers {
     pub fn seat(self: &Arc<Self>, peer: IpAddr) -> Option<Seat> {
         let peer = peer.to_canonical();
         if self.exempt.iter().any(|net| net.contains(&peer)) {
-            return Some(Seat(None));
+            self.held().all += 1;
+            return Some(Seat { peers: Arc::clone(self), client: None });
         }
         self.seat_of(Client::from(peer))
     }
 
     /// Lets a client have one more; none if it has its share.
     pub fn seat_of(self: &Arc<Self>, client: Client) -> Option<Seat> {
-        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut held = self.held();
         let own = held.by_client.get(&client).copied().unwrap_or(0);
         let share = self.room.saturating_sub(held.all - own) / self.part;
         if own >= share.max(self.few) {
@@ -86,7 +91,11 @@ impl Peers {
         }
         held.by_client.insert(client, own + 1);
         held.all += 1;
-        Some(Seat(Some((Arc::clone(self), client))))
+        Some(Seat { peers: Arc::clone(self), client: Some(client) })
+    }
+
+    fn held(&self) -> MutexGuard<'_, Held> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Comes back when anybody who left after this was called has left.
@@ -101,17 +110,18 @@ impl Peers {
 }
 
 impl Seat {
-    /// Whether it is one of those whom nobody counts.
+    /// Whether it is one of those who may hold any number.
     pub fn is_exempt(&self) -> bool {
-        self.0.is_none()
+        self.client.is_none()
     }
 }
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        let Some((peers, client)) = self.0.take() else { return };
-        let mut held = peers.held.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = held.by_client.get_mut(&client) {
+        let mut held = self.peers.held();
+        if let Some(client) = self.client
+            && let Some(count) = held.by_client.get_mut(&client)
+        {
             *count -= 1;
             if *count == 0 {
                 held.by_client.remove(&client);
@@ -119,7 +129,7 @@ impl Drop for Seat {
         }
         held.all -= 1;
         drop(held);
-        peers.freed.notify_waiters();
+        self.peers.freed.notify_waiters();
     }
 }
 
@@ -140,8 +150,11 @@ mod tests {
         assert_eq!(seats(&peers, "::ffff:192.0.2.1", 1).len(), 0, "the same address");
         let second = seats(&peers, "192.0.2.2", 100);
         assert_eq!(second.len(), 12, "of what the first has left");
-        assert_eq!(seats(&peers, "10.1.2.3", 100).len(), 100);
         drop(second);
+        let proxys = seats(&peers, "10.1.2.3", 40);
+        assert_eq!((proxys.len(), seats(&peers, "192.0.2.2", 100).len()), (40, 8), "nor of what a proxy has");
+        assert_eq!(seats(&peers, "10.1.2.3", 100).len(), 100);
+        drop(proxys);
         let network = [seats(&peers, "2001:db8::1", 10), seats(&peers, "2001:db8::2", 10)];
         assert_eq!(network.map(|seats| seats.len()), [10, 2], "a network of IPv6 is one customer's");
         drop(first);
@@ -153,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn however_many_take_their_share_some_stay_free_for_the_next() {
+    fn some_stay_free_as_those_who_take_their_share_come_and_go() {
         for (peers, crowd, free) in [(Peers::of(4096, &[]), 8, 900), (Peers::at_work(20), 6, 2)] {
             let addresses: Vec<String> = (0..crowd).map(|number| format!("192.0.2.{number}")).collect();
             let mut held: Vec<Vec<Seat>> = addresses.iter().map(|address| seats(&peers, address, 4096)).collect();

@@ -23,16 +23,14 @@ impl Fallback {
     /// Answers a request for a document.
     pub(super) async fn respond(self: &Arc<Self>, asked: Asked) -> Reply {
         let begun = Instant::now();
+        let counted = |reply: Reply| {
+            self.figures.count_other(reply.status());
+            reply
+        };
         let mut reply = match asked.method {
-            _ if !asked.is_addressed() => {
-                self.figures.count_refused(StatusCode::BAD_REQUEST);
-                respond::not_addressed()
-            }
+            _ if !asked.is_addressed() => counted(respond::not_addressed()),
             Method::GET | Method::HEAD => self.respond_to_get(&asked, begun).await,
-            ref method => {
-                self.figures.count_refused(StatusCode::METHOD_NOT_ALLOWED);
-                respond::other_method(method)
-            }
+            ref method => counted(respond::other_method(method)),
         };
         self.settings.origins.allow(&asked.headers, &mut reply);
         if self.is_draining() {
@@ -55,11 +53,11 @@ impl Fallback {
         self.unnamed.look_at(asked.peer.ip(), &asked.headers);
         let client = Client::of(asked.peer.ip(), &asked.headers, &self.settings.trusted_proxies);
         let answer = match self.is_too_much(path, asked) {
-            true => self.no_room(path),
+            true => self.has_its_share(asked),
             false => self.answer(path, client).await,
         };
         if matches!(answer, Answer::Limited(_)) && self.told_limited.once_in(TOLD) {
-            tracing::info!(%client, path, "answered 429: the client has had its share of the database ([limits] per_minute)");
+            tracing::info!(%client, path, "answered 429: the client has had its share of the database");
         }
         let (answer, gzip) = self.load(answer, asked);
         let reply = respond::reply(&answer, gzip, &asked.headers, knows_release, begun);
@@ -91,8 +89,16 @@ impl Fallback {
         };
         match gzip {
             Some(gzip) => (answer, gzip),
-            None => (Answer::Unavailable { retry_after: COME_BACK, why: Shed::Memory }, Bytes::new()),
+            None => (self.has_its_share(asked), Bytes::new()),
         }
+    }
+
+    /// The answer to an address that has its share of large documents on their way.
+    fn has_its_share(&self, asked: &Asked) -> Answer {
+        if self.told_share.once_in(TOLD) {
+            tracing::info!(peer = %asked.peer.ip(), "an address has its share of large documents on their way");
+        }
+        Answer::Unavailable { retry_after: COME_BACK, why: Shed::Memory }
     }
 
     /// Answers a request at the second port.

@@ -23,19 +23,20 @@ impl Base {
     /// Reads the committed state.
     pub async fn read(store: &Store) -> Result<Base, Error> {
         let read = HeadRead::read(store).await?;
-        if read.head.seq == 0 && store.read_public(catalogue::PATH).await?.is_some() {
-            // Without the head nobody knows which of the documents that are there belong to the site.
-            return Err(Error::Corrupt {
-                object: "head.json".to_owned(),
-                reason: "is missing, although a catalogue is published".to_owned(),
-            });
+        if read.head.seq == 0 {
+            refuse_headless(store).await?;
         }
         Base::at(read, None, 0, store).await
     }
 
     /// Reads the state again; the manifest only if it is another release's.
     pub async fn read_again(&self, store: &Store) -> Result<Base, Error> {
-        Base::at(HeadRead::read(store).await?, self.manifest.clone(), self.begins_behind, store).await
+        let read = HeadRead::read(store).await?;
+        if let (Some(before), None) = (&self.head().desired, &read.head.desired) {
+            // A first release over what was there would be another site's. Its file system may just have been unmounted.
+            return Err(without_head(format!("is gone, although it named the release {before} a moment ago")));
+        }
+        Base::at(read, self.manifest.clone(), self.begins_behind, store).await
     }
 
     async fn at(
@@ -66,4 +67,16 @@ impl Base {
     pub fn is_unfinished(&self) -> bool {
         self.head().active != self.head().desired
     }
+}
+
+/// Refuses a store without a head that shows documents all the same: nobody knows which of them belong to the site.
+pub async fn refuse_headless(store: &Store) -> Result<(), Error> {
+    match store.read_public(catalogue::PATH).await? {
+        Some(_) => Err(without_head("is missing, although a catalogue is published".to_owned())),
+        None => Ok(()),
+    }
+}
+
+fn without_head(reason: String) -> Error {
+    Error::Corrupt { object: "head.json".to_owned(), reason }
 }

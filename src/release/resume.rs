@@ -38,7 +38,7 @@ pub async fn resume(job: &Job, store: &Arc<Store>, take_over: bool, progress: &P
     progress.enter(Phase::Prepare, 0);
     let mut base = Base::read(store).await?;
     if base.head().desired.is_none()
-        && let Some(lost) = lost(store, job.table.as_ref()).await?
+        && let Ok(Some(lost)) = lost(store, job.table.as_ref()).await
     {
         return Err(lost);
     }

@@ -4,6 +4,7 @@ use serde_json::json;
 
 use crate::support::directory::differences;
 use crate::support::places::{self, DOCUMENTS};
+use crate::support::postgres;
 use crate::support::process::Tintype;
 use crate::support::project::{Project, template_of};
 
@@ -219,6 +220,29 @@ fn init_with_a_database_makes_no_demo() {
     assert!(config.contains("postgres://db.example.org/maps"), "{ended}");
     let files = crate::support::directory::files_below(&folder);
     assert!(!files.iter().any(|file| file.to_lowercase().ends_with(".db")), "{files:?}");
+}
+
+#[test]
+fn init_fills_a_postgresql_with_the_demos_tables() {
+    let Some(database) = postgres::database() else { return };
+    let root = tempfile::tempdir().expect("make a folder");
+    let init = |name: &str, database: &str| {
+        Tintype::new(["init", "--demo-data", "--database", database]).arg(root.path().join(name)).run()
+    };
+    let written = init("site", &database.url()).expect(0);
+    let config = root.path().join("site/tintype.toml");
+    let got = Tintype::new(["get", "world-map/crispr/low", "--from", "live", "-c"]).arg(&config).run();
+    assert!(got.code() == 0 && got.stdout.starts_with(b"{"), "{written}{got}");
+    Tintype::new(["check", "-c"]).arg(&config).run().expect(0);
+    // What is there stays as it is, and no folder is left.
+    init("again", &database.url()).expect(1).explains(&["already exists", "42P07", "leave --demo-data out"]);
+    init("file", "sqlite:some.db").expect(2).explains(&["SQLite file", "leave --database and --demo-data out"]);
+    init("away", "postgres://postgres@127.0.0.1:1/x?sslmode=disable").expect(1).explains(&["can't connect"]);
+    let none = Tintype::new(["init", "--demo-data"]).arg(root.path().join("none")).run().expect(2);
+    assert!(none.stderr.contains("--database"), "{none}");
+    let left = crate::support::directory::files_below(root.path());
+    assert!(left.iter().all(|file| file.starts_with("site/")), "{left:?}");
+    assert_eq!(database.query("SELECT count(*)::text FROM country").len(), 1);
 }
 
 #[test]

@@ -127,6 +127,9 @@ fn answers_are_negotiated_as_http_says() {
         let answer = http::request(method, server.address, path, &[]);
         assert_eq!((answer.status, answer.header("allow")), (status, "GET, HEAD, OPTIONS"), "{method}");
     }
+    let counted =
+        |code: u16| server.metric(&format!("tintype_fallback_requests_total{{source=\"none\",code=\"{code}\"}}"));
+    assert_eq!([204, 400, 405].map(counted), [1, 0, 2]);
     server.end().expect(0);
 }
 

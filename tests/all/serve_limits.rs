@@ -174,7 +174,7 @@ fn who_has_had_his_share_is_told_to_who_asks() {
         let lines: Vec<&str> = said.stderr.lines().filter(|line| line.contains("answered 429")).collect();
         assert_eq!(lines.len(), expected, "once in a while: {said}");
         for line in lines {
-            for part in ["INFO", "client=203.0.113.5", "path=\"world/key-10.json\"", "per_minute"] {
+            for part in ["INFO", "client=203.0.113.5", "path=\"world/key-10.json\"", "share of the database"] {
                 assert!(line.contains(part), "no {part} in {line}");
             }
         }

@@ -177,6 +177,14 @@ fn who_takes_large_documents_slowly_holds_no_copy_of_his_own() {
     let had = alone.iter().filter(|(_, status)| *status == 200).count();
     assert!((2..=3).contains(&had), "{had} documents on their way to one address");
     assert!(server.metric("tintype_fallback_held_bytes") < 32 << 20);
+    // Who is sent nothing is answered all the same.
+    let last = path(DOCUMENTS - 1);
+    assert_eq!(server.get(&last).status, 503, "it has its share");
+    let asked = http::request("HEAD", server.address, &last, &[("Accept-Encoding", "gzip")]);
+    assert_eq!(asked.status, 200);
+    let known = server.get_with(&last, &[("If-None-Match", asked.header("etag"))]);
+    assert_eq!(known.status, 304);
+    assert_eq!(server.get_with(&last, &[("If-None-Match", "\"another\"")]).status, 503);
     drop(alone);
     server.end().expect(0);
 }

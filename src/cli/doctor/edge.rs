@@ -50,10 +50,7 @@ pub async fn close_look(project: &Project, url: Option<&Url>) -> Result<Section,
             let hint = "set it, or name a document's URL: `tintype doctor --cdn https://…`";
             return Err(Error::usage("no [cdn] url is configured", hint));
         }
-        (None, _, None) => {
-            let hint = "`tintype publish` makes the first release; or name a URL: `tintype doctor --cdn https://…`";
-            return Err(Error::usage("nothing is published yet", hint));
-        }
+        (None, _, None) => return Err(Error::Unpublished),
     };
     let known = manifest.as_ref().and_then(|manifest| known(project, manifest, &path));
     let mut checks = vec![records_hidden(project).await];
@@ -124,11 +121,13 @@ fn clients_apart(project: &Project) -> Check {
         return CLIENTS.check(Verdict::Skipped, "no [cdn] url is configured");
     }
     match trusted_proxies(project, &project.config.fallback.serve) {
-        Ok(networks) if networks.is_empty() => CLIENTS.ok("trusted_proxies is empty: readers come directly"),
+        Ok(networks) if networks.is_empty() => {
+            CLIENTS.check(Verdict::Skipped, "trusted_proxies is empty: nobody asks `tintype serve` through the CDN")
+        }
         Ok(networks) => CLIENTS.ok(format!("{} is believed", counted(networks.len() as u64, "network"))),
         Err(error) => Check {
             hint: error.hint(),
-            ..CLIENTS.check(Verdict::Warning, format!("`tintype serve` won't start: {error}"))
+            ..CLIENTS.check(Verdict::Missing, format!("`tintype serve` won't start: {error}"))
         },
     }
 }

@@ -49,7 +49,7 @@ async fn checks(project: &Project, table: &FallbackTable) -> Vec<Check> {
             .check(Verdict::Warning, "it shows an older release")
             .hint("`tintype resume` writes it, and so does the next publish"),
         (None, TableOutcome::None) => match project.lost().await {
-            Ok(None) => TABLE.ok("nothing is published yet"),
+            Ok(None) => TABLE.ok("no release is active yet"),
             Ok(Some(error)) | Err(error) => failed(&TABLE, &error),
         },
         (None, TableOutcome::Done) => TABLE.ok("it shows the active release"),

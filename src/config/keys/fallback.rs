@@ -113,7 +113,7 @@ pub static CONNECTIONS: Key = Key {
     shown: "4096",
     comment: &[
         "Connections of readers at a time; more wait until one of them ends. An address that isn't among trusted_proxies gets a",
-        "quarter of them, and 429 beyond. Fewer are held, with a warning, where the limit of open files (ulimit -n) is too low.",
+        "quarter of what others leave, then 429. Fewer are held, with a warning, where few files may be open (ulimit -n).",
     ],
 };
 

@@ -135,7 +135,9 @@ fn text<'a>(row: &'a Shown, name: &str) -> &'a str {
 /// Adds up what concerns the server behind the database `name`.
 fn summed(version: String, name: &str, settings: &Shown, databases: &[Shown], pools: &[Shown]) -> Told {
     let of = |wanted: &str| databases.iter().find(|row| text(row, "name") == wanted);
-    let size = |row: &Shown| number(row, "pool_size") + number(row, "reserve_pool");
+    // Until 1.23 the one name, from 1.24 on the other: https://github.com/pgbouncer/pgbouncer/pull/1232
+    let reserve = |row: &Shown| number(row, "reserve_pool").max(number(row, "reserve_pool_size"));
+    let size = |row: &Shown| number(row, "pool_size") + reserve(row);
     let here = of(name);
     // One that its configuration names by `*` alone isn't listed before its first client is let in.
     let unlisted = || number(settings, "default_pool_size") + number(settings, "reserve_pool_size");
@@ -237,6 +239,10 @@ mod tests {
         assert_eq!((told.max_clients, told.clients, told.waiting), (1000, 30, 5));
         assert_eq!((told.pool_size, told.pools, told.servers_most, told.servers), (21, 3, 42 + 15, 6));
         assert_eq!((told.mode.as_str(), told.users), ("transaction", vec!["tintype".to_owned(), "web".to_owned()]));
+        let newer = |(name, value): (String, String)| (name.replace("reserve_pool", "reserve_pool_size"), value);
+        let newer: Vec<Shown> = databases.iter().map(|row| row.clone().into_iter().map(newer).collect()).collect();
+        let again = summed(String::new(), "site", &settings, &newer, &pools);
+        assert_eq!((again.pool_size, again.servers_most), (told.pool_size, told.servers_most));
         let fresh = summed(String::new(), "new", &settings, &databases[3..], &pools[4..]);
         assert_eq!((fresh.pool_size, fresh.servers_most), (25, 25));
     }

@@ -1,10 +1,14 @@
 //! A table of another history or another site is never overwritten unless somebody asks for it.
 
-use serde_json::json;
+use std::time::Duration;
+
+use serde_json::{Value, json};
 
 use super::{ROWS, change};
 use crate::support::fallback::{World, server_world, worlds};
-use crate::support::process::Tintype;
+use crate::support::postgres::Session;
+use crate::support::process::{Tintype, closed_port};
+use crate::support::wait::wait_until;
 
 /// Two releases, of which nothing is left but the table.
 fn lose(world: &World) {
@@ -30,7 +34,7 @@ fn a_site_that_the_table_knows_is_not_begun_anew_by_itself() {
         let project = &world.project;
         lose(&world);
         let before = (world.table.rows(), world.table.release());
-        let commands: [&[&str]; 11] = [
+        let commands: [&[&str]; 12] = [
             &["publish"],
             &["publish", "--force", "--accept-guard", "all", "--yes"],
             &["publish", "--stage-only"],
@@ -42,6 +46,7 @@ fn a_site_that_the_table_knows_is_not_begun_anew_by_itself() {
             &["verify", "--table"],
             &["rollback", "--yes"],
             &["resume"],
+            &["get", "places/united-states/crispr/low"],
         ];
         for command in commands {
             let ended = project.run(command).expect(1);
@@ -50,9 +55,17 @@ fn a_site_that_the_table_knows_is_not_begun_anew_by_itself() {
         let public = project.root().join("public");
         assert!(!public.join("index.json").exists(), "{}: nothing is published", world.engine);
         assert_eq!((world.table.rows(), world.table.release()), before, "{}", world.engine);
-        let said = project.json(&["doctor"], 0);
-        let checks = said["fallback"]["checks"].as_array().expect("a list");
-        assert!(checks[0]["detail"].as_str().is_some_and(|words| words.contains("shows release 2-")), "{said:#}");
+        let said = project.json(&["doctor"], 1);
+        let detail = |check: &Value| check["detail"].as_str().is_some_and(|words| words.contains("shows release 2-"));
+        assert!(detail(&said["fallback"]["checks"][0]), "{said:#}");
+        let checks = said["store"]["checks"].as_array().expect("a list");
+        assert!(checks.iter().any(|check| check["outcome"] == "broken" && detail(check)), "{said:#}");
+        // With the site's catalogue there is more to be told, and no first release can be made.
+        project.make_public();
+        std::fs::write(project.root().join("public/index.json.gz"), "{}").expect("write a catalogue");
+        for command in [&["status"][..], &["rollback", "--yes"], &["publish", "--begin-anew", "--yes"]] {
+            project.run(command).expect(1).explains(&["head.json", "is missing"]);
+        }
     }
 }
 
@@ -61,7 +74,8 @@ fn a_site_that_begins_anew_goes_on_behind_the_table() {
     for world in worlds() {
         let project = &world.project;
         lose(&world);
-        project.run(&["publish", "--begin-anew"]).expect(2).explains(&["begin the site anew", "--yes"]);
+        let unconfirmed = project.run(&["publish", "--begin-anew"]).expect(2);
+        unconfirmed.explains(&["begin the site anew", "shows release 2-", "--yes"]);
         let said = project.json(&["publish", "--begin-anew", "--yes"], 0);
         assert_eq!((&said["serial"], &said["table"]["outcome"]), (&json!(3), &json!("done")), "{said:#}");
         assert_eq!(world.agrees().len(), ROWS);
@@ -73,6 +87,45 @@ fn a_site_that_begins_anew_goes_on_behind_the_table() {
         project.json(&["verify", "--deep"], 0);
         assert_eq!(world.agrees().len(), ROWS);
     }
+}
+
+#[test]
+fn a_site_does_not_begin_anew_while_its_table_cannot_be_read() {
+    let Some(world) = server_world("") else { return };
+    let project = &world.project;
+    lose(&world);
+    world.keep_in(&format!("postgres://postgres@127.0.0.1:{}/x?sslmode=disable", closed_port()), "");
+    project.run(&["publish", "--begin-anew", "--yes"]).expect(1).explains(&["can't connect to PostgreSQL"]);
+    assert!(!project.root().join("public/index.json").exists());
+    let status = project.run(&["status"]).expect(0);
+    assert!(status.stderr.contains("can't tell whether there was a release before"), "{status}");
+    // A new site doesn't wait for its table.
+    let first = project.run(&["publish"]).expect(4);
+    assert!(first.stderr.contains("can't tell whether there was a release before"), "{first}");
+}
+
+#[test]
+fn a_store_that_goes_while_a_run_reads_gets_no_first_release() {
+    let Some(world) = server_world("") else { return };
+    let project = &world.project;
+    project.publish();
+    change(&world);
+    let mut lock = Session::connect(&project.database().url());
+    lock.query("BEGIN");
+    lock.query("LOCK TABLE fact IN ACCESS EXCLUSIVE MODE");
+    let run = project.tintype(&["publish"]).start();
+    wait_until("the statement", Duration::from_mins(1), || {
+        project.database().activity().iter().any(|(_, _, wait)| wait == "Lock")
+    });
+    std::fs::rename(project.root().join(".tintype"), project.root().join("unmounted")).expect("take the records away");
+    lock.query("COMMIT");
+    run.finish().expect(1).explains(&["head.json", "is gone, although it named the release 1-"]);
+    assert!(!project.root().join(".tintype/head.json").exists());
+    assert!(world.table.release().starts_with("1-"), "{}", world.table.release());
+    std::fs::remove_dir_all(project.root().join(".tintype")).expect("remove what the run has left");
+    std::fs::rename(project.root().join("unmounted"), project.root().join(".tintype")).expect("bring them back");
+    assert_eq!(project.publish()["serial"], 2);
+    world.agrees();
 }
 
 #[test]
