@@ -244,6 +244,17 @@ impl Store {
         }
     }
 
+    /// For a store with a release: an error if the folder that shows it isn't there.
+    pub async fn check_shown(&self) -> Result<(), StoreError> {
+        consume_budget().await;
+        match self {
+            Store::Directory(directory) => directory.check_shown(),
+            Store::S3(_) => Ok(()),
+            #[cfg(test)]
+            Store::Faulty(_) => Ok(()),
+        }
+    }
+
     /// Comes back when nothing is left at the database with the head, if there is one, of requests that were given up.
     pub async fn head_is_left_alone(&self) {
         if let Store::S3(s3) = self {

@@ -112,7 +112,7 @@ impl Context {
     }
 
     /// `DATABASE_URL` is often set for something else, and a publish from another database would empty the site.
-    fn warn_of_database_url(&self) {
+    pub fn warn_of_database_url(&self) {
         let environment = environment();
         let Some((_, given)) = environment.iter().find(|(name, _)| name == "DATABASE_URL") else { return };
         let is_named = environment.iter().any(|(name, _)| name.starts_with("TINTYPE_DATABASE_URL"));

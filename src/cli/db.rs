@@ -48,6 +48,7 @@ impl Db {
     }
 
     pub async fn run(self, context: &Context) -> Result<Outcome, Error> {
+        context.warn_of_database_url();
         match self.what {
             What::Budget(budget) => budget.run(context).await,
             What::Test(test) => test.run(context).await,

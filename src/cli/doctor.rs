@@ -51,6 +51,7 @@ struct Section {
 
 impl Doctor {
     pub async fn run(self, context: &Context) -> Result<Outcome, Error> {
+        context.warn_of_database_url();
         let (project, findings) = context.readable_project()?;
         if let Some(url) = &self.cdn {
             return Ok(report(context, &[edge::close_look(&project, url.as_ref()).await?]));

@@ -151,7 +151,11 @@ fn hints(report: &Report, job: &Job) -> Vec<String> {
 
 /// The command whose guards were judged, without a release.
 fn republished(job: &Job) -> &'static str {
-    if job.kind == Kind::Republish { "republish" } else { "publish" }
+    match job.kind {
+        Kind::Republish => "republish",
+        _ if job.begin_anew => "publish --begin-anew",
+        _ => "publish",
+    }
 }
 
 /// The flags that would let everything pass that refuses something.

@@ -31,6 +31,9 @@ pub struct Prune {
 impl Prune {
     pub async fn run(self, context: &Context) -> Result<Outcome, Error> {
         let project = context.published_project()?;
+        if let Some(lost) = project.lost().await.ok().flatten() {
+            return Err(lost);
+        }
         let retention = &project.config.retention;
         let plan = prune::plan(&project.store, retention, None).await?;
         if self.dry_run || plan.is_empty() {

@@ -62,8 +62,9 @@ pub struct Publish {
     #[arg(long)]
     unhold: bool,
     /// Make the first release of a store that has lost all of them, although the fallback table still shows one. Its number
-    /// follows the table's. Asks first; without a terminal it needs --yes.
-    #[arg(long, conflicts_with_all = ["failed", "retire"])]
+    /// follows the table's. All templates or none: the table is the only copy of what they showed. Asks first; without a
+    /// terminal it needs --yes.
+    #[arg(long, conflicts_with_all = ["keys", "conditions", "failed", "retire", "stage_only", "release"])]
     begin_anew: bool,
     #[command(flatten)]
     accept: Accept,
@@ -197,7 +198,6 @@ impl Publish {
         let job = Job {
             templates: project.templates.clone(),
             unhold: self.unhold,
-            begin_anew: self.begins_anew(context, &project).await?,
             accept: self.accept.names(context, &asserts_in(&found.root), !self.dry_run)?,
             purge: !self.no_purge,
             commit: !self.dry_run,

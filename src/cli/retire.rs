@@ -52,6 +52,11 @@ pub async fn retired(
 pub async fn failed_templates(project: &Project) -> Result<Keys, Error> {
     let head = HeadRead::read(&project.store).await?.head;
     let root = committed(project).await?;
+    if root.is_none()
+        && let Some(lost) = project.lost().await.ok().flatten()
+    {
+        return Err(lost);
+    }
     let is_last_good = |name: &str| {
         root.iter().any(|root| root.templates.get(name).is_some_and(|entry| entry.status == Status::LastGood))
     };

@@ -42,6 +42,7 @@ pub struct Serve {
 
 impl Serve {
     pub async fn run(self, context: &Context) -> Result<Outcome, Error> {
+        context.warn_of_database_url();
         let project = context.published_project()?;
         let serve = &project.config.fallback.serve;
         let trusted_proxies = trusted_proxies(&project, serve)?;
@@ -63,6 +64,10 @@ impl Serve {
             health_prefix: serve.health_prefix.clone(),
         };
         let admin = match self.admin_listen.or(serve.admin_listen) {
+            Some(admin) if admin == address => {
+                let message = format!("documents and figures can't both be answered at {address}");
+                return Err(Error::usage(message, format!("{LISTEN} and {ADMIN_LISTEN} name different ports")));
+            }
             Some(address) => Some(bind(address, ADMIN_LISTEN)?),
             None => None,
         };

@@ -87,10 +87,14 @@ fn socket(key: &keys::Key, text: &str) -> Result<SocketAddr, (String, String)> {
 /// A network, or a single address.
 fn network(text: &str) -> Result<IpNet, (String, String)> {
     let alone = || text.parse::<IpAddr>().map(IpNet::from);
-    text.parse::<IpNet>().or_else(|_| alone()).map_err(|_| {
-        let hint = format!("write addresses or networks: {}", keys::TRUSTED_PROXIES.example());
-        (format!("`{text}` is neither an address nor a network"), hint)
-    })
+    let hint = || format!("write addresses or networks: {}", keys::TRUSTED_PROXIES.example());
+    match text.parse::<IpNet>().or_else(|_| alone()) {
+        Ok(network) if network.prefix_len() == 0 => {
+            Err((format!("`{text}` is everybody, who could then say that somebody else asks"), hint()))
+        }
+        Ok(network) => Ok(network),
+        Err(_) => Err((format!("`{text}` is neither an address nor a network"), hint())),
+    }
 }
 
 /// An origin as browsers write it: scheme, host and port, and nothing behind them.

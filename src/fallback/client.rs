@@ -80,10 +80,12 @@ impl Unnamed {
         }
         let hint = match self.trusted.is_empty() {
             true => {
-                "name it in [fallback] trusted_proxies if it is a proxy of yours; where readers come directly, write trusted_proxies = []"
+                "name it in [fallback] trusted_proxies if it is a proxy of yours; where readers come directly, write \
+                 trusted_proxies = []"
             }
             false => {
-                "name it in [fallback] trusted_proxies too, if it is a proxy of yours; otherwise somebody has made the header up"
+                "name it in [fallback] trusted_proxies too, if it is a proxy of yours; otherwise somebody has made the \
+                 header up"
             }
         };
         tracing::warn!(

@@ -1,8 +1,8 @@
 //! Loads: the bytes of large documents that one address has on their way, so that nobody alone can take all the room that
 //! there is for what is being sent.
 //!
-//! A quarter each of what the others leave, as of the connections, and one document in any case. Proxies that are trusted stand for all their readers,
-//! so they may take what there is. What the system takes at once isn't counted.
+//! A quarter each of what the others leave, as of the connections, and one document in any case. Proxies that are trusted
+//! stand for all their readers, so they may take what there is. What the system takes at once isn't counted.
 
 use std::collections::HashMap;
 use std::net::IpAddr;

@@ -88,9 +88,10 @@ impl Fallback {
         if let Some(site) = self.followed.site() {
             let root = &site.manifest.root;
             page.gauge("tintype_release_serial", "The release that is served.", root.id.serial as f64);
-            if let Some(as_of) = root.as_of {
-                let help = "The instant whose data the release shows.";
-                page.gauge("tintype_release_as_of_timestamp_seconds", help, as_of.timestamp() as f64);
+            if let Some(as_of) = self.followed.as_of() {
+                let help =
+                    "The instant whose data the release shows, or of the last run since that found it unchanged.";
+                page.gauge("tintype_release_as_of_timestamp_seconds", help, as_of as f64);
             }
         }
         page.is_up("tintype_db_up", "Whether the database answered when it was last asked.", self.word.last());

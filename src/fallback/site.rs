@@ -3,9 +3,10 @@
 //! The documents of a release are known by their blobs, which never change and are never removed while the release is the
 //! active one. So one of them can be answered without asking whether the stable path shows it already.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
@@ -20,8 +21,8 @@ use super::table::Shown;
 use crate::aside::Aside;
 use crate::database::{Pool, PoolError};
 use crate::error::Error;
-use crate::release::head::{Head, HeadRead};
-use crate::release::manifest::Manifest;
+use crate::release::head::{Checked, Head, HeadRead};
+use crate::release::manifest::{Manifest, Root};
 use crate::release::{Row, document_of};
 use crate::snapshot::Digest;
 use crate::store::{Attributes, Store, StoreError};
@@ -131,6 +132,17 @@ fn lost(store: &Store, site: &Site) -> Error {
     })
 }
 
+/// A store that has no release, while the fallback table shows one of this site.
+fn empty(store: &Store, shown: &Shown) -> Error {
+    Error::Store(StoreError {
+        action: "use",
+        object: store.describe(),
+        reason: format!("it has no release, and the fallback table shows {} of this very site", shown.release),
+        hint: Some("is its file system mounted? `tintype status` says more".to_owned()),
+        is_general: true,
+    })
+}
+
 /// Says whether a template has the same keys in the same paths as the release.
 fn is_alike(manifest: &Manifest, served: &Served) -> bool {
     let entry = manifest.root.templates.get(&served.template.name);
@@ -146,6 +158,8 @@ pub struct Followed {
     site: ArcSwapOption<Site>,
     /// What the fallback table showed when it was last looked at, because the store was away.
     shown: ArcSwapOption<Shown>,
+    /// When a run last found that the site shows what there is, in seconds since 1970; zero if none was seen to.
+    confirmed: AtomicI64,
     /// How the last look at the store went; none before the first.
     health: watch::Sender<Option<Result<(), Trouble>>>,
     began: Instant,
@@ -155,7 +169,8 @@ impl Followed {
     /// Nothing was looked at yet.
     pub fn new(families: Families, beside: Option<Pool>) -> Followed {
         let (site, shown, health) = (ArcSwapOption::empty(), ArcSwapOption::empty(), watch::Sender::new(None));
-        Followed { families: Arc::new(families), beside, site, shown, health, began: Instant::now() }
+        let (families, confirmed) = (Arc::new(families), AtomicI64::new(0));
+        Followed { families, beside, site, shown, confirmed, health, began: Instant::now() }
     }
 
     /// The active release; none before one could be read.
@@ -171,6 +186,21 @@ impl Followed {
     /// What the fallback table showed when it was last looked at.
     pub fn shown(&self) -> Option<Shown> {
         self.shown.load().as_deref().cloned()
+    }
+
+    /// The instant of the data that the site shows, in seconds since 1970: of its own, or of the last run since that found it
+    /// as it should be.
+    pub fn as_of(&self) -> Option<i64> {
+        let own = self.site()?.manifest.root.as_of?.timestamp();
+        Some(own.max(self.confirmed.load(Ordering::Relaxed)))
+    }
+
+    /// Notes what the head says of runs since this release.
+    fn confirm(&self, root: &Root, checked: &BTreeMap<String, Checked>) {
+        // What was read before it may be what a rollback has taken back.
+        let since = checked.values().filter(|checked| checked.at > root.created_at);
+        let last = since.map(|checked| checked.looked_at.unwrap_or(checked.as_of).timestamp()).max();
+        self.confirmed.store(last.unwrap_or(0), Ordering::Relaxed);
     }
 
     /// The release of the fallback table, if it is a later one than the site and the store, which may have it too, is away.
@@ -305,8 +335,16 @@ impl Followed {
         turned: &(dyn Fn(&Turned) + Send + Sync),
     ) -> Result<(), Error> {
         let known = self.site();
-        let Some(active) = head.active else { return known.map_or(Ok(()), |site| Err(lost(store, &site))) };
-        if known.as_ref().is_some_and(|site| site.manifest.root.id == active) {
+        let Some(active) = head.active else {
+            return match (known, self.shown.load_full()) {
+                (Some(site), _) => Err(lost(store, &site)),
+                // One that is in the middle of its first will have it soon.
+                (None, Some(shown)) if head.desired.is_none() && shown.serial > 0 => Err(empty(store, &shown)),
+                (None, _) => Ok(()),
+            };
+        };
+        if let Some(site) = known.as_ref().filter(|site| site.manifest.root.id == active) {
+            self.confirm(&site.manifest.root, &head.checked);
             return Ok(());
         }
         let id = active.clone();
@@ -321,6 +359,7 @@ impl Followed {
             reason: error.to_string(),
         })?;
         tracing::info!(release = %active, documents = site.manifest.count(), "serving release");
+        self.confirm(&site.manifest.root, &head.checked);
         let before = self.site.swap(Some(Arc::new(site)));
         turned(&over);
         // So does letting go of them.

@@ -51,6 +51,10 @@ pub async fn commit(
         base = await_lease(job, store, base, deadline, progress).await?;
         barrier::check(store, built_on.as_ref(), &base, job.now).await?;
         let mut drafted = draft.onto(&base, store).await?;
+        if drafted.has_refused() && base.begins_behind > 0 {
+            // All or nothing, as where a template can't be read.
+            return Ok(draft.report(drafted, None, false));
+        }
         if drafted.has_refused() && staged.is_none() {
             // Before the commit, so that the head can name it; once, because it says what the run saw on any base.
             staged = match &job.publishes {

@@ -7,7 +7,7 @@
 
 use super::base::{Base, refuse_headless};
 use super::head::HeadRead;
-use super::publish::Job;
+use super::publish::{Job, Outcome};
 use super::table::site;
 use crate::database::{FallbackTable, TableState};
 use crate::error::Error;
@@ -58,4 +58,11 @@ pub(super) async fn refuse(job: &Job, store: &Store, mut base: Base) -> Result<B
         ),
     }
     Ok(base)
+}
+
+/// Fails unless every template was read. What they showed is nowhere but in the table, whose rows would go with the rest of
+/// the former release.
+pub(super) fn require_all(outcomes: &[Outcome]) -> Result<(), Error> {
+    let failed: Vec<_> = outcomes.iter().filter_map(|(_, seen)| seen.as_ref().err().cloned()).collect();
+    if failed.is_empty() { Ok(()) } else { Err(Error::Failed(failed)) }
 }

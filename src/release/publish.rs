@@ -136,6 +136,9 @@ impl<'a> Started<'a> {
             (base, settled) = settle_doubt(job, store, base, progress).await?;
         }
         let base = lost::refuse(job, store, base).await?;
+        if base.head().active.is_some() {
+            store.check_shown().await?;
+        }
         if job.commit && base.head().seq == 0 {
             // The first swap would be the first to find out, with everything staged, and perhaps not even then.
             probe::require_conditions(store, job.run.as_str()).await?;
@@ -147,6 +150,9 @@ impl<'a> Started<'a> {
     pub async fn conclude(self, read: Read, mut seconds: Seconds) -> Result<Report, Error> {
         let Started { base, job, store, progress, rolled_forward, settled, at } = self;
         progress.enter(Phase::Stage, 0);
+        if base.begins_behind > 0 {
+            lost::require_all(&read.outcomes)?;
+        }
         let mut draft = Draft::new(&Job { run: read.run, ..job.clone() }, Some(read.as_of), read.outcomes);
         let mut report = if job.commit && job.stage_only {
             stage(store, &mut draft, &base).await?

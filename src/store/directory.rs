@@ -129,6 +129,10 @@ impl Directory {
         emptiness::check(&self.public, &self.control, &self.document("index.json"))
     }
 
+    pub(super) fn check_shown(&self) -> Result<(), StoreError> {
+        emptiness::check_shown(&self.public)
+    }
+
     pub(super) fn read(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
         self.check_owner()?;
         let asked = self.counters.gets.ask();

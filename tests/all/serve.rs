@@ -164,6 +164,11 @@ fn behind_a_cdn_it_wants_to_know_whom_to_believe() {
     project.publish();
     // The project's config names a CDN.
     project.run(&["serve", "--listen", "127.0.0.1:0"]).expect(2).explains(&["trusted_proxies", "[cdn] url"]);
+    for everybody in ["0.0.0.0/0", "::/0"] {
+        let command = project.tintype(&["serve", "--listen", "127.0.0.1:0"]);
+        let refused = command.env("TINTYPE_FALLBACK_TRUSTED_PROXIES", everybody).run().expect(2);
+        refused.explains(&[everybody, "everybody"]);
+    }
     project.configure("sqlite:file.db", "[fallback]\ntrusted_proxies = []\n");
     Serving::of(project.tintype(&["serve"])).end().expect(0);
 }

@@ -156,6 +156,24 @@ fn a_release_that_vanishes_is_a_store_that_is_down() {
     server.end().expect(0);
 }
 
+/// An empty mount point from the beginning: nobody here has seen a release, but the table has one.
+#[test]
+fn a_release_that_only_the_table_knows_is_of_a_store_that_is_down() {
+    let project = project("table_url = \"sqlite:table.db\"");
+    project.publish();
+    mount(&project, &FOLDERS, false);
+    project.make_public();
+    let server = Serving::start(&project);
+    assert_eq!(answered(&server, "/index.json").0, "table");
+    is_down(&server, "the fallback table shows 1-", "mounted");
+    is_kept_by_nobody(&server, "/places/atlantis/crispr/low.json", "503");
+    fs::remove_dir(project.root().join("public")).expect("remove the mount point");
+    mount(&project, &FOLDERS, true);
+    wait_until("the store", MINUTE, || server.metric("tintype_store_up") == 1);
+    assert_eq!(server.metric("tintype_release_serial"), 1);
+    server.end().expect(0);
+}
+
 /// Documents without a record of what they are: the folder with the records isn't mounted.
 #[test]
 fn documents_without_records_are_a_store_that_is_down() {

@@ -141,6 +141,23 @@ fn gets(found: &Exposition, status: &str) -> u64 {
 }
 
 #[test]
+fn the_data_is_as_old_as_the_last_run_that_found_it_unchanged() {
+    const AS_OF: &str = "tintype_release_as_of_timestamp_seconds";
+    let project = places::sqlite();
+    project.publish();
+    let command = project.tintype(&["serve"]).env("TINTYPE_FALLBACK_TRUSTED_PROXIES", "192.0.2.1");
+    let server = Serving::of(command.env("TINTYPE_FALLBACK_FOLLOW", "1s"));
+    wait_until("the release", Duration::from_mins(1), || server.metric("tintype_release_serial") == 1);
+    let first = server.metric(AS_OF);
+    wait_until("a later instant", Duration::from_mins(1), || {
+        assert_eq!(project.publish()["outcome"], "unchanged");
+        server.metric(AS_OF) > first
+    });
+    assert_eq!(server.metric("tintype_release_serial"), 1);
+    server.end().expect(0);
+}
+
+#[test]
 fn what_a_folder_was_asked_for_is_counted_by_what_came_of_it() {
     let project = places::sqlite();
     project.publish();

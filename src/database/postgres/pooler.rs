@@ -169,6 +169,13 @@ fn summed(version: String, name: &str, settings: &Shown, databases: &[Shown], po
         let user = Some(text(database, "force_user")).filter(|user| !user.is_empty());
         told.users.push(user.unwrap_or_else(|| text(pool, "user")).to_owned());
     }
+    // A pool that nobody has used yet isn't listed: one user at least is to be expected of each database that is configured.
+    for database in databases.iter().filter(|row| here.is_none_or(|here| place(here) == place(row))) {
+        let name = text(database, "name");
+        if name != CONSOLE && here.is_some() && !most.contains_key(name) {
+            most.insert(name, size(database));
+        }
+    }
     told.users.sort();
     told.users.dedup();
     told.servers_most = most
@@ -178,8 +185,8 @@ fn summed(version: String, name: &str, settings: &Shown, databases: &[Shown], po
             limit => sum.min(limit),
         })
         .sum();
-    // A pool that nobody has used yet isn't listed, and tintype's own will be one.
-    if told.pools == 0 {
+    // Nor is a database that its configuration names by `*` alone; tintype's own pool will be one of it.
+    if told.servers_most == 0 {
         told.servers_most = told.pool_size;
     }
     told
@@ -239,6 +246,9 @@ mod tests {
         assert_eq!((told.max_clients, told.clients, told.waiting), (1000, 30, 5));
         assert_eq!((told.pool_size, told.pools, told.servers_most, told.servers), (21, 3, 42 + 15, 6));
         assert_eq!((told.mode.as_str(), told.users), ("transaction", vec!["tintype".to_owned(), "web".to_owned()]));
+        let unused = [databases.as_slice(), &[database("site-2", "5432", "200", "0")]].concat();
+        let more = summed(String::new(), "site", &settings, &unused, &pools);
+        assert_eq!(more.servers_most, told.servers_most + 201, "one that nobody has used yet");
         let newer = |(name, value): (String, String)| (name.replace("reserve_pool", "reserve_pool_size"), value);
         let newer: Vec<Shown> = databases.iter().map(|row| row.clone().into_iter().map(newer).collect()).collect();
         let again = summed(String::new(), "site", &settings, &newer, &pools);

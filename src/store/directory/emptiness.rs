@@ -23,6 +23,16 @@ pub fn check(public: &Path, control: &Path, catalogue: &Path) -> Result<(), Stor
     Ok(())
 }
 
+/// An error if the folder that shows a release isn't there. What has changed would be all that a run writes into a new one.
+pub fn check_shown(public: &Path) -> Result<(), StoreError> {
+    if is_there(public)? {
+        return Ok(());
+    }
+    let hint =
+        "is its file system mounted? If the documents are lost, `tintype verify --repair` writes all of them again";
+    Err(missing(public, "there is no such folder, and a release that it should show".to_owned(), hint))
+}
+
 fn is_there(path: &Path) -> Result<bool, StoreError> {
     match std::fs::metadata(path) {
         Ok(_) => Ok(true),

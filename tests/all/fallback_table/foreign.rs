@@ -34,7 +34,7 @@ fn a_site_that_the_table_knows_is_not_begun_anew_by_itself() {
         let project = &world.project;
         lose(&world);
         let before = (world.table.rows(), world.table.release());
-        let commands: [&[&str]; 12] = [
+        let commands: [&[&str]; 14] = [
             &["publish"],
             &["publish", "--force", "--accept-guard", "all", "--yes"],
             &["publish", "--stage-only"],
@@ -47,6 +47,8 @@ fn a_site_that_the_table_knows_is_not_begun_anew_by_itself() {
             &["rollback", "--yes"],
             &["resume"],
             &["get", "places/united-states/crispr/low"],
+            &["publish", "--failed"],
+            &["prune"],
         ];
         for command in commands {
             let ended = project.run(command).expect(1);
@@ -85,6 +87,52 @@ fn a_site_that_begins_anew_goes_on_behind_the_table() {
         assert_eq!(project.publish()["serial"], 4);
         project.json(&["rollback", "--yes"], 0);
         project.json(&["verify", "--deep"], 0);
+        assert_eq!(world.agrees().len(), ROWS);
+    }
+}
+
+#[test]
+fn a_site_begins_anew_with_all_its_templates_or_with_none() {
+    for world in worlds() {
+        let project = &world.project;
+        let other = "/*---\npath = \"other/{number}.json\"\n---*/\nSELECT '1' AS number, 1 AS one\n";
+        project.template("other", other);
+        lose(&world);
+        let before = (world.table.rows(), world.table.release());
+        for more in [&["places"][..], &["--where", "topic=crispr"], &["--failed"], &["--stage-only"]] {
+            let arguments = [&["publish", "--begin-anew", "--yes"], more].concat();
+            let refused = project.run(&arguments).expect(2);
+            assert!(refused.stderr.contains("--begin-anew"), "{refused}");
+        }
+        // One that can't be read, and one that a guard refuses.
+        project.template("other", &other.replace("1 AS one", "1 AS one FROM nowhere"));
+        project.run(&["publish", "--begin-anew", "--yes"]).expect(1).explains(&["nowhere"]);
+        let never = "[[guard.assert]]\nname = \"never\"\nsql = \"SELECT 1 AS one\"\n---*/";
+        project.template("other", &other.replace("---*/", never));
+        let refused = project.run(&["publish", "--begin-anew", "--yes"]).expect(3);
+        refused.explains(&["never", "publish --begin-anew --accept-guard never"]);
+        assert!(!project.root().join("public/index.json").exists(), "{}", world.engine);
+        assert_eq!((world.table.rows(), world.table.release()), before, "{}", world.engine);
+        let said = project.json(&["publish", "--begin-anew", "--accept-guard", "never", "--yes"], 0);
+        assert_eq!((&said["serial"], &said["table"]["outcome"]), (&json!(3), &json!("done")), "{said:#}");
+        assert_eq!(world.agrees().len(), ROWS + 1);
+    }
+}
+
+#[test]
+fn a_folder_that_should_show_a_release_and_is_gone_gets_no_part_of_it() {
+    for world in worlds() {
+        let project = &world.project;
+        project.publish();
+        std::fs::rename(project.root().join("public"), project.root().join("elsewhere")).expect("unmount it");
+        change(&world);
+        for command in [&["publish"][..], &["republish", "places/united-states/crispr/low"], &["plan"]] {
+            let ended = project.run(command).expect(1);
+            ended.explains(&["public", "no such folder", "mounted", "verify --repair"]);
+        }
+        assert!(!project.root().join("public").exists());
+        project.run(&["verify", "--repair", "--yes"]).expect(0);
+        assert_eq!(project.publish()["serial"], 2);
         assert_eq!(world.agrees().len(), ROWS);
     }
 }
