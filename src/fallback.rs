@@ -81,6 +81,8 @@ const STORE_TURNS: usize = 64;
 const STORE_THREADS: usize = STORE_TURNS + 3;
 /// Documents that failed lately and are left alone for some seconds.
 const MAX_FAILURES: u64 = 10_000;
+/// Documents that a client with enough on their way may wait for.
+const IN_LINE: usize = 64;
 /// Connections of operators and their tools.
 const ADMIN_CONNECTIONS: usize = 64;
 /// How often clients are forgotten who have their whole share again.
@@ -159,6 +161,10 @@ pub struct Fallback {
     loads: Arc<Loads>,
     /// Who has documents on their way from a database.
     at_work: Arc<Peers>,
+    /// Who waits until one of his has landed.
+    in_line: Arc<Peers>,
+    /// For how long.
+    turn: Duration,
     /// Documents on their way from a table or a database.
     flights: Flights<Landed>,
     /// Documents on their way from the store.
@@ -212,8 +218,12 @@ impl Fallback {
         let unnamed = Unnamed::beside(&settings.trusted_proxies, settings.has_no_proxy);
         let bodies = Bodies::beside(settings.memory_bytes);
         let loads = Loads::of(bodies.most(), &settings.trusted_proxies);
-        let places = pool.iter().chain(table.iter().map(|table| &table.pool)).map(Pool::places).min();
+        let pools = || pool.iter().chain(table.iter().map(|table| &table.pool));
+        // Those with a lease and half of the queue, so that nobody waits for long behind a few who want much.
+        let places = pools().map(|pool| usize::midpoint(pool.max(), pool.places())).min();
         let at_work = Peers::at_work(places.unwrap_or(0));
+        // The rest is for the connection itself.
+        let turn = pools().map(Pool::acquire_timeout).min().unwrap_or_default() * 4 / 5;
         let limits = Limits::new(templates.iter().map(AsRef::as_ref));
         let families = Families::new(&templates, folder, settings.reread);
         Arc::new(Fallback {
@@ -231,6 +241,8 @@ impl Fallback {
             unnamed,
             loads,
             at_work,
+            in_line: Peers::up_to(IN_LINE),
+            turn,
             flights: Flights::default(),
             reads: Flights::default(),
             failures: Cache::builder().max_capacity(MAX_FAILURES).time_to_live(Duration::from_mins(2)).build(),

@@ -122,8 +122,12 @@ impl Pool {
     /// The same with a limit of its own for each statement, if that is shorter than the pool's: the server ends a
     /// statement that takes longer, and so its connection is there for the next reader.
     pub async fn begin_within(&self, limit: Duration) -> Result<Lease, PoolError> {
+        self.begin_since(limit, Instant::now()).await
+    }
+
+    /// The same for somebody who has been waiting since an instant, which is part of what he may wait.
+    pub async fn begin_since(&self, limit: Duration, asked: Instant) -> Result<Lease, PoolError> {
         let shared = &self.0;
-        let asked = Instant::now();
         let holder = Holder::of_this_task(shared)?;
         shared.refuse_if_down(asked)?;
         let place = shared.queue(asked).await?;
@@ -145,6 +149,16 @@ impl Pool {
     /// Readers at a time who have a lease or wait for one; all others are refused.
     pub fn places(&self) -> usize {
         self.0.settings.max + self.0.settings.queue
+    }
+
+    /// The longest wait for a lease.
+    pub fn acquire_timeout(&self) -> Duration {
+        self.0.settings.acquire_timeout
+    }
+
+    /// Readers at a time who have a lease.
+    pub fn max(&self) -> usize {
+        self.0.settings.max
     }
 
     /// How long a statement may take whose reader gives it so much time; by default as much as the pool does.

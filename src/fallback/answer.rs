@@ -35,9 +35,6 @@ const LONGEST: Duration = Duration::from_secs(7);
 /// How long a reader is told to wait where nothing better is known.
 pub const COME_BACK: Duration = Duration::from_secs(2);
 
-/// How long a client with enough documents on their way waits for one of them to land. Together with the second that he may
-/// then wait for a connection that is soon enough for somebody who is told to come back.
-const TURN: Duration = Duration::from_millis(150);
 /// How often a reader joins others whose share it turned out to be, before it is sent away like them.
 const FLIGHTS: usize = 3;
 
@@ -234,18 +231,36 @@ impl Fallback {
         wanted: &Arc<Wanted>,
         began: &AtomicBool,
     ) -> Result<Option<Landed>, Refused> {
-        let until = Instant::now() + TURN;
+        let since = Instant::now();
+        let until = since + self.turn;
+        let mut waiting = None;
         loop {
-            let freed = self.at_work.freed();
-            match self.board(wanted, began).await {
-                Err(Refused::Crowded) if tokio::time::timeout_at(until, freed).await.is_ok() => {}
+            // Before the look, so that nobody's leaving is missed.
+            let left = self.at_work.left(wanted.client);
+            let left = left.as_ref().map(|left| left.notified());
+            match self.board(wanted, began, since).await {
+                Err(Refused::Crowded) => {}
                 boarded => return boarded,
+            }
+            waiting = waiting.or_else(|| self.in_line.seat_of(wanted.client));
+            let is_over = match left {
+                _ if waiting.is_none() => true,
+                Some(left) => tokio::time::timeout_at(until, left).await.is_err(),
+                None => Instant::now() >= until,
+            };
+            if is_over {
+                return Err(Refused::Crowded);
             }
         }
     }
 
-    /// Waits for the flight, which `began` says was begun here.
-    async fn board(self: &Arc<Self>, wanted: &Arc<Wanted>, began: &AtomicBool) -> Result<Option<Landed>, Refused> {
+    /// Waits for the flight, which `began` says was begun here, for somebody who has been waiting `since` an instant.
+    async fn board(
+        self: &Arc<Self>,
+        wanted: &Arc<Wanted>,
+        began: &AtomicBool,
+        since: Instant,
+    ) -> Result<Option<Landed>, Refused> {
         // What is published costs its readers nothing, unless the template's own query has to be run for it. Where the table
         // was seen not to have it, a look at it is what costs, so the share is taken before.
         let is_counted = !wanted.may_be_in_table() || self.table_doubt.is_of(&wanted.path);
@@ -271,7 +286,7 @@ impl Fallback {
         let fetch = |seat| {
             let (fallback, wanted) = (Arc::clone(self), Arc::clone(wanted));
             async move {
-                let Tried { landed, is_due } = fallback.fetch(&wanted, is_counted).await;
+                let Tried { landed, is_due } = fallback.fetch(&wanted, is_counted, since).await;
                 if is_counted && !is_due {
                     fallback.limits.give_back(&wanted.template, wanted.client);
                 }
@@ -325,8 +340,8 @@ impl Fallback {
     }
 
     /// Asks the table, then the database. `is_counted` says whether a share was taken for it.
-    async fn fetch(&self, wanted: &Wanted, is_counted: bool) -> Tried {
-        let table = self.ask_table(wanted).await;
+    async fn fetch(&self, wanted: &Wanted, is_counted: bool, since: Instant) -> Tried {
+        let table = self.ask_table(wanted, since).await;
         match table.landed {
             Landed::Document(..) => return table,
             // The database is behind the same pool: there is nothing else to wait for.
@@ -354,7 +369,9 @@ impl Fallback {
         if let Some(Err(limited)) = share {
             return Tried { landed: Landed::Limited(limited), ..table };
         }
-        let database = self.ask_database(wanted, asked, pool).await;
+        // A look at the table that was had is no part of the wait for the database.
+        let since = if table.is_due { Instant::now() } else { since };
+        let database = self.ask_database(wanted, asked, pool, since).await;
         let was_in_vain = table.is_due && !wanted.is_published();
         if !is_counted && !database.is_due && !was_in_vain {
             self.limits.give_back(&wanted.template, wanted.client);

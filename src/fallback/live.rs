@@ -9,6 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 use super::keys::Asked;
 use crate::database::{DatabaseError, KeyColumns, Pool, PoolError, ReadTransaction, Rows};
@@ -128,21 +129,21 @@ impl Learned {
     }
 }
 
-/// Reads a document from the database. A server that ends the read in favour of something else is followed by another
+/// Reads a document from the database, for somebody who has been waiting `since` an instant. A server that ends the read in favour of something else is followed by another
 /// try, once: nothing was answered yet.
-pub async fn read(pool: &Pool, asked: &Asked) -> Result<Fetched, LiveError> {
-    let first = read_once(pool, asked).await;
+pub async fn read(pool: &Pool, asked: &Asked, since: Instant) -> Result<Fetched, LiveError> {
+    let first = read_once(pool, asked, since).await;
     match first {
-        Err(LiveError::Database(error)) if error.is_about_server() => read_once(pool, asked).await,
+        Err(LiveError::Database(error)) if error.is_about_server() => read_once(pool, asked, Instant::now()).await,
         other => other,
     }
 }
 
-async fn read_once(pool: &Pool, asked: &Asked) -> Result<Fetched, LiveError> {
+async fn read_once(pool: &Pool, asked: &Asked, since: Instant) -> Result<Fetched, LiveError> {
     let (template, learned) = (&asked.served.template, &asked.served.learned);
     // The server itself keeps to it: a reader that goes away leaves no statement at work behind.
     let limit = pool.statement_limit(template.limits.timeout);
-    let mut lease = pool.begin_within(limit).await.map_err(LiveError::Pool)?;
+    let mut lease = pool.begin_since(limit, since).await.map_err(LiveError::Pool)?;
     let as_of = lease.transaction().as_of;
     let too_slow = || LiveError::TooSlow { template: template.name.clone(), limit };
     // A server that is stopped or cut off would keep the lease for good.

@@ -4,7 +4,7 @@
 //! takes them all, nor do two or three, and each has less the more there are who do. (Switches share their buffers among queues in
 //! the same way: Choudhury and Hahne, "Dynamic Queue Length Thresholds", 1998.) Proxies that are trusted stand for all their
 //! readers, so they may take what there is. In the same way a client has half of the documents that may be on their way from
-//! a database at a time, after those of others.
+//! a database at a time, after those of others, and waits outside the database's queue for one of his to land.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -13,7 +13,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ipnet::IpNet;
 use tokio::sync::Notify;
-use tokio::sync::futures::Notified;
 
 use super::client::Client;
 
@@ -36,14 +35,21 @@ pub struct Peers {
     exempt: Vec<IpNet>,
     held: Mutex<Held>,
     refused: AtomicU64,
-    freed: Notify,
 }
 
 /// Who holds how many, and how many that are together.
 #[derive(Debug, Default)]
 struct Held {
-    by_client: HashMap<Client, usize>,
+    by_client: HashMap<Client, Own>,
     all: usize,
+}
+
+/// What one client holds.
+#[derive(Debug, Default)]
+struct Own {
+    count: usize,
+    /// Tells of each that goes.
+    left: Arc<Notify>,
 }
 
 /// A connection of a peer, for as long as this lives.
@@ -65,9 +71,14 @@ impl Peers {
         Arc::new(Peers { room: places, part: PART_AT_WORK, few: 1, ..Peers::default() })
     }
 
+    /// Nobody yet, each of whom may hold so many.
+    pub fn up_to(share: usize) -> Arc<Peers> {
+        Arc::new(Peers { part: 1, few: share, ..Peers::default() })
+    }
+
     /// Nobody's share is bounded.
     pub fn any() -> Arc<Peers> {
-        Arc::new(Peers { part: 1, few: usize::MAX, ..Peers::default() })
+        Peers::up_to(usize::MAX)
     }
 
     /// Lets a peer have one more connection; none if it has its share.
@@ -83,13 +94,13 @@ impl Peers {
     /// Lets a client have one more; none if it has its share.
     pub fn seat_of(self: &Arc<Self>, client: Client) -> Option<Seat> {
         let mut held = self.held();
-        let own = held.by_client.get(&client).copied().unwrap_or(0);
+        let own = held.by_client.get(&client).map_or(0, |own| own.count);
         let share = self.room.saturating_sub(held.all - own) / self.part;
         if own >= share.max(self.few) {
             self.refused.fetch_add(1, Ordering::Relaxed);
             return None;
         }
-        held.by_client.insert(client, own + 1);
+        held.by_client.entry(client).or_default().count += 1;
         held.all += 1;
         Some(Seat { peers: Arc::clone(self), client: Some(client) })
     }
@@ -98,9 +109,9 @@ impl Peers {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Comes back when anybody who left after this was called has left.
-    pub fn freed(&self) -> Notified<'_> {
-        self.freed.notified()
+    /// What tells of each that a client leaves; none while it holds none.
+    pub fn left(&self, client: Client) -> Option<Arc<Notify>> {
+        self.held().by_client.get(&client).map(|own| Arc::clone(&own.left))
     }
 
     /// Connections that were refused so far.
@@ -119,17 +130,16 @@ impl Seat {
 impl Drop for Seat {
     fn drop(&mut self) {
         let mut held = self.peers.held();
-        if let Some(client) = self.client
-            && let Some(count) = held.by_client.get_mut(&client)
-        {
-            *count -= 1;
-            if *count == 0 {
-                held.by_client.remove(&client);
-            }
-        }
         held.all -= 1;
+        let Some(client) = self.client else { return };
+        let Some(own) = held.by_client.get_mut(&client) else { return };
+        own.count -= 1;
+        let left = Arc::clone(&own.left);
+        if own.count == 0 {
+            held.by_client.remove(&client);
+        }
         drop(held);
-        self.peers.freed.notify_waiters();
+        left.notify_waiters();
     }
 }
 
@@ -179,9 +189,9 @@ mod tests {
             }
             let now = peers.held.lock().unwrap();
             assert!(peers.room - now.all >= free, "{} of {}", now.all, peers.room);
-            let most_and_least = (now.by_client.values().max(), now.by_client.values().min());
-            let (Some(most), Some(least)) = most_and_least else { panic!("nobody holds any") };
-            assert!(most <= &(least * 2), "{now:?}");
+            let counts = || now.by_client.values().map(|own| own.count);
+            let (most, least) = (counts().max().unwrap_or(0), counts().min().unwrap_or(0));
+            assert!(least > 0 && most <= least * 2, "{now:?}");
             drop(now);
             assert!(peers.seat("198.51.100.1".parse().unwrap()).is_some(), "somebody else");
         }

@@ -8,11 +8,12 @@ use hyper::header::{self, HeaderValue};
 use hyper::{Method, StatusCode};
 
 use super::Fallback;
-use super::answer::{Answer, COME_BACK, TOLD};
+use super::answer::{Answer, COME_BACK, Source, TOLD};
 use super::client::Client;
 use super::figures::Shed;
 use super::health::{For, Probe};
 use super::listen::Asked;
+use super::memory::Entry;
 use super::negotiate;
 use super::respond::{self, Reply};
 
@@ -56,6 +57,10 @@ impl Fallback {
             true => self.has_its_share(asked),
             false => self.answer(path, client).await,
         };
+        let answer = match answer {
+            Answer::Unavailable { why: Shed::Memory, .. } => self.unchanged(path, asked).unwrap_or(answer),
+            other => other,
+        };
         if matches!(answer, Answer::Limited(_)) && self.told_limited.once_in(TOLD) {
             tracing::info!(%client, path, "answered 429: the client has had its share of the database");
         }
@@ -63,6 +68,16 @@ impl Fallback {
         let reply = respond::reply(&answer, gzip, &asked.headers, knows_release, begun);
         self.figures.count(&answer, reply.status() == StatusCode::NOT_MODIFIED, begun);
         reply
+    }
+
+    /// The answer without a body, if the document is what who asks has already. Nothing has to be fetched for that, nor is
+    /// there need of room.
+    fn unchanged(&self, path: &str, asked: &Asked) -> Option<Answer> {
+        let site = self.followed.site().filter(|site| self.followed.overtaken(Some(site)).is_none())?;
+        let (_, row, attributes) = site.document(path)?;
+        let digest = row.digest().filter(|digest| negotiate::holds(&asked.headers, digest))?;
+        let entry = Entry::new(Bytes::new(), digest, &attributes, None, Some(&site));
+        Some(Answer::Document(Arc::new(entry), Source::Memory))
     }
 
     /// Says whether who asks has so much on the way that a large document isn't worth fetching for him. Who only wants to

@@ -6,6 +6,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use chrono::{DateTime, Utc};
+use tokio::time::Instant;
 
 use super::live::{Fetched, LiveError, texts};
 use crate::database::{Pool, PoolError, TABLE_FORMAT};
@@ -61,10 +62,18 @@ pub enum Found {
 }
 
 impl Table {
-    /// The document at a path, unless the table shows another release than the one that is known to be active. A row that is damaged, or isn't what that release has, says nothing of the others.
-    pub async fn find(&self, path: &str, active: Option<&str>, published: Option<Digest>) -> Result<Found, LiveError> {
+    /// The document at a path, for somebody who has been waiting `since` an instant, unless the table shows another release
+    /// than the one that is known to be active. A row that is damaged, or isn't what that release has, says nothing of the
+    /// others.
+    pub async fn find(
+        &self,
+        path: &str,
+        active: Option<&str>,
+        published: Option<Digest>,
+        since: Instant,
+    ) -> Result<Found, LiveError> {
         // How long somebody waits for a connection is the pool's affair, and no word about the table.
-        let mut lease = self.pool.begin_within(LIMIT).await.map_err(LiveError::Pool)?;
+        let mut lease = self.pool.begin_since(LIMIT, since).await.map_err(LiveError::Pool)?;
         let find = async { texts(lease.transaction(), &statement(path)).await };
         let Ok(found) = tokio::time::timeout(Pool::patience(LIMIT), find).await else {
             lease.give_up();

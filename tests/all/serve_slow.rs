@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::serve_http::Site;
+use crate::serve_sources::etag;
 use crate::support::http;
 use crate::support::places;
 use crate::support::project::Project;
@@ -166,6 +167,14 @@ fn who_takes_large_documents_slowly_holds_no_copy_of_his_own() {
     assert!(held() > 48 << 20, "{} bytes are held", held());
     let grown = server.memory_bytes().saturating_sub(before);
     assert!(grown < 200 << 20, "{} MiB for {} MiB of documents", grown >> 20, held() >> 20);
+    // What somebody has already takes no room.
+    let refused = (0..DOCUMENTS).rev().find(|n| statuses[*n] == 503).expect("a document that was refused");
+    let etag = etag(&project, &path(refused));
+    let known = |etag: &str| server.get_with(&path(refused), &[("If-None-Match", &format!("\"{etag}-gz\""))]);
+    let answer = known(&etag);
+    assert_eq!((answer.status, answer.header("etag")), (304, format!("\"{etag}-gz\"").as_str()));
+    assert!(answer.header("cache-control").starts_with("public, max-age="), "{:?}", answer.headers);
+    assert_eq!(known("another").status, 503);
     drop(readers);
     wait_until("what they held to be let go of", Duration::from_secs(20), || held() < 32 << 20);
     let last = server.get(&path(DOCUMENTS - 1));

@@ -92,7 +92,7 @@ impl Site {
 }
 
 /// The first half of the digest of what the database has.
-fn etag(project: &Project, path: &str) -> String {
+pub fn etag(project: &Project, path: &str) -> String {
     let selector = path.trim_start_matches('/').trim_end_matches(".json");
     let body = project.run(&["get", selector, "--from", "live"]).expect(0).stdout;
     let body = body.strip_suffix(b"\n").expect("a line");

@@ -18,10 +18,10 @@ use crate::store::Attributes;
 use crate::template::Template;
 
 impl Fallback {
-    /// Asks the database for a valid key.
-    pub(super) async fn ask_database(&self, wanted: &Wanted, asked: &Asked, pool: &Pool) -> Tried {
+    /// Asks the database for a valid key, for somebody who has been waiting `since` an instant.
+    pub(super) async fn ask_database(&self, wanted: &Wanted, asked: &Asked, pool: &Pool, since: Instant) -> Tried {
         let (path, template) = (wanted.path.as_str(), &asked.served.template);
-        let error = match live::read(pool, asked).await {
+        let error = match live::read(pool, asked, since).await {
             Ok(fetched) => {
                 let attributes = self.live_attributes(template, path, &fetched);
                 // What is published is answered so only until the store is back.

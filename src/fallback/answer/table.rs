@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use super::super::Fallback;
 use super::super::figures::Shed;
 use super::super::live::LiveError;
@@ -33,8 +35,8 @@ impl Fallback {
         if self.table_trial.rests() { None } else { self.made_table().await }
     }
 
-    /// Asks the table for what it may have.
-    pub(super) async fn ask_table(&self, wanted: &Wanted) -> Tried {
+    /// Asks the table for what it may have, for somebody who has been waiting `since` an instant.
+    pub(super) async fn ask_table(&self, wanted: &Wanted, since: Instant) -> Tried {
         let table = if wanted.may_be_in_table() { self.table().await } else { None };
         let Some(table) = table else { return Tried::at_no_cost(Landed::Missing) };
         let later = wanted.later.as_ref().map(|later| later.release.clone());
@@ -45,12 +47,12 @@ impl Fallback {
             // One that is still locked takes as long as a look may take: nobody waits for that once more.
             Turn::OnTrial => {
                 let (table, trial, path) = (table.clone(), Arc::clone(&self.table_trial), wanted.path.clone());
-                tokio::spawn(async move { note(&trial, table.find(&path, active.as_deref(), published).await) });
+                tokio::spawn(async move { note(&trial, table.find(&path, active.as_deref(), published, since).await) });
                 return Tried::at_no_cost(Landed::Missing);
             }
             Turn::Nobodys => return Tried::at_no_cost(Landed::Missing),
         }
-        let found = note(&self.table_trial, table.find(&wanted.path, active.as_deref(), published).await);
+        let found = note(&self.table_trial, table.find(&wanted.path, active.as_deref(), published, since).await);
         match found {
             Ok(Found::Row(row)) => {
                 let digest = row.fetched.digest;
