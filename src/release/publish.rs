@@ -136,7 +136,8 @@ impl<'a> Started<'a> {
             (base, settled) = settle_doubt(job, store, base, progress).await?;
         }
         let base = lost::refuse(job, store, base).await?;
-        if base.head().active.is_some() {
+        let writes_all = job.rewrite && job.selectors.is_empty();
+        if base.head().active.is_some() && !writes_all {
             store.check_shown().await?;
         }
         if job.commit && base.head().seq == 0 {

@@ -29,7 +29,8 @@ pub fn check_shown(public: &Path) -> Result<(), StoreError> {
         return Ok(());
     }
     let hint =
-        "is its file system mounted? If the documents are lost, `tintype verify --repair` writes all of them again";
+        "is its file system mounted? If the documents are lost, `tintype verify --repair` or `tintype publish \
+                --force` writes all of them again";
     Err(missing(public, "there is no such folder, and a release that it should show".to_owned(), hint))
 }
 
