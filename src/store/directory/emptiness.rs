@@ -28,8 +28,7 @@ pub fn check_shown(public: &Path) -> Result<(), StoreError> {
     if is_there(public)? {
         return Ok(());
     }
-    let hint =
-        "is its file system mounted? If the documents are lost, `tintype verify --repair` or `tintype publish \
+    let hint = "is its file system mounted? If the documents are lost, `tintype verify --repair` or `tintype publish \
                 --force` writes all of them again";
     Err(missing(public, "there is no such folder, and a release that it should show".to_owned(), hint))
 }
