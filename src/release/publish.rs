@@ -136,7 +136,10 @@ impl<'a> Started<'a> {
             (base, settled) = settle_doubt(job, store, base, progress).await?;
         }
         let base = lost::refuse(job, store, base).await?;
-        let writes_all = job.rewrite && job.selectors.is_empty();
+        let is_whole = |template: &Arc<Template>| {
+            job.selectors.iter().any(|selector| selector.template == template.name && selector.is_all())
+        };
+        let writes_all = job.rewrite && job.templates.iter().all(is_whole);
         if base.head().active.is_some() && !writes_all {
             store.check_shown().await?;
         }
